@@ -1,0 +1,88 @@
+"""Why a render can fail.
+
+RenderError
+├── PermanentError               a retry cannot help; the render fails now
+│   ├── InvalidRequestError      the request breaks a rule
+│   │   └── LimitExceededError   the request is well formed but larger than this installation allows
+│   ├── InvalidPlanError         tile, overlap or phase numbers that cannot be planned
+│   ├── UnsupportedError         asks for something this version or model cannot do
+│   ├── ConfigurationError       a setting is wrong or contradicts the machine
+│   ├── ModelError               model files missing, changed or of a refused kind
+│   ├── CorruptBlobError         stored bytes do not match their checksum
+│   ├── NotFoundError            a job, blob or picture that is not there
+│   ├── RenderFailedError        a stage failed for good; carries its reason
+│   └── RenderCancelledError     the job was cancelled
+└── TransientError               another attempt may succeed; Celery retries
+    ├── StorageUnavailableError  the blob store does not answer, or has no room
+    ├── BrokerUnavailableError   RabbitMQ or the results backend does not answer
+    ├── StageIncompleteError     blobs of an earlier stage are missing; their tiles are sent again
+    └── DeviceOutOfMemoryError   the device has too little memory for this batch
+"""
+
+
+class RenderError(Exception):
+    """Any failure tilechord reports in its own words."""
+
+
+class PermanentError(RenderError):
+    """A retry cannot help."""
+
+
+class InvalidRequestError(PermanentError):
+    """The request breaks a rule."""
+
+
+class LimitExceededError(InvalidRequestError):
+    """The request is larger than this installation allows."""
+
+
+class InvalidPlanError(PermanentError):
+    """Tile, overlap or phase numbers cannot be planned."""
+
+
+class UnsupportedError(PermanentError):
+    """This version or model cannot do what is asked."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting is wrong or contradicts the machine."""
+
+
+class ModelError(PermanentError):
+    """Model files are missing, changed or of a refused kind."""
+
+
+class CorruptBlobError(PermanentError):
+    """Stored bytes do not match their checksum."""
+
+
+class NotFoundError(PermanentError):
+    """A job, blob or picture is not there."""
+
+
+class RenderFailedError(PermanentError):
+    """A stage failed for good."""
+
+
+class RenderCancelledError(PermanentError):
+    """The job was cancelled."""
+
+
+class TransientError(RenderError):
+    """Another attempt may succeed."""
+
+
+class StorageUnavailableError(TransientError):
+    """The blob store does not answer, or has no room."""
+
+
+class BrokerUnavailableError(TransientError):
+    """RabbitMQ or the results backend does not answer."""
+
+
+class StageIncompleteError(TransientError):
+    """Blobs of an earlier stage are missing."""
+
+
+class DeviceOutOfMemoryError(TransientError):
+    """The device has too little memory for this batch."""

@@ -1,0 +1,56 @@
+"""Rectangles on a canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Box:
+    """Half-open rectangle ``[top, bottom) x [left, right)``."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Index of this box in an ``(H, W, ...)`` array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def scaled(self, factor: int) -> Self:
+        """The same rectangle on a grid *factor* times finer."""
+        edges = (self.top, self.left, self.bottom, self.right)
+        return type(self)(*(edge * factor for edge in edges))
+
+    def padded(self, margin: int, *, within: Box) -> Self:
+        """This box grown by *margin* on every side, cut at the edges of *within*."""
+        return type(self)(
+            max(self.top - margin, within.top),
+            max(self.left - margin, within.left),
+            min(self.bottom + margin, within.bottom),
+            min(self.right + margin, within.right),
+        )
+
+    def relative_to(self, origin: Box) -> Self:
+        """This box in coordinates whose zero is the top-left corner of *origin*."""
+        return type(self)(
+            self.top - origin.top,
+            self.left - origin.left,
+            self.bottom - origin.top,
+            self.right - origin.left,
+        )

@@ -1,0 +1,89 @@
+"""Everything an operator can set, read from ``TILECHORD_*`` variables once per process."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.errors import ConfigurationError
+
+
+class QueueProfile(StrEnum):
+    """Which RabbitMQ the queues are declared for; their arguments differ and are immutable."""
+
+    RMQ3 = "rmq3"
+    """RabbitMQ 3.x: classic queues with ``x-max-priority``."""
+    RMQ4 = "rmq4"
+    """RabbitMQ 4.x: quorum queues with a delivery limit; priorities are native."""
+
+
+# Pool -> binding keys of its one queue. A GPU process consumes exactly one queue: with
+# several, prefetch counts per queue and tiles are parked behind a busy device.
+DEFAULT_POOLS = {
+    "control": ["plan.*", "finish.*", "control.*"],
+    "gpu": ["base.*", "tile.*", "upscale.*"],
+}
+
+
+class Settings(BaseSettings):
+    """The process's configuration; every field is the variable ``TILECHORD_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="TILECHORD_", extra="ignore", frozen=True)
+
+    # Where things are. The defaults need no server: one process, one folder.
+    broker_url: SecretStr = SecretStr("memory://")
+    result_backend: SecretStr = SecretStr("embedded")
+    store_url: str = f"file://{Path.cwd() / '.tilechord' / 'store'}"
+    s3_endpoint: str = "127.0.0.1:9000"
+    s3_access_key: SecretStr = SecretStr("")
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_region: str = "us-east-1"
+    s3_secure: bool = False
+    url_expiry_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 86400
+
+    # Queues.
+    queue_profile: QueueProfile = QueueProfile.RMQ3
+    pools: dict[str, list[str]] = DEFAULT_POOLS
+    delivery_limit: Annotated[int, Field(ge=1, le=100)] = 5
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    broker_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """Read and write timeout of a publisher: a broker under a memory alarm never answers."""
+
+    # Limits of one request.
+    max_canvas_mpx: Annotated[float, Field(gt=0)] = 300.0
+    max_tiles: Annotated[int, Field(gt=0)] = 2000
+    max_count: Annotated[int, Field(gt=0)] = 1000
+    max_prompt_chars: Annotated[int, Field(gt=0)] = 4000
+    max_input_mpx: Annotated[float, Field(gt=0)] = 200.0
+
+    # Workers.
+    model: str = "atlas"
+    models_path: Annotated[list[Path], NoDecode] = []
+    """Folders searched for models by name, before the bundled ones."""
+    device: str = "auto"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of this process's Prometheus endpoint on ``metrics_host``; 0 serves none."""
+    metrics_host: str = "127.0.0.1"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether broker and results live inside this process."""
+        return self.broker_url.get_secret_value().startswith("memory:")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings. Raises ``ConfigurationError`` naming the variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as err:
+        first = err.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"TILECHORD_{name}: {first['msg'].lower()}, got {first['input']!r}"
+        ) from err

@@ -1,0 +1,37 @@
+"""What tilechord asks of a blob store; the adapters are its neighbours in this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class BlobStore(Protocol):
+    """Write-once blobs by key.
+
+    A key is a relative path of ``[a-z0-9._-]`` segments joined by ``/``. The first writer of
+    a key wins, for every later writer the call is a no-op: redelivery is normal.
+    Every blob carries its SHA-256; a read that does not match raises ``CorruptBlobError``.
+    An unreachable or full store raises ``StorageUnavailableError``, wrong credentials
+    ``ConfigurationError``.
+    """
+
+    def put(self, key: str, data: bytes) -> bool:
+        """Store *data*; readers see all of it or nothing. True when this call was the winner."""
+
+    def get(self, key: str) -> bytes:
+        """The blob's bytes, verified. Raises ``NotFoundError`` when there is none."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys that start with *prefix*, in sorted order."""
+
+    def delete(self, key: str) -> None:
+        """Remove the blob; nothing happens when there is none."""
+
+    def url(self, key: str) -> str:
+        """Where a person or program can fetch the blob: ``file://`` or a presigned ``https://``."""
+
+    def probe(self) -> None:
+        """Check once, before work is taken, that the store is reachable and writes once."""
