@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 
@@ -18,6 +19,9 @@ class BlobStore(Protocol):
 
     def put(self, key: str, data: bytes) -> bool:
         """Store *data*; readers see all of it or nothing. True when this call was the winner."""
+
+    def put_file(self, key: str, path: Path) -> bool:
+        """Like ``put`` with the bytes of the file at *path*, in bounded memory."""
 
     def get(self, key: str) -> bytes:
         """The blob's bytes, verified. Raises ``NotFoundError`` when there is none."""

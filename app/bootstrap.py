@@ -1,0 +1,33 @@
+"""Where settings become objects: the one place that decides which adapter is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app.cards import Catalogue
+from app.jobs import JobLedger
+from app.settings import Settings, settings
+from app.storage.open import open_store
+from app.storage.port import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a process needs to plan renders and to follow jobs."""
+
+    settings: Settings
+    store: BlobStore
+    ledger: JobLedger
+    catalogue: Catalogue
+
+
+@lru_cache(maxsize=1)
+def runtime() -> Runtime:
+    """This process's runtime, built from its settings at first use."""
+    return build_runtime(settings())
+
+
+def build_runtime(chosen: Settings) -> Runtime:
+    store = open_store(chosen)
+    return Runtime(chosen, store, JobLedger(store), Catalogue(list(chosen.models_path)))

@@ -1,0 +1,57 @@
+"""What the planner must know of a model; the weights stay with the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.domain.schedule import NoiseSchedule, Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """The facts of one model that decide a plan. Sizes in pixels unless named otherwise."""
+
+    name: str
+    revision: str
+    """SHA-256 over the manifest of the model's files: other weights make another plan."""
+    family: Literal["sd"]
+    native_size: int
+    latent_scale: int
+    """Pixels per latent along one axis."""
+    latent_channels: int
+    schedule: NoiseSchedule
+    vae_levels: int
+    vae_layers: int
+    default_steps: int = 25
+    default_guidance: float = 6.0
+    default_sampler: Sampler = "dpm++2m"
+    default_nsr: float = 0.7
+    """Noise a refined tile starts from; below 1.16 tiles need no exchange."""
+
+    @property
+    def decoder_padding(self) -> int:
+        """Latents around a core that its decoded pixels depend on.
+
+        Receptive field of diffusers' ``AutoencoderKL`` decoder: input convolution 1 and middle
+        block 4 at latent resolution, then at each finer level the resnets' convolutions and
+        the upsampler's one, and the output convolution; each counts 1/2, 1/4 ... of a latent.
+        """
+        radius = 1.0 + 4.0
+        for level in range(self.vae_levels):
+            radius += 2 * (self.vae_layers + 1) / 2**level
+            if level + 1 < self.vae_levels:
+                radius += 1 / 2 ** (level + 1)
+        radius += 1 / 2 ** (self.vae_levels - 1)
+        return -int(-radius // 1)
+
+    @property
+    def encoder_padding(self) -> int:
+        """Pixels around a window that its encoded latents depend on, a multiple of the scale."""
+        radius = 1.0
+        for level in range(self.vae_levels):
+            radius += 2 * self.vae_layers * 2**level
+            if level + 1 < self.vae_levels:
+                radius += 2 * 2**level  # the strided convolution pads one side only
+        radius += (4 + 1) * self.latent_scale
+        return -int(-radius // self.latent_scale) * self.latent_scale

@@ -1,0 +1,109 @@
+"""The plan of a render: everything that may change a pixel, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from app.domain.geometry import Box
+from app.domain.schedule import Steps
+from app.domain.spec import RenderSpec
+
+PLAN_VERSION = 1  # part of every hash: raise it when the same plan would give other pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A picture of native size with the canvas's aspect; ``(height, width)`` in latents."""
+
+    height: int
+    width: int
+    steps: Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Tiles denoised independently, then merged; boxes and margin in latents."""
+
+    tiles: tuple[Box, ...]
+    margin: int
+    steps: Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Cores that partition the canvas, each decoded with *padding* latents around it."""
+
+    cores: tuple[Box, ...]
+    padding: int
+    freeze_statistics: bool
+    """Normalise with the base picture's statistics: per-core ones would change the tone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work a plan asks for, in units that do not depend on the machine."""
+
+    tiles: int
+    cores: int
+    unet_evaluations: int
+    denoised_mpx: float
+    """Megapixels of canvas pushed through the UNet, counting each evaluation."""
+    decoded_mpx: float
+    overlap_overhead: float
+    """Area of all tiles over the area of the canvas."""
+    blob_bytes: int
+    """Bytes of latents and pixels written to the store, before compression."""
+
+
+@dataclass(frozen=True)
+class RenderPlan:
+    """A pure function of request and model card; see :func:`app.domain.planner.plan_render`."""
+
+    spec: RenderSpec
+    revisions: dict[str, str]
+    """Model name -> revision of its weights."""
+    canvas_height: int
+    canvas_width: int
+    """The diffusion canvas in latents; it may exceed the picture by less than one latent."""
+    latent_scale: int
+    latent_channels: int
+    encoder_padding: int
+    base: Base | None
+    phases: tuple[Phase, ...]
+    decode: Decode
+    cost: Cost
+    version: int = PLAN_VERSION
+
+    def to_json(self) -> bytes:
+        """Canonical form: sorted keys, no spaces, no NaN. Equal plans are equal bytes."""
+        return canonical_json(asdict(self))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical form, hexadecimal."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @property
+    def canvas(self) -> Box:
+        return Box(0, 0, self.canvas_height, self.canvas_width)
+
+    @property
+    def picture(self) -> Box:
+        """The finished picture, in pixels."""
+        return Box(0, 0, self.spec.height, self.spec.width)
+
+    def core_pixels(self, index: int) -> Box:
+        """Where core *index* lies in the finished picture, in pixels."""
+        box = self.decode.cores[index].scaled(self.latent_scale * self.spec.upscale)
+        return box.padded(0, within=self.picture)
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON bytes that depend on nothing but *value*."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()

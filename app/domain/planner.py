@@ -1,0 +1,171 @@
+"""From an order and its model cards to a plan. Pure: no clock, no machine, no worker count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.card import ModelCard
+from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
+from app.domain.geometry import Box
+from app.domain.plan import Base, Cost, Decode, Phase, RenderPlan
+from app.domain.schedule import full_steps, partial_steps
+from app.domain.spec import Mode, RenderSpec
+from app.domain.tiling import plan_cores, plan_tiles
+
+CORE_PX = 512  # decoded at once; x4 super-resolution of it peaks below 1 GB in float32
+DIRECT_LIMIT = 4  # a single window of more than 4x the native area repeats its subject
+SUPPORTED_MODES = (Mode.DIRECT, Mode.REFINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask of this installation."""
+
+    max_canvas_mpx: float
+    max_tiles: int
+    max_count: int
+
+
+def plan_render(
+    spec: RenderSpec,
+    cards: Mapping[str, ModelCard],
+    *,
+    upscale_padding: int,
+    limits: Limits,
+) -> RenderPlan:
+    """The plan for *spec*.
+
+    *cards* holds the spec's base and refine models by name; *upscale_padding* is the
+    super-resolution model's receptive field in its input's pixels, 0 without one.
+    Raises ``LimitExceededError``, ``UnsupportedError`` or ``InvalidPlanError``.
+    """
+    card = cards[spec.refine_model]
+    _check_spec(spec, card, limits)
+    height, width = (
+        -(-side // (card.latent_scale * spec.upscale)) for side in (spec.height, spec.width)
+    )
+    is_direct = spec.mode is Mode.DIRECT
+    has_base = not is_direct and spec.init_image is None
+    base = _plan_base(spec, cards[spec.base_model]) if has_base else None
+    phase = _plan_direct(spec, card, height, width) if is_direct else None
+    phase = phase or _plan_refine(spec, card, height, width)
+    decode = _plan_decode(card, height, width, upscale_padding, whole=is_direct)
+    models = {spec.refine_model, spec.base_model} if base else {spec.refine_model}
+    plan = RenderPlan(
+        spec=spec,
+        revisions={name: cards[name].revision for name in sorted(models)},
+        canvas_height=height,
+        canvas_width=width,
+        latent_scale=card.latent_scale,
+        latent_channels=card.latent_channels,
+        encoder_padding=card.encoder_padding,
+        base=base,
+        phases=(phase,),
+        decode=decode,
+        cost=_cost(spec, card, base, phase, decode),
+    )
+    _check_tasks(plan, limits)
+    return plan
+
+
+def _check_spec(spec: RenderSpec, card: ModelCard, limits: Limits) -> None:
+    if spec.mode not in SUPPORTED_MODES:
+        supported = ", ".join(SUPPORTED_MODES)
+        raise UnsupportedError(f"mode must be one of auto, {supported}, got {spec.mode}")
+    megapixels = spec.height * spec.width / 1e6
+    if megapixels > limits.max_canvas_mpx:
+        raise LimitExceededError(
+            f"height x width must be at most {limits.max_canvas_mpx:g} megapixels, "
+            f"got {megapixels:.1f}"
+        )
+    if spec.count > limits.max_count:
+        raise LimitExceededError(f"count must be at most {limits.max_count}, got {spec.count}")
+    scale = card.latent_scale
+    if spec.tile % scale or not 8 * scale <= spec.tile <= 4 * card.native_size:
+        raise InvalidPlanError(
+            f"tile must be a multiple of {scale} px in [{8 * scale}, {4 * card.native_size}], "
+            f"got {spec.tile} px"
+        )
+    if spec.overlap % scale or not 0 <= spec.overlap < spec.tile:
+        raise InvalidPlanError(
+            f"overlap must be a multiple of {scale} px in [0, {spec.tile}), got {spec.overlap} px"
+        )
+
+
+def _plan_base(spec: RenderSpec, card: ModelCard) -> Base:
+    """Native area with the canvas's aspect, so that the model sees sizes it was trained on."""
+    native = card.native_size // card.latent_scale
+    aspect = math.sqrt(spec.height / spec.width)
+    # A multiple of 8 latents halves evenly through the UNet's levels.
+    height, width = (max(8, round(native * side / 8) * 8) for side in (aspect, 1 / aspect))
+    return Base(height, width, full_steps(card.schedule, spec.steps, spec.sampler))
+
+
+def _plan_direct(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Phase:
+    pixels = height * width * card.latent_scale**2
+    if pixels > DIRECT_LIMIT * card.native_size**2:
+        raise LimitExceededError(
+            f"mode direct denoises at most {DIRECT_LIMIT * card.native_size**2 / 1e6:.2g} "
+            f"megapixels with model {card.name}, got {pixels / 1e6:.2g}; use mode refine"
+        )
+    steps = full_steps(card.schedule, spec.steps, spec.sampler)
+    return Phase(tiles=(Box(0, 0, height, width),), margin=0, steps=steps)
+
+
+def _plan_refine(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Phase:
+    tile, overlap = spec.tile // card.latent_scale, spec.overlap // card.latent_scale
+    tiles = plan_tiles(
+        height,
+        width,
+        tile_height=min(tile, height),
+        tile_width=min(tile, width),
+        overlap=overlap,
+    )
+    return Phase(
+        tiles=tuple(tiles),
+        margin=overlap // 8,  # 3-4 latents at the usual overlaps: the tile's own edge shows there
+        steps=partial_steps(card.schedule, spec.steps, nsr=spec.nsr),
+    )
+
+
+def _plan_decode(
+    card: ModelCard, height: int, width: int, upscale_padding: int, *, whole: bool
+) -> Decode:
+    core = max(height, width) if whole else CORE_PX // card.latent_scale
+    padding = card.decoder_padding - (-upscale_padding // card.latent_scale)
+    return Decode(
+        cores=tuple(plan_cores(height, width, core=core)),
+        padding=padding,
+        freeze_statistics=not whole,
+    )
+
+
+def _cost(
+    spec: RenderSpec, card: ModelCard, base: Base | None, phase: Phase, decode: Decode
+) -> Cost:
+    latent_mpx = card.latent_scale**2 / 1e6
+    tile_area = sum(tile.area for tile in phase.tiles)
+    canvas_area = sum(core.area for core in decode.cores)
+    base_area = base.height * base.width if base else 0
+    base_steps = len(base.steps) if base else 0
+    guided = 2 if spec.guidance > 1 else 1
+    evaluations = guided * (base_steps + len(phase.steps) * len(phase.tiles))
+    denoised = guided * (base_area * base_steps + tile_area * len(phase.steps)) * latent_mpx
+    latent_bytes = 4 * card.latent_channels * (2 * canvas_area + tile_area + base_area)
+    return Cost(
+        tiles=spec.count * len(phase.tiles),
+        cores=spec.count * len(decode.cores),
+        unet_evaluations=spec.count * evaluations,
+        denoised_mpx=round(spec.count * denoised, 3),
+        decoded_mpx=round(spec.count * (canvas_area + base_area) * latent_mpx, 3),
+        overlap_overhead=round(tile_area / canvas_area, 4),
+        blob_bytes=spec.count * (latent_bytes + 2 * 3 * spec.height * spec.width),
+    )
+
+
+def _check_tasks(plan: RenderPlan, limits: Limits) -> None:
+    tiles = max(plan.cost.tiles, plan.cost.cores)
+    if tiles > limits.max_tiles:
+        raise LimitExceededError(f"a job may have at most {limits.max_tiles} tiles, got {tiles}")

@@ -1,0 +1,174 @@
+"""The units of work of a plan, their keys in the store, and what is left to do.
+
+A job's state is a pure function of the blobs that exist: nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.plan import RenderPlan
+
+
+class Stage(StrEnum):
+    """What one unit of work does; in the order in which a plan needs them."""
+
+    BASE = "base"
+    PREPARE = "prepare"
+    TILE = "tile"
+    MERGE = "merge"
+    CORE = "core"
+    PICTURE = "picture"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Work:
+    """One unit of work; its key names the blob that proves it done."""
+
+    stage: Stage
+    image: int
+    phase: int = 0
+    index: int = 0
+
+    def key(self, plan: RenderPlan) -> str:
+        match self.stage:
+            case Stage.BASE:
+                name = "base"
+            case Stage.PREPARE:
+                name = "prepared"
+            case Stage.TILE:
+                name = f"phase-{self.phase}/tile-{self.index:05d}"
+            case Stage.MERGE:
+                return canvas_key(plan, self.image, self.phase + 1)
+            case Stage.CORE:
+                name = f"core-{self.index:05d}"
+            case Stage.PICTURE:
+                name = f"picture.{plan.spec.format}"
+        return image_key(plan, self.image, name)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: ``tile 7 of image 0``."""
+        return f"{self.stage} {self.index} of image {self.image}"
+
+
+def plan_key(plan_hash: str) -> str:
+    return f"plans/{plan_hash}/plan.json"
+
+
+def plan_prefix(plan: RenderPlan) -> str:
+    return f"plans/{plan.hash}/"
+
+
+def image_key(plan: RenderPlan, image: int, name: str) -> str:
+    return f"{plan_prefix(plan)}image-{image:04d}/{name}"
+
+
+def canvas_key(plan: RenderPlan, image: int, phase: int) -> str:
+    """Canvas latents before *phase*; phase 0 is the enlarged base."""
+    return image_key(plan, image, f"canvas-{phase}")
+
+
+def quality_key(plan: RenderPlan, image: int, phase: int) -> str:
+    return image_key(plan, image, f"quality-{phase}.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a unit of work; two runs of one unit mean it was rendered twice.
+
+    Kept in the name of an empty blob, so that a listing tells all of them.
+    """
+
+    unit: str
+    worker: str
+    started_ms: int
+    seconds: float
+
+    def key(self, plan: RenderPlan) -> str:
+        milliseconds = round(self.seconds * 1000)
+        name = f"{self.started_ms}.{milliseconds}.{self.worker}"
+        return f"{run_prefix(plan)}{self.unit}/{name}"
+
+    @classmethod
+    def parse(cls, plan: RenderPlan, key: str) -> Run:
+        unit, _, name = key.removeprefix(run_prefix(plan)).rpartition("/")
+        started_ms, milliseconds, worker = name.split(".", maxsplit=2)
+        return cls(unit, worker, int(started_ms), int(milliseconds) / 1000)
+
+    @property
+    def stage(self) -> Stage:
+        name = self.unit.split("/")[-1]
+        return next(
+            (stage for stage in Stage if name.startswith(stage)),
+            Stage.PREPARE,
+        )
+
+
+def run_prefix(plan: RenderPlan) -> str:
+    return f"runs/{plan.hash}/"
+
+
+def unit_name(plan: RenderPlan, work: Work) -> str:
+    """The unit's name within its plan: ``image-0000/phase-0/tile-00007``."""
+    return work.key(plan).removeprefix(plan_prefix(plan))
+
+
+def work_of(plan: RenderPlan) -> Iterator[tuple[Work, ...]]:
+    """All work of *plan*, one group after the other; a group's members are independent."""
+    images = range(plan.spec.count)
+    if plan.base is not None:
+        yield tuple(Work(Stage.BASE, image) for image in images)
+    yield tuple(Work(Stage.PREPARE, image) for image in images)
+    for number, phase in enumerate(plan.phases):
+        yield tuple(
+            Work(Stage.TILE, image, number, index)
+            for image in images
+            for index in range(len(phase.tiles))
+        )
+        yield tuple(Work(Stage.MERGE, image, number) for image in images)
+    cores = range(len(plan.decode.cores))
+    yield tuple(Work(Stage.CORE, image, index=index) for image in images for index in cores)
+    yield tuple(Work(Stage.PICTURE, image) for image in images)
+
+
+def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:
+    """What can be done now: the unfinished members of the first unfinished group.
+
+    *keys* are the plan's blobs that exist. Empty when every picture is there. A picture that
+    exists needs none of its earlier blobs, they may have been removed.
+    """
+    finished = {
+        work.image
+        for work in (Work(Stage.PICTURE, image) for image in range(plan.spec.count))
+        if work.key(plan) in keys
+    }
+    for group in work_of(plan):
+        missing = tuple(
+            work for work in group if work.image not in finished and work.key(plan) not in keys
+        )
+        if missing:
+            return missing
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Units done and planned, over the stages that run on workers."""
+
+    done: int
+    total: int
+    stage: Stage | None
+    """The stage in progress; ``None`` when every picture is there."""
+
+
+def progress(plan: RenderPlan, keys: Collection[str]) -> Progress:
+    """How far the blobs in *keys* have come."""
+    units = [work for group in work_of(plan) for work in group]
+    missing = next_work(plan, keys)
+    if not missing:
+        return Progress(len(units), len(units), None)
+    done = sum(work.key(plan) in keys for work in units)
+    return Progress(done, len(units), missing[0].stage)

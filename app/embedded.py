@@ -1,0 +1,69 @@
+"""A worker inside this process: the same tasks and chords without any server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celery.worker import WorkController, state
+
+from app.celery import celery
+from app.domain.errors import ConfigurationError
+from app.settings import settings
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 30.0
+_running = threading.Event()
+
+
+def is_worker_running() -> bool:
+    return _running.is_set()
+
+
+@contextmanager
+def worker(name: str = "embedded") -> Iterator[None]:
+    """Serve all queues in this process until the block ends.
+
+    One thread: a model's weights and torch's own threads fill the machine already.
+    Raises ``ConfigurationError`` when a broker is configured.
+    """
+    if not settings().is_embedded:
+        raise ConfigurationError(
+            "an embedded worker needs TILECHORD_BROKER_URL unset or memory://, got a broker"
+        )
+    celery.loader.import_task_module("workers.tasks")
+    celery.finalize()
+    controller = _Controller(
+        app=celery,
+        hostname=name,
+        pool="threads",
+        concurrency=1,
+        loglevel="WARNING",
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    thread = threading.Thread(target=controller.start, name="tilechord-worker", daemon=True)
+    thread.start()
+    if not controller.ready.wait(_START_TIMEOUT_S):
+        raise ConfigurationError(f"the embedded worker did not start in {_START_TIMEOUT_S:g} s")
+    _running.set()
+    try:
+        yield
+    finally:
+        _running.clear()
+        state.should_stop = 0
+        thread.join(_STOP_TIMEOUT_S)
+        state.should_stop = None
+
+
+class _Controller(WorkController):  # type: ignore[misc]
+    """Tells when the consumer is ready to take messages."""
+
+    def __init__(self, **options: object) -> None:
+        self.ready = threading.Event()
+        super().__init__(**options)
+
+    def on_consumer_ready(self, consumer: object) -> None:
+        self.ready.set()

@@ -1,0 +1,126 @@
+"""Jobs as they lie in the store: request, plan, outcome; everything else follows from blobs."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.errors import InvalidRequestError, NotFoundError
+from app.domain.plan import RenderPlan, canonical_json
+from app.domain.work import Progress, plan_key, plan_prefix, progress
+from app.schemas import Manifest, RenderRequest, read_plan, read_request
+from app.storage.port import BlobStore
+
+_JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class JobState(StrEnum):
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job stands."""
+
+    job_id: str
+    state: JobState
+    plan_hash: str | None = None
+    progress: Progress | None = None
+    reason: str | None = None
+
+
+class JobLedger:
+    """Reads and writes the records of jobs."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+
+    def accept(self, job_id: str, request: RenderRequest, plan: RenderPlan) -> None:
+        """Write request and plan; the job exists from here on."""
+        self._store.put(plan_key(plan.hash), plan.to_json())
+        record = canonical_json(request.model_dump(mode="json"))
+        self._store.put(_key(job_id, "request.json"), record)
+        self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan.hash}))
+
+    def request(self, job_id: str) -> RenderRequest:
+        return read_request(self._read(job_id, "request.json"))
+
+    def plan(self, job_id: str) -> RenderPlan:
+        """The job's plan. Raises ``NotFoundError`` for an unknown job."""
+        plan_hash = self._read(job_id, "plan.json")["plan_hash"]
+        return read_plan(self._store.get(plan_key(str(plan_hash))))
+
+    def has_request(self, job_id: str) -> bool:
+        return self._store.exists(_key(job_id, "request.json"))
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """Record the result; the manifest that was first is the one that counts."""
+        data = manifest.model_dump_json().encode()
+        self._store.put(_key(manifest.job_id, "result.json"), data)
+        return self.result(manifest.job_id)
+
+    def result(self, job_id: str) -> Manifest:
+        return Manifest.model_validate_json(self._store.get(_key(job_id, "result.json")))
+
+    def has_result(self, job_id: str) -> bool:
+        return self._store.exists(_key(job_id, "result.json"))
+
+    def fail(self, job_id: str, reason: str) -> None:
+        """Record why the job failed; the first reason counts."""
+        self._store.put(_key(job_id, "failure.json"), canonical_json({"reason": reason}))
+
+    def failure(self, job_id: str) -> str | None:
+        key = _key(job_id, "failure.json")
+        return str(json.loads(self._store.get(key))["reason"]) if self._store.exists(key) else None
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the job to stop; workers look before every tile and between its steps."""
+        if not self.has_request(job_id):
+            raise NotFoundError(f"job {job_id} is not known")
+        self._store.put(_key(job_id, "cancelled.json"), b"{}")
+
+    def is_cancelled(self, job_id: str) -> bool:
+        return self._store.exists(_key(job_id, "cancelled.json"))
+
+    def reopen(self, job_id: str) -> None:
+        """Forget an earlier failure or cancellation, so that the job can be resumed."""
+        for name in ("failure.json", "cancelled.json"):
+            self._store.delete(_key(job_id, name))
+
+    def job_ids(self) -> list[str]:
+        """All jobs, sorted by id."""
+        return sorted({key.split("/")[1] for key in self._store.keys("jobs/")})
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
+        if (reason := self.failure(job_id)) is not None:
+            return JobStatus(job_id, JobState.FAILED, reason=reason)
+        plan = self.plan(job_id)
+        done = progress(plan, set(self._store.keys(plan_prefix(plan))))
+        state = JobState.RUNNING if done.done else JobState.SUBMITTED
+        if self.has_result(job_id):
+            state = JobState.SUCCEEDED
+        elif self.is_cancelled(job_id):
+            state = JobState.CANCELLED
+        return JobStatus(job_id, state, plan.hash, done)
+
+    def _read(self, job_id: str, name: str) -> dict[str, object]:
+        key = _key(job_id, name)
+        if not self._store.exists(key):
+            raise NotFoundError(f"job {job_id} is not known")
+        value = json.loads(self._store.get(key))
+        return dict(value)
+
+
+def _key(job_id: str, name: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise InvalidRequestError(
+            f"job id must be up to 100 characters of a-z, 0-9, '.', '_', '-', got {job_id[:60]!r}"
+        )
+    return f"jobs/{job_id}/{name}"

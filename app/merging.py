@@ -1,0 +1,142 @@
+"""The CPU's part of a render: merging tiles, assembling pictures, writing the result."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from app import __version__
+from app.domain.blending import Accumulator, blend_weight
+from app.domain.plan import RenderPlan, canonical_json
+from app.domain.work import (
+    Run,
+    Stage,
+    Work,
+    canvas_key,
+    plan_prefix,
+    quality_key,
+    run_prefix,
+    work_of,
+)
+from app.pictures.assemble import assemble
+from app.pictures.codecs import decode_array, decode_pixels, encode_array
+from app.pictures.recipe import Recipe
+from app.schemas import Manifest, PictureRecord, RenderRequest, WorkerShare
+from app.storage.port import BlobStore
+
+
+def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> None:
+    """Blend the tiles of one phase into the canvas latents of the next."""
+    tiles = plan.phases[phase].tiles
+    canvas = Accumulator(plan.latent_channels, plan.canvas_height, plan.canvas_width)
+    for index, box in enumerate(tiles):
+        tile = decode_array(store.get(Work(Stage.TILE, image, phase, index).key(plan)))
+        canvas.add(tile, box, blend_weight(box, tiles, margin=plan.phases[phase].margin))
+    quality = {"overlap_disagreement": round(canvas.disagreement(), 6)}
+    store.put(quality_key(plan, image, phase), canonical_json(quality))
+    store.put(canvas_key(plan, image, phase + 1), encode_array(canvas.result()))
+
+
+def assemble_picture(
+    store: BlobStore, plan: RenderPlan, image: int, request: RenderRequest
+) -> None:
+    """Paste the cores of one image and store the picture with its recipe."""
+    cores = [plan.core_pixels(index) for index in range(len(plan.decode.cores))]
+    recipe = Recipe(
+        request=request.model_dump(mode="json", exclude_defaults=True)
+        | {"seed": request.seed, "height": request.height, "width": request.width},
+        plan_hash=plan.hash,
+        version=__version__,
+        spec={},
+    )
+    with tempfile.TemporaryDirectory(prefix="tilechord-") as folder:
+        target = Path(folder) / "picture"
+        picture = assemble(
+            plan.spec.height,
+            plan.spec.width,
+            cores,
+            lambda index: decode_pixels(store.get(Work(Stage.CORE, image, index=index).key(plan))),
+            target,
+            format=plan.spec.format,
+            recipe=recipe,
+        )
+        work = Work(Stage.PICTURE, image)
+        record = {
+            "height": picture.height,
+            "width": picture.width,
+            "format": picture.format,
+            "sha256": picture.sha256,
+            "size_bytes": picture.size_bytes,
+        }
+        store.put(f"{work.key(plan)}.json", canonical_json(record))
+        store.put_file(work.key(plan), target)
+
+
+def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool) -> Manifest:
+    """The manifest of a job whose pictures are all there."""
+    runs = read_runs(store, plan)
+    return Manifest(
+        job_id=job_id,
+        plan_hash=plan.hash,
+        images=[_picture_record(store, plan, image) for image in range(plan.spec.count)],
+        quality=_quality(store, plan),
+        timings=_timings(runs),
+        workers=_shares(runs),
+        executions=len(runs),
+        units=len({run.unit for run in runs}),
+        cached=cached,
+    )
+
+
+def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:
+    """Every execution of the plan's units, in order of their start."""
+    runs = [Run.parse(plan, key) for key in store.keys(run_prefix(plan))]
+    return sorted(runs, key=lambda run: run.started_ms)
+
+
+def present_keys(store: BlobStore, plan: RenderPlan) -> set[str]:
+    """Keys of the plan's blobs that exist."""
+    return set(store.keys(plan_prefix(plan)))
+
+
+def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRecord:
+    key = Work(Stage.PICTURE, image).key(plan)
+    record = json.loads(store.get(f"{key}.json"))
+    return PictureRecord(key=key, url=store.url(key), **record)
+
+
+def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:
+    """The worst value of each measure over the job's images and phases."""
+    worst: dict[str, float] = {}
+    for image in range(plan.spec.count):
+        for phase in range(len(plan.phases)):
+            for name, value in json.loads(store.get(quality_key(plan, image, phase))).items():
+                worst[name] = max(worst.get(name, value), value)
+    return worst
+
+
+def _timings(runs: list[Run]) -> dict[str, float]:
+    seconds: dict[str, float] = defaultdict(float)
+    for run in runs:
+        seconds[run.stage] += run.seconds
+    if runs:
+        end_ms = max(run.started_ms + 1000 * run.seconds for run in runs)
+        seconds["workers_wall"] = (end_ms - runs[0].started_ms) / 1000
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+def _shares(runs: list[Run]) -> dict[str, WorkerShare]:
+    shares: dict[str, WorkerShare] = defaultdict(WorkerShare)
+    for run in runs:
+        share = shares[run.worker]
+        share.tiles += run.stage is Stage.TILE
+        share.cores += run.stage is Stage.CORE
+        share.seconds = round(share.seconds + run.seconds, 3)
+    return dict(sorted(shares.items()))
+
+
+def units_of(plan: RenderPlan) -> int:
+    """Number of units of work in *plan*."""
+    return sum(len(group) for group in work_of(plan))

@@ -1,0 +1,142 @@
+"""The queues: one topic exchange, one queue per pool, one place for what could not be handled."""
+
+from __future__ import annotations
+
+import re
+
+from kombu import Connection, Exchange, Queue, binding
+from kombu.exceptions import OperationalError
+
+from app.domain.errors import BrokerUnavailableError, ConfigurationError
+from app.domain.spec import Priority
+from app.domain.work import Stage
+from app.settings import QueueProfile, Settings
+
+# Queue arguments are immutable: other arguments under the same name are refused by RabbitMQ,
+# so a change of arguments raises this number.
+VERSION = 1
+EXCHANGE = Exchange("render", type="topic", durable=True)
+DEAD_LETTERS = Exchange("render.dead", type="fanout", durable=True)
+DEAD_QUEUE = f"render.dead.v{VERSION}"
+
+_TYPES = {
+    Stage.BASE: "base",
+    Stage.PREPARE: "base",
+    Stage.TILE: "tile",
+    Stage.CORE: "upscale",
+    Stage.MERGE: "finish",
+    Stage.PICTURE: "finish",
+}
+
+
+def queue_name(pool: str) -> str:
+    return f"render.{pool}.v{VERSION}"
+
+
+def queues(settings: Settings) -> list[Queue]:
+    """One queue per pool, with the arguments of the profile."""
+    arguments = queue_arguments(settings)
+    return [
+        Queue(
+            queue_name(pool),
+            bindings=[binding(EXCHANGE, routing_key=key) for key in keys],
+            queue_arguments=arguments,
+            durable=True,
+        )
+        for pool, keys in settings.pools.items()
+    ]
+
+
+def dead_queue() -> Queue:
+    """Messages that no worker could handle, kept for a person to look at."""
+    return Queue(DEAD_QUEUE, exchange=DEAD_LETTERS, routing_key="", durable=True)
+
+
+def queue_arguments(settings: Settings) -> dict[str, object]:
+    if settings.is_embedded:
+        return {}
+    dead = {"x-dead-letter-exchange": DEAD_LETTERS.name}
+    if settings.queue_profile is QueueProfile.RMQ3:
+        # Classic: quorum queues of 3.x have no priorities, and refuse x-max-priority.
+        return {"x-max-priority": 10, **dead}
+    # Quorum: priorities are native from 4.0 on; a message that kills its worker again and
+    # again is dead-lettered instead of circulating for ever.
+    return {"x-queue-type": "quorum", "x-delivery-limit": settings.delivery_limit, **dead}
+
+
+def route(settings: Settings, stage: Stage, model: str, priority: Priority) -> dict[str, object]:
+    """Publishing options for work of *stage* on *model*."""
+    kind = _TYPES[stage]
+    resource = routing_word(model) if kind in {"base", "tile", "upscale"} else "default"
+    return route_key(settings, f"{kind}.{resource}", priority)
+
+
+def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[str, object]:
+    """Publishing options for *routing_key*: naming the queue makes the publisher declare it.
+
+    A message no queue is bound for would vanish without a trace.
+    """
+    for pool, keys in settings.pools.items():
+        if any(_matches(pattern, routing_key) for pattern in keys):
+            return {
+                "queue": queue_name(pool),
+                "exchange": EXCHANGE.name,
+                "routing_key": routing_key,
+                "priority": priority.level,
+            }
+    raise ConfigurationError(f"TILECHORD_POOLS has no pool bound to {routing_key!r}")
+
+
+def routing_word(name: str) -> str:
+    """*name* as one word of a routing key."""
+    return re.sub(r"[^a-z0-9_-]", "-", name.lower())
+
+
+def _matches(pattern: str, routing_key: str) -> bool:
+    """AMQP topic match: ``*`` is one word, ``#`` any number of them."""
+    regex = re.escape(pattern).replace(r"\*", r"[^.]+").replace(r"\#", ".*")
+    return re.fullmatch(regex, routing_key) is not None
+
+
+def check_broker(settings: Settings) -> str:
+    """Version of the RabbitMQ that answers.
+
+    Raises ``BrokerUnavailableError`` when none does, ``ConfigurationError`` when the queue
+    profile is for another version or the queues exist with other arguments.
+    """
+    if settings.is_embedded:
+        return "embedded"
+    url = settings.broker_url.get_secret_value()
+    try:
+        with Connection(url, connect_timeout=settings.broker_timeout_s) as connection:
+            connection.connect()
+            version = str(connection.connection.server_properties.get("version", "0"))
+            _check_profile(settings.queue_profile, version)
+            for queue in [*queues(settings), dead_queue()]:
+                queue(connection.default_channel).declare()
+            return version
+    except (OperationalError, *Connection(url).recoverable_connection_errors) as err:
+        raise broker_error(url, err) from err
+    except Connection(url).channel_errors as err:
+        raise ConfigurationError(
+            f"the broker has a queue of this name with other arguments; "
+            f"delete it or change TILECHORD_QUEUE_PROFILE ({err})"
+        ) from err
+
+
+def broker_error(url: str, error: BaseException) -> BrokerUnavailableError | ConfigurationError:
+    """What went wrong at *url*, without its password."""
+    place = Connection(url).as_uri()
+    if "ACCESS_REFUSED" in str(error) or "access refused" in str(error).lower():
+        return ConfigurationError(f"broker {place} refuses these credentials")
+    return BrokerUnavailableError(f"broker {place} does not answer ({error})")
+
+
+def _check_profile(profile: QueueProfile, version: str) -> None:
+    major = int(version.split(".", maxsplit=1)[0])
+    fits = major >= 4 if profile is QueueProfile.RMQ4 else major == 3
+    if not fits:
+        wanted = QueueProfile.RMQ4 if major >= 4 else QueueProfile.RMQ3
+        raise ConfigurationError(
+            f"TILECHORD_QUEUE_PROFILE must be {wanted} for RabbitMQ {version}, got {profile}"
+        )

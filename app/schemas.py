@@ -1,0 +1,200 @@
+"""What crosses a boundary: requests from people, messages between processes, results."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from app.domain.errors import InvalidRequestError
+from app.domain.plan import RenderPlan
+from app.domain.schedule import Sampler
+from app.domain.spec import PictureFormat
+from app.domain.work import Stage, Work
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
+_SHOWN_CHARS = 60
+
+ModeName = Literal["auto", "direct", "refine", "phased", "multidiffusion", "spot"]
+PriorityName = Literal["high", "normal", "low"]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=100_000)]
+Tag = Annotated[str, Field(max_length=200)]
+
+
+class StageModels(BaseModel):
+    """A model per stage, where it differs from ``model``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    base: Name | None = None
+    refine: Name | None = None
+    upscale: Name | None = None
+
+
+class RenderRequest(BaseModel):
+    """An order as a user gives it; sizes in pixels. Unset fields take the model's defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    prompt: Annotated[Text, Field(min_length=1)]
+    negative_prompt: Text = ""
+    height: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
+    width: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
+    count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """The same seed gives the same picture, for ever; there is no "random" value on purpose."""
+    steps: Annotated[int, Field(ge=1, le=500)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=100)] | None = None
+    sampler: Sampler | None = None
+    model: Name | None = None
+    models: StageModels = StageModels()
+    mode: ModeName = "auto"
+    init_image: Name | None = None
+    """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
+    mask: Name | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    nsr: Annotated[float, Field(gt=0, le=20)] | None = None
+    """Noise-to-signal ratio a refined tile starts from; means the same in every model."""
+    tile: Annotated[int, Field(ge=32, le=8192)] | None = None
+    overlap: Annotated[int, Field(ge=0, le=8192)] | None = None
+    upscale: Literal[1, 2, 4] = 1
+    wrap: Literal["none", "x", "xy"] = "none"
+    regions: Annotated[list[dict[str, Any]], Field(max_length=1000)] = []
+    priority: PriorityName = "normal"
+    format: PictureFormat = "png"
+    tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
+
+    @field_validator("prompt", "negative_prompt", "model", "init_image", "mask")
+    @classmethod
+    def _is_printable(cls, text: str | None) -> str | None:
+        found = _CONTROL.search(text) if text else None
+        if found:
+            raise ValueError(f"must not contain the control character U+{ord(found[0]):04X}")
+        return text
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("must not be empty")
+        return text
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.strength is not None and self.nsr is not None:
+            raise ValueError("strength and nsr must not both be given")
+        if self.mask is not None and self.init_image is None:
+            raise ValueError("mask needs an init_image")
+        return self
+
+
+def read_request(payload: object) -> RenderRequest:
+    """The request in *payload*. Raises ``InvalidRequestError``: field, rule, value."""
+    if isinstance(payload, RenderRequest):
+        return payload
+    if not isinstance(payload, dict):
+        raise InvalidRequestError(
+            f"request must be a mapping of fields, got {type(payload).__name__}"
+        )
+    try:
+        return RenderRequest.model_validate(payload)
+    except ValidationError as err:
+        raise InvalidRequestError(_sentence(err)) from err
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first broken rule in our words: pydantic's own text is for its programmers."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "request"
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a field of a request"
+    if first["type"] == "missing":
+        return f"{name} is required"
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "value_error" and name == "request":
+        return rule
+    return f"{name} {rule[0].lower()}{rule[1:]}, got {_shown(first['input'])}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str) and len(value) > _SHOWN_CHARS:
+        return f"{value[:_SHOWN_CHARS]!r} and {len(value) - _SHOWN_CHARS} more characters"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
+class WorkMessage(BaseModel):
+    """One unit of work on the wire: names and numbers, never pixels.
+
+    Read tolerantly, so that an old worker survives a new sender.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    job_id: str
+    plan_hash: str
+    stage: Stage
+    image: int
+    phase: int = 0
+    index: int = 0
+
+    @property
+    def work(self) -> Work:
+        return Work(self.stage, self.image, self.phase, self.index)
+
+
+class PictureRecord(BaseModel):
+    """One finished picture in a manifest."""
+
+    key: str
+    url: str
+    height: int
+    width: int
+    format: PictureFormat
+    sha256: str
+    size_bytes: int
+
+
+class WorkerShare(BaseModel):
+    """What one worker did for a job."""
+
+    tiles: int = 0
+    cores: int = 0
+    seconds: float = 0.0
+
+
+class Manifest(BaseModel):
+    """The result of a job."""
+
+    job_id: str
+    plan_hash: str
+    images: list[PictureRecord]
+    quality: dict[str, float]
+    timings: dict[str, float]
+    """Seconds of work by stage, summed over workers, and ``wall`` for the whole job."""
+    workers: dict[str, WorkerShare]
+    executions: int
+    """How often units were executed; more than ``units`` means some ran twice."""
+    units: int
+    cached: bool = False
+
+
+_PLANS = TypeAdapter(RenderPlan)
+
+
+def read_plan(data: bytes) -> RenderPlan:
+    """The plan written by ``RenderPlan.to_json``."""
+    return _PLANS.validate_json(data)

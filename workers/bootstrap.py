@@ -1,0 +1,44 @@
+"""The worker's composition root: device, models and renderer, built at first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app.bootstrap import runtime
+from app.cards import verify
+from workers.device import choose_device
+from workers.execution import Executor
+from workers.loading import ModelCache
+from workers.renderer import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRuntime:
+    """What a process that renders needs."""
+
+    executor: Executor
+
+
+@lru_cache(maxsize=1)
+def worker_runtime() -> WorkerRuntime:
+    """This process's worker; the first unit of work loads its model."""
+    app = runtime()
+    device = choose_device(app.settings.device)
+    renderer = Renderer(
+        app.store, ModelCache(app.catalogue, device), device, app.settings.max_input_mpx
+    )
+    return WorkerRuntime(Executor(app.store, app.ledger, renderer))
+
+
+def check_worker() -> str:
+    """Prove before taking work that device, store and default model are usable.
+
+    Returns the device's name. Raises ``ConfigurationError``, ``ModelError`` or
+    ``StorageUnavailableError``.
+    """
+    app = runtime()
+    device = choose_device(app.settings.device)
+    app.store.probe()
+    verify(app.catalogue.folder(app.settings.model))
+    return str(device)

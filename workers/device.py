@@ -1,0 +1,29 @@
+"""Which device this process computes on, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from app.domain.errors import ConfigurationError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called *name*; ``auto`` is the first GPU, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise ConfigurationError(
+            f"TILECHORD_DEVICE must be auto, cpu or cuda[:N], got {name!r}"
+        ) from err
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"TILECHORD_DEVICE: this machine has {torch.cuda.device_count()} GPUs, got {name!r}"
+        )
+    return device
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """Half precision on a GPU; CPUs without AMX are slower with it."""
+    return torch.float16 if device.type == "cuda" else torch.float32

@@ -1,0 +1,88 @@
+"""One unit of work from message to blob: skipped when done, recorded when it ran."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from app.domain.errors import PermanentError, RenderCancelledError
+from app.domain.plan import RenderPlan
+from app.domain.work import Run, plan_key, unit_name
+from app.jobs import JobLedger
+from app.queues import routing_word
+from app.schemas import WorkMessage, read_plan
+from app.storage.port import BlobStore
+from workers.renderer import Renderer
+
+log = logging.getLogger(__name__)
+_CANCEL_CHECK_S = 0.5
+
+
+class Executor:
+    """Executes messages, one at a time: model and device are shared."""
+
+    def __init__(self, store: BlobStore, ledger: JobLedger, renderer: Renderer) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._renderer = renderer
+        self._lock = threading.Lock()
+        self._plan = lru_cache(maxsize=8)(self._read_plan)
+
+    def execute(self, message: WorkMessage, worker: str) -> dict[str, str]:
+        """Render *message*'s unit unless its blob exists; the result is its key and a status.
+
+        An expected failure is recorded and reported, not raised: one raising member would
+        discard the chord's callback, and with it the reason.
+        """
+        plan = self._plan(message.plan_hash)
+        key = message.work.key(plan)
+        try:
+            if self._store.exists(key):
+                return {"key": key, "status": "present"}
+            if self._ledger.failure(message.job_id) is not None:
+                return {"key": key, "status": "abandoned"}
+            with self._lock:
+                self._render(plan, message, worker)
+        except RenderCancelledError:
+            return {"key": key, "status": "cancelled"}
+        except PermanentError as err:
+            self.fail(message, str(err))
+            return {"key": key, "status": "failed"}
+        return {"key": key, "status": "rendered"}
+
+    def fail(self, message: WorkMessage, reason: str) -> None:
+        """Record that *message* cannot be rendered; the job ends with this reason."""
+        log.info("work.failed", extra={"work": message.work.label, "reason": reason})
+        self._ledger.fail(message.job_id, f"{message.work.label}: {reason}")
+
+    def _render(self, plan: RenderPlan, message: WorkMessage, worker: str) -> None:
+        work, started_ms, start = message.work, round(time.time() * 1000), time.monotonic()
+        data = self._renderer.render(plan, work, self._cancel_check(message.job_id))
+        self._store.put(work.key(plan), data)
+        seconds = time.monotonic() - start
+        run = Run(unit_name(plan, work), routing_word(worker), started_ms, seconds)
+        self._store.put(run.key(plan), b"")
+        log.info(
+            "work.rendered",
+            extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},
+        )
+
+    def _cancel_check(self, job_id: str) -> Callable[[], None]:
+        """Raises ``RenderCancelledError`` once the job is cancelled; asks twice a second."""
+        asked = 0.0
+
+        def check() -> None:
+            nonlocal asked
+            if time.monotonic() - asked < _CANCEL_CHECK_S:
+                return
+            asked = time.monotonic()
+            if self._ledger.is_cancelled(job_id):
+                raise RenderCancelledError(f"job {job_id} was cancelled")
+
+        return check
+
+    def _read_plan(self, plan_hash: str) -> RenderPlan:
+        return read_plan(self._store.get(plan_key(plan_hash)))

@@ -1,0 +1,159 @@
+"""The GPU's part of a render: base picture, preparation, tiles and cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.domain.geometry import Box
+from app.domain.noise import Stream, noise_field
+from app.domain.plan import RenderPlan, canonical_json
+from app.domain.schedule import Steps
+from app.domain.work import Stage, Work, canvas_key, image_key
+from app.pictures.codecs import decode_array, encode_array, encode_pixels
+from app.pictures.reading import read_picture
+from app.storage.port import BlobStore
+from workers.denoise import denoise, guided_denoiser
+from workers.enlarge import Enlarger, native_picture
+from workers.loading import Model, ModelCache
+from workers.upscale.load import load_upscaler
+from workers.vae import decode, encode, measure
+
+Latents = NDArray[np.float32]
+Check = Callable[[], None]
+_KEPT_BLOBS = 4  # canvas and embeddings of the job at hand: every tile of it reads them
+
+
+class Renderer:
+    """Renders units of work from blobs to blobs."""
+
+    def __init__(
+        self, store: BlobStore, models: ModelCache, device: torch.device, max_input_mpx: float
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._device = device
+        self._max_input_mpx = max_input_mpx
+        self._shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self._array)
+
+    def render(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
+        """The blob of *work*; *check* is called before every denoising step and may raise."""
+        match work.stage:
+            case Stage.BASE:
+                return self._base(plan, work, check)
+            case Stage.PREPARE:
+                return self._prepare(plan, work)
+            case Stage.TILE:
+                return self._tile(plan, work, check)
+            case _:
+                return self._core(plan, work)
+
+    def _base(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
+        assert plan.base is not None  # noqa: S101 (a plan without base has no such work)
+        model = self._model(plan, plan.spec.base_model)
+        box = Box(0, 0, plan.base.height, plan.base.width)
+        noise = noise_field(
+            box,
+            model.card.latent_channels,
+            seed=plan.spec.seed,
+            stream=Stream.BASE,
+            image=work.image,
+        )
+        text = _encode_prompts(model, plan)
+        latents = _walk(
+            plan, model, text, plan.base.steps.noise_scale * noise, check, plan.base.steps
+        )
+        return encode_array(decode(model.vae, latents))
+
+    def _prepare(self, plan: RenderPlan, work: Work) -> bytes:
+        """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
+        model = self._model(plan, plan.spec.refine_model)
+        self._put(plan, work, "prompt", _encode_prompts(model, plan))
+        if plan.decode.freeze_statistics:
+            picture = self._starting_picture(plan, work)
+            native = native_picture(picture, model.card)
+            encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
+            latents = encode(model.vae, native)
+            decoder = measure(model.vae.decoder, lambda: decode(model.vae, latents))
+            canvas = Enlarger(plan, picture).latents(
+                lambda pixels: encode(model.vae, pixels, encoder)
+            )
+            self._put(plan, work, "statistics", decoder)
+            self._store.put(canvas_key(plan, work.image, 0), encode_array(canvas))
+        return canonical_json({"model": model.card.name})
+
+    def _tile(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
+        model = self._model(plan, plan.spec.refine_model)
+        phase = plan.phases[work.phase]
+        box = phase.tiles[work.index]
+        x = phase.steps.noise_scale * noise_field(
+            box,
+            plan.latent_channels,
+            seed=plan.spec.seed,
+            stream=Stream.INITIAL,
+            image=work.image,
+        )
+        if plan.decode.freeze_statistics:
+            rows, columns = box.window
+            x = x + self._shared_array(canvas_key(plan, work.image, work.phase))[:, rows, columns]
+        text = self._shared_array(image_key(plan, work.image, "prompt"))
+        return encode_array(_walk(plan, model, text, x, check, phase.steps))
+
+    def _core(self, plan: RenderPlan, work: Work) -> bytes:
+        model = self._model(plan, plan.spec.refine_model)
+        core = plan.decode.cores[work.index]
+        padded = core.padded(plan.decode.padding, within=plan.canvas)
+        rows, columns = padded.window
+        canvas = self._shared_array(canvas_key(plan, work.image, len(plan.phases)))
+        statistics = (
+            self._shared_array(image_key(plan, work.image, "statistics"))
+            if plan.decode.freeze_statistics
+            else None
+        )
+        pixels = decode(model.vae, np.ascontiguousarray(canvas[:, rows, columns]), statistics)
+        if plan.spec.upscale > 1:
+            upscaler = load_upscaler(plan.spec.upscaler, plan.spec.upscale, self._device)
+            pixels = upscaler(pixels)
+        scale = plan.latent_scale * plan.spec.upscale
+        window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
+        return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
+
+    def _starting_picture(self, plan: RenderPlan, work: Work) -> NDArray[np.float32]:
+        """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base."""
+        if plan.spec.init_image is None:
+            return self._array(Work(Stage.BASE, work.image).key(plan))
+        data = self._store.get(plan.spec.init_image)
+        picture = read_picture(data, field="init_image", max_mpx=self._max_input_mpx)
+        return picture.astype(np.float32) / 255.0
+
+    def _model(self, plan: RenderPlan, name: str) -> Model:
+        return self._models.get(name, plan.revisions[name])
+
+    def _array(self, key: str) -> NDArray[np.float32]:
+        return decode_array(self._store.get(key))
+
+    def _put(self, plan: RenderPlan, work: Work, name: str, array: NDArray[np.float32]) -> None:
+        self._store.put(image_key(plan, work.image, name), encode_array(array))
+
+
+def _encode_prompts(model: Model, plan: RenderPlan) -> NDArray[np.float32]:
+    return model.encode_prompts([plan.spec.negative_prompt, plan.spec.prompt])
+
+
+def _walk(
+    plan: RenderPlan,
+    model: Model,
+    text: NDArray[np.float32],
+    x: NDArray[np.float32],
+    check: Check,
+    steps: Steps,
+) -> Latents:
+    """Denoise *x* ``(C, H, W)`` under the plan's prompt."""
+    denoiser = guided_denoiser(model, torch.from_numpy(text), plan.spec.guidance)
+    start = torch.from_numpy(x)[None]
+    result = denoise(denoiser, start, steps, plan.spec.sampler, check)
+    return np.asarray(result[0].cpu().numpy())
