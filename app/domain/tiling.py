@@ -35,10 +35,10 @@ def plan_cores(height: int, width: int, *, core: int) -> list[Box]:
 
 def axis_starts(length: int, tile: int, overlap: int) -> list[int]:
     """First coordinates of the fewest tiles that cover ``[0, length)`` with *overlap*."""
-    if not 0 <= overlap < tile:
-        raise InvalidPlanError(f"overlap must be in [0, {tile}), got {overlap}")
     if length <= tile:
         return [0]
+    if not 0 <= overlap < tile:
+        raise InvalidPlanError(f"overlap must be in [0, {tile}), got {overlap}")
     gaps = -(-(length - tile) // (tile - overlap))  # ceil: strides from the first tile to the last
     return [step * (length - tile) // gaps for step in range(gaps + 1)]
 

@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
+from app.domain.geometry import Box
+from app.domain.plan import canonical_json
+from app.domain.spec import Mode
+from app.schemas import read_plan
+from tests.unit.domain.cards import LIMITS, SD15, plan
+
+sides = st.integers(64, 4096)
+
+
+def test_the_same_order_gives_the_same_bytes():
+    assert plan().to_json() == plan().to_json()
+    assert plan().hash == plan().hash
+
+
+def test_another_process_with_another_hash_seed_gives_the_same_hash():
+    code = "from tests.unit.domain.cards import plan; print(plan(tags={'b': '1', 'a': '2'}).hash)"
+
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "4242", "PYTHONPATH": ".", "TZ": "Asia/Tokyo"},
+    ).stdout.strip()
+
+    assert plan(tags={"a": "2", "b": "1"}).hash == other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "another map"},
+        {"seed": 8},
+        {"steps": 21},
+        {"guidance": 6.5},
+        {"sampler": "euler"},
+        {"nsr": 0.8},
+        {"overlap": 64},
+        {"width": 2056},
+        {"upscale": 2},
+        {"format": "jpeg"},
+        {"tags": {"client": "studio"}},
+        {"card": replace(SD15, revision="1" * 64)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_may_change_a_byte_changes_the_hash(change):
+    assert plan(**change).hash != plan().hash
+
+
+def test_a_plan_survives_the_store():
+    assert read_plan(plan(upscale=2).to_json()) == plan(upscale=2)
+
+
+def test_canonical_json_ignores_the_order_of_keys():
+    assert canonical_json({"b": 1, "a": {"d": 2, "c": 3}}) == b'{"a":{"c":3,"d":2},"b":1}'
+
+
+def test_canonical_json_has_no_nan():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"a": float("nan")})
+
+
+@given(height=sides, width=sides, upscale=st.sampled_from([1, 2, 4]))
+def test_cores_become_every_pixel_of_the_picture_exactly_once(height, width, upscale):
+    render = plan(height=height, width=width, upscale=upscale)
+    covered = np.zeros((height, width), np.uint8)
+
+    for index in range(len(render.decode.cores)):
+        covered[render.core_pixels(index).window] += 1
+
+    assert (covered == 1).all()
+
+
+@given(height=sides, width=sides)
+def test_tiles_cover_the_canvas_and_stay_inside(height, width):
+    render = plan(height=height, width=width)
+    covered = np.zeros((render.canvas_height, render.canvas_width), bool)
+
+    for box in render.phases[0].tiles:
+        assert Box(0, 0, *covered.shape) == Box(0, 0, *covered.shape).padded(0, within=render.canvas)
+        covered[box.window] = True
+
+    assert covered.all()
+    assert len({(box.height, box.width) for box in render.phases[0].tiles}) == 1
+
+
+def test_a_base_has_native_area_and_the_aspect_of_the_canvas():
+    render = plan(height=1024, width=4096)
+
+    assert (render.base.height, render.base.width) == (32, 128)
+
+
+def test_a_refinement_starts_at_the_noise_that_was_asked():
+    steps = plan(nsr=0.7).phases[0].steps
+
+    assert steps.sigmas[0] == pytest.approx(0.7, abs=0.01)
+    assert steps.noise_scale == steps.sigmas[0]
+    assert steps.sigmas[-1] == 0
+    assert list(steps.sigmas) == sorted(steps.sigmas, reverse=True)
+
+
+def test_a_direct_render_is_one_tile_one_core_and_no_base():
+    render = plan(height=512, width=512, mode=Mode.DIRECT)
+
+    assert render.base is None
+    assert render.phases[0].tiles == (Box(0, 0, 64, 64),)
+    assert render.decode.cores == (Box(0, 0, 64, 64),)
+    assert not render.decode.freeze_statistics
+
+
+def test_an_init_image_takes_the_place_of_the_base():
+    assert plan(init_image="inputs/abc").base is None
+
+
+def test_padding_covers_the_decoder_and_the_upscaler():
+    assert plan().decode.padding == 18
+    assert plan(upscale=4).decode.padding == 18 + 3
+
+
+def test_cost_counts_tiles_evaluations_and_overlap():
+    cost = plan(height=1024, width=1024, tile=512, overlap=0).cost
+
+    assert (cost.tiles, cost.cores, cost.overlap_overhead) == (4, 4, 1.0)
+    assert cost.unet_evaluations == 2 * (20 + 4 * len(plan().phases[0].steps))
+    assert json.loads(plan().to_json())["cost"]["tiles"] == plan().cost.tiles
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tile": 500}, "tile must be a multiple of 8 px in [64, 2048], got 500 px"),
+        ({"tile": 4096}, "tile must be a multiple of 8 px in [64, 2048], got 4096 px"),
+        ({"overlap": 12}, "overlap must be a multiple of 8 px in [0, 512), got 12 px"),
+        ({"overlap": 512}, "overlap must be a multiple of 8 px in [0, 512), got 512 px"),
+    ],
+    ids=["unaligned tile", "huge tile", "unaligned overlap", "overlap of a whole tile"],
+)
+def test_impossible_tiles_are_refused_with_the_numbers(change, message):
+    with pytest.raises(InvalidPlanError) as caught:
+        plan(**change)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"height": 20_000, "width": 20_000},
+            "height x width must be at most 300 megapixels, got 400.0",
+        ),
+        ({"count": 1001}, "count must be at most 1000, got 1001"),
+        (
+            {"height": 16_000, "width": 16_000, "tile": 128, "overlap": 32},
+            "a job may have at most 2000 tiles, got 27889",
+        ),
+        (
+            {"mode": Mode.DIRECT},
+            "mode direct denoises at most 1 megapixels with model sd15, got 3.1; use mode refine",
+        ),
+    ],
+    ids=["canvas", "count", "tiles", "direct"],
+)
+def test_orders_beyond_the_limits_are_refused_with_the_number(change, message):
+    with pytest.raises(LimitExceededError) as caught:
+        plan(**change, limits=LIMITS)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("mode", [Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT])
+def test_modes_that_do_not_work_yet_are_refused(mode):
+    with pytest.raises(UnsupportedError) as caught:
+        plan(mode=mode)
+
+    assert str(caught.value) == f"mode must be one of auto, direct, refine, got {mode}"

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.work import Run, Stage, Work, next_work, plan_prefix, progress, work_of
+from tests.unit.domain.cards import plan
+
+RENDER = plan(height=1024, width=1024, count=2)
+GROUPS = list(work_of(RENDER))
+
+
+def keys_of(groups) -> set[str]:
+    return {work.key(RENDER) for group in groups for work in group}
+
+
+def test_stages_come_in_the_order_of_the_design():
+    assert [group[0].stage for group in GROUPS] == [
+        Stage.BASE,
+        Stage.PREPARE,
+        Stage.TILE,
+        Stage.MERGE,
+        Stage.CORE,
+        Stage.PICTURE,
+    ]
+
+
+def test_every_unit_has_a_key_of_its_own_under_the_plans_hash():
+    units = [work for group in GROUPS for work in group]
+
+    assert len({work.key(RENDER) for work in units}) == len(units)
+    assert all(work.key(RENDER).startswith(plan_prefix(RENDER)) for work in units)
+
+
+@given(st.data())
+def test_what_is_next_are_the_missing_members_of_the_first_unfinished_stage(data):
+    number = data.draw(st.integers(0, len(GROUPS) - 1))
+    group = GROUPS[number]
+    done = data.draw(st.sets(st.sampled_from(group), max_size=len(group) - 1))
+
+    missing = next_work(RENDER, keys_of(GROUPS[:number]) | keys_of([done]))
+
+    assert set(missing) == set(group) - done
+
+
+def test_nothing_is_next_when_every_picture_is_there():
+    assert next_work(RENDER, keys_of(GROUPS[-1:])) == ()
+
+
+def test_a_finished_picture_needs_none_of_its_intermediate_blobs():
+    first_picture = Work(Stage.PICTURE, 0).key(RENDER)
+
+    assert next_work(RENDER, {first_picture}) == (Work(Stage.BASE, 1),)
+
+
+def test_progress_counts_units_and_names_the_stage():
+    done = progress(RENDER, keys_of(GROUPS[:2]))
+
+    assert (done.done, done.stage) == (4, Stage.TILE)
+    assert done.total == sum(len(group) for group in GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("unit", "stage"),
+    [
+        ("image-0000/base", Stage.BASE),
+        ("image-0000/prepared", Stage.PREPARE),
+        ("image-0001/phase-0/tile-00007", Stage.TILE),
+        ("image-0000/core-00012", Stage.CORE),
+    ],
+)
+def test_a_run_survives_being_a_key(unit, stage):
+    run = Run(unit, "gpu1-host.example", 1_700_000_000_123, 1.25)
+
+    read = Run.parse(RENDER, run.key(RENDER))
+
+    assert read == run
+    assert read.stage is stage
