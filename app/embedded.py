@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from celery.result import allow_join_result
+from celery.utils.nodenames import default_nodename
 from celery.worker import WorkController, state
 
 from app.celery import celery
@@ -36,7 +38,7 @@ def worker(name: str = "embedded") -> Iterator[None]:
     celery.finalize()
     controller = _Controller(
         app=celery,
-        hostname=name,
+        hostname=default_nodename(name),
         pool="threads",
         concurrency=1,
         loglevel="WARNING",
@@ -50,7 +52,9 @@ def worker(name: str = "embedded") -> Iterator[None]:
         raise ConfigurationError(f"the embedded worker did not start in {_START_TIMEOUT_S:g} s")
     _running.set()
     try:
-        yield
+        # The pool forbids waiting for results anywhere in its process; here the main thread may.
+        with allow_join_result():
+            yield
     finally:
         _running.clear()
         state.should_stop = 0

@@ -18,6 +18,7 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
     """
 
     _values: ClassVar[dict[bytes, bytes]] = {}
+    _sizes: ClassVar[dict[str, int]] = {}
     _returned: ClassVar[dict[str, set[str]]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
@@ -34,7 +35,11 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
         self._values.pop(key, None)
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
-        """Nothing to prepare: every member carries its chord's size."""
+        """Nothing to prepare: the size arrives with the last member."""
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Called before the last member is sent, so that no return can overtake it."""
+        self._sizes[group_id] = chord_size
 
     def on_chord_part_return(self, request: Any, state: Any, result: Any, **kwargs: Any) -> None:
         """Start the chord's body when the last distinct member has returned."""
@@ -43,7 +48,7 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
         with self._lock:
             returned = self._returned.setdefault(request.group, set())
             returned.add(request.id)
-            if len(returned) < request.chord["chord_size"]:
+            if len(returned) != self._sizes.get(request.group):
                 return
-            del self._returned[request.group]
+            del self._returned[request.group], self._sizes[request.group]
         maybe_signature(request.chord, app=self.app).apply_async()

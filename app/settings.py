@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
@@ -64,11 +65,19 @@ class Settings(BaseSettings):
     # Workers.
     model: str = "atlas"
     models_path: Annotated[list[Path], NoDecode] = []
-    """Folders searched for models by name, before the bundled ones."""
+    """Folders searched for models by name, before the bundled ones; separated as in PATH."""
     device: str = "auto"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads torch may use, 0 for all cores; several workers on one machine share them."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of this process's Prometheus endpoint on ``metrics_host``; 0 serves none."""
     metrics_host: str = "127.0.0.1"
+
+    @field_validator("models_path", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        """Folders are separated as in ``PATH``."""
+        return value.split(os.pathsep) if isinstance(value, str) else value
 
     @property
     def is_embedded(self) -> bool:

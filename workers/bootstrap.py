@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
+
 from app.bootstrap import runtime
 from app.cards import verify
 from workers.device import choose_device
@@ -25,6 +27,8 @@ def worker_runtime() -> WorkerRuntime:
     """This process's worker; the first unit of work loads its model."""
     app = runtime()
     device = choose_device(app.settings.device)
+    if app.settings.threads:
+        torch.set_num_threads(app.settings.threads)
     renderer = Renderer(
         app.store, ModelCache(app.catalogue, device), device, app.settings.max_input_mpx
     )
