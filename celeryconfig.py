@@ -33,7 +33,9 @@ task_queue_max_priority = None  # set per queue: quorum queues refuse the argume
 task_acks_late = True
 task_reject_on_worker_lost = True
 task_acks_on_failure_or_timeout = True  # a raised error is final; only lost workers redeliver
-worker_prefetch_multiplier = 1  # one tile in the worker, the others where any worker can get them
+# One tile in the worker, the others where any worker can get them. The embedded worker has no
+# rivals: there the next tiles wait beside it, not one polling interval away.
+worker_prefetch_multiplier = 8 if _settings.is_embedded else 1
 worker_deduplicate_successful_tasks = False  # its shortcut skips the chord's counter: hangs
 worker_cancel_long_running_tasks_on_connection_loss = True  # the tile is redelivered anyway
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from celery.result import allow_join_result
 from celery.utils.nodenames import default_nodename
@@ -57,17 +58,17 @@ def worker(name: str = "embedded") -> Iterator[None]:
             yield
     finally:
         _running.clear()
-        state.should_stop = 0
+        state.should_stop = 0  # type: ignore[assignment]  # an exit code; the stubs know None only
         thread.join(_STOP_TIMEOUT_S)
         state.should_stop = None
 
 
-class _Controller(WorkController):  # type: ignore[misc]
+class _Controller(WorkController):
     """Tells when the consumer is ready to take messages."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         self.ready = threading.Event()
         super().__init__(**options)
 
-    def on_consumer_ready(self, consumer: object) -> None:
+    def on_consumer_ready(self, _consumer: object) -> None:
         self.ready.set()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from amqp.exceptions import AMQPError, PreconditionFailed
 from kombu import Connection, Exchange, Queue, binding
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 
 from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
@@ -64,14 +66,14 @@ def queue_arguments(settings: Settings) -> dict[str, object]:
     return {"x-queue-type": "quorum", "x-delivery-limit": settings.delivery_limit, **dead}
 
 
-def route(settings: Settings, stage: Stage, model: str, priority: Priority) -> dict[str, object]:
+def route(settings: Settings, stage: Stage, model: str, priority: Priority) -> dict[str, Any]:
     """Publishing options for work of *stage* on *model*."""
     kind = _TYPES[stage]
     resource = routing_word(model) if kind in {"base", "tile", "upscale"} else "default"
     return route_key(settings, f"{kind}.{resource}", priority)
 
 
-def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[str, object]:
+def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[str, Any]:
     """Publishing options for *routing_key*: naming the queue makes the publisher declare it.
 
     A message no queue is bound for would vanish without a trace.
@@ -115,13 +117,13 @@ def check_broker(settings: Settings) -> str:
             for queue in [*queues(settings), dead_queue()]:
                 queue(connection.default_channel).declare()
             return version
-    except (OperationalError, *Connection(url).recoverable_connection_errors) as err:
-        raise broker_error(url, err) from err
-    except Connection(url).channel_errors as err:
+    except PreconditionFailed as err:
         raise ConfigurationError(
             f"the broker has a queue of this name with other arguments; "
             f"delete it or change TILECHORD_QUEUE_PROFILE ({err})"
         ) from err
+    except (KombuError, AMQPError, OSError) as err:
+        raise broker_error(url, err) from err
 
 
 def broker_error(url: str, error: BaseException) -> BrokerUnavailableError | ConfigurationError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
+from celery import signature
 from celery.backends.base import KeyValueStoreBackend
-from celery.canvas import maybe_signature
 
 
-class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
+class EmbeddedBackend(KeyValueStoreBackend):
     """Results in a dictionary; chords counted by distinct member.
 
     Celery's own ``cache+memory`` reads the whole group back at every member (1000 members take
@@ -17,21 +17,21 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
     State lives on the class because Celery keeps one backend per thread.
     """
 
-    _values: ClassVar[dict[bytes, bytes]] = {}
+    _values: ClassVar[dict[str, bytes]] = {}
     _sizes: ClassVar[dict[str, int]] = {}
     _returned: ClassVar[dict[str, set[str]]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: str) -> bytes | None:
         return self._values.get(key)
 
-    def mget(self, keys: list[bytes]) -> list[bytes | None]:
+    def mget(self, keys: list[str]) -> list[bytes | None]:
         return [self._values.get(key) for key in keys]
 
-    def set(self, key: bytes, value: bytes) -> None:
+    def set(self, key: str, value: Any) -> None:
         self._values[key] = value
 
-    def delete(self, key: bytes) -> None:
+    def delete(self, key: str) -> None:
         self._values.pop(key, None)
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
         """Called before the last member is sent, so that no return can overtake it."""
         self._sizes[group_id] = chord_size
 
-    def on_chord_part_return(self, request: Any, state: Any, result: Any, **kwargs: Any) -> None:
+    def on_chord_part_return(self, request: Any, *_outcome: Any, **_options: Any) -> None:
         """Start the chord's body when the last distinct member has returned."""
         if not request.group or not request.chord:
             return
@@ -51,4 +51,4 @@ class EmbeddedBackend(KeyValueStoreBackend):  # type: ignore[misc]
             if len(returned) != self._sizes.get(request.group):
                 return
             del self._returned[request.group], self._sizes[request.group]
-        maybe_signature(request.chord, app=self.app).apply_async()
+        signature(request.chord).apply_async()

@@ -39,7 +39,7 @@ def guided_denoiser(model: Model, embeddings: Tensor, guidance: float) -> Denois
             output = model.unet(scaled, timestep, encoder_hidden_states=text).sample.float()
         except torch.OutOfMemoryError as err:
             raise DeviceOutOfMemoryError(
-                f"{model.device} has too little memory for a window of {tuple(x.shape[-2:])} latents"
+                f"{model.device} has too little memory for {tuple(x.shape[-2:])} latents"
             ) from err
         if is_guided:
             negative, positive = output.chunk(2)

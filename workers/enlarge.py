@@ -67,4 +67,4 @@ def _resize(picture: Pixels, size: tuple[int, int], box: Box) -> Pixels:
         )
         for channel in range(picture.shape[2])
     ]
-    return np.clip(np.stack(channels, axis=-1), 0.0, 1.0)
+    return np.asarray(np.clip(np.stack(channels, axis=-1), 0.0, 1.0))

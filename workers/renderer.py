@@ -7,15 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from app.pictures.codecs import decode_array, encode_array, encode_pixels
+from app.pictures.reading import read_picture
 from numpy.typing import NDArray
 
+from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.schedule import Steps
 from app.domain.work import Stage, Work, canvas_key, image_key
-from app.pictures.codecs import decode_array, encode_array, encode_pixels
-from app.pictures.reading import read_picture
 from app.storage.port import BlobStore
 from workers.denoise import denoise, guided_denoiser
 from workers.enlarge import Enlarger, native_picture
@@ -53,7 +54,8 @@ class Renderer:
                 return self._core(plan, work)
 
     def _base(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
-        assert plan.base is not None  # noqa: S101 (a plan without base has no such work)
+        if plan.base is None:
+            raise InvalidPlanError("this plan has no base picture")
         model = self._model(plan, plan.spec.base_model)
         box = Box(0, 0, plan.base.height, plan.base.width)
         noise = noise_field(

@@ -57,7 +57,7 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
     try:
         return executor.execute(message, str(task.request.hostname))
     except TransientError as err:
-        if task.request.retries < task.max_retries:
+        if task.request.retries < _RETRIES["max_retries"]:
             raise
         executor.fail(message, str(err))
     except Exception as err:  # a bug in one unit must not leave its job waiting for ever

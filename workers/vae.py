@@ -75,7 +75,7 @@ def _frozen(module: nn.Module, statistics: Statistics | None) -> Iterator[None]:
     """Let every GroupNorm of *module* use *statistics* instead of its own input's."""
     norms = list(_norms(module)) if statistics is not None else []
     for norm, (mean, variance) in zip(norms, statistics if norms else (), strict=True):  # type: ignore[arg-type]
-        norm.forward = _affine(norm, torch.from_numpy(mean), torch.from_numpy(variance))  # type: ignore[method-assign]
+        norm.forward = _affine(norm, torch.from_numpy(mean), torch.from_numpy(variance))  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:

@@ -48,7 +48,7 @@ def noise_field(
     block, y, x = np.meshgrid(blocks, rows, columns, indexing="ij")
     lane = np.full_like(x, image * _STREAMS_PER_IMAGE + stream)
     counter = (x, y, block, lane)
-    words = philox4x32(tuple(word.astype(np.uint64) for word in counter), seed)  # type: ignore[arg-type]
+    words = philox4x32(tuple(word.astype(np.uint64) for word in counter), seed)
     quads = np.stack([*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])], axis=1)
     return quads.reshape(-1, box.height, box.width)[:channels].astype(np.float32)
 

@@ -44,7 +44,7 @@ class NoiseSchedule:
         if self.beta_schedule == "squaredcos_cap_v2":
             time = np.arange(self.train_steps + 1) / self.train_steps
             alpha_bar = np.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
-            return np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+            return np.asarray(np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
         raise UnsupportedError(f"beta_schedule is not known, got {self.beta_schedule!r}")
 
 

@@ -37,7 +37,7 @@ def settle(
         raise
     if isinstance(outcome, Manifest):
         return outcome.model_dump(mode="json")
-    return task.replace(outcome)  # type: ignore[no-any-return]
+    return task.replace(outcome)
 
 
 def _record_failure(job_id: str, reason: str) -> None:

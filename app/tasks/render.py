@@ -20,10 +20,12 @@ from app.settings import settings
 from app.tasks.base import RETRIES, settle
 
 
-class RenderTask(Task):  # type: ignore[type-arg]
+class RenderTask(Task[..., Any]):
     """Checks a request where it is sent, so that a mistake is told at once and costs nothing."""
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> AsyncResult[Any]:
+    def apply_async(  # type: ignore[override]  # options pass through unseen
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> AsyncResult[Any]:
         """Send a render. Raises ``InvalidRequestError`` or ``BrokerUnavailableError``."""
         request = read_request((args or [None])[0] if args else (kwargs or {}).get("request"))
         chosen = settings()

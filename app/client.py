@@ -1,0 +1,136 @@
+"""What a program that orders renders needs beside ``app.tasks.render``; no torch.
+
+Usage::
+
+    from app import client
+
+    key = client.upload("sketch.png")
+    job_id = client.submit({"prompt": "snow mountains", "init_image": key})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from kombu.exceptions import OperationalError
+
+from app.bootstrap import runtime
+from app.domain.errors import InvalidRequestError, LimitExceededError, StorageUnavailableError
+from app.domain.spec import Priority
+from app.jobs import JobState
+from app.pictures.reading import read_picture
+from app.queues import broker_error, route_key
+from app.schemas import Manifest, RenderRequest
+
+_BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
+
+
+def upload(path: Path | str, *, field: str = "init_image") -> str:
+    """Store the picture at *path* and return the key a request names it by.
+
+    Raises ``InvalidRequestError`` when it is no picture, ``LimitExceededError`` when it is
+    larger than this installation takes.
+    """
+    data = _read_input(Path(path), field)
+    key = input_key(data)
+    runtime().store.put(key, data)
+    return key
+
+
+def check_input(path: Path | str, *, field: str = "init_image") -> str:
+    """The key that ``upload`` would return; nothing is stored."""
+    return input_key(_read_input(Path(path), field))
+
+
+def input_key(data: bytes) -> str:
+    """Equal pictures share one blob."""
+    return f"inputs/{hashlib.sha256(data).hexdigest()}"
+
+
+def submit(request: RenderRequest | Mapping[str, object]) -> str:
+    """Send a render and return its job id; ``app.tasks.render`` with one argument less."""
+    from app.tasks import render
+
+    payload = request if isinstance(request, RenderRequest) else dict(request)
+    return str(render.delay(payload).id)
+
+
+def resume(job_id: str) -> bool:
+    """Send the job on from the blobs that exist; False when it has its result already.
+
+    Raises ``NotFoundError`` for a job that was never planned.
+    """
+    from app.tasks import advance
+
+    app = runtime()
+    status = app.ledger.status(job_id)
+    if status.state is JobState.SUCCEEDED:
+        return False
+    priority = Priority(app.ledger.request(job_id).priority)
+    route = route_key(app.settings, "finish.default", priority)
+    app.ledger.reopen(job_id)
+    try:
+        advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
+    except (OperationalError, OSError) as err:
+        raise broker_error(app.settings.broker_url.get_secret_value(), err) from err
+    return True
+
+
+def save(manifest: Manifest, output: Path) -> list[Path]:
+    """Write the pictures of *manifest*: to *output*, or numbered beside it when several."""
+    paths = picture_paths(output, len(manifest.images))
+    for path, image in zip(paths, manifest.images, strict=True):
+        write_file(path, runtime().store.get(image.key))
+    return paths
+
+
+def picture_paths(output: Path, count: int) -> list[Path]:
+    """``out.png``, or ``out-0.png``, ``out-1.png`` … as the manifest counts them."""
+    if count == 1:
+        return [output]
+    digits = len(str(count - 1))
+    names = [f"{output.stem}-{index:0{digits}}{output.suffix}" for index in range(count)]
+    return [output.with_name(name) for name in names]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Make *data* appear at *path* in one step, replacing what was there.
+
+    Raises ``StorageUnavailableError`` when it cannot; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as err:
+        raise StorageUnavailableError(
+            f"file {path} of {len(data)} bytes cannot be written: {err.strerror}"
+        ) from err
+
+
+def _read_input(path: Path, field: str) -> bytes:
+    limit_bytes = int(runtime().settings.max_input_mpx * 1e6) * _BYTES_PER_PIXEL
+    try:
+        if not path.is_file():
+            raise InvalidRequestError(f"{field} must be a picture file, {path} is none")
+        size_bytes = path.stat().st_size
+        if size_bytes > limit_bytes:
+            raise LimitExceededError(
+                f"{field} must have at most {limit_bytes} bytes, {path} has {size_bytes}"
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as err:  # ValueError: a path with a null character
+        reason = getattr(err, "strerror", None) or err
+        raise InvalidRequestError(f"{field} {str(path)!r} cannot be read: {reason}") from err
+    read_picture(data, field=field, max_mpx=runtime().settings.max_input_mpx)
+    return data

@@ -1,0 +1,110 @@
+import pytest
+
+from app.domain.errors import InvalidRequestError, NotFoundError
+from app.domain.work import Stage, Work, work_of
+from app.jobs import JobLedger, JobState
+from app.schemas import Manifest, read_request
+from app.storage.memory import MemoryStore
+from tests.unit.domain.cards import plan
+
+REQUEST = read_request({"prompt": "a map", "priority": "high"})
+RENDER = plan(height=512, width=512)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def ledger(store):
+    ledger = JobLedger(store)
+    ledger.accept("job-1", REQUEST, RENDER)
+    return ledger
+
+
+def manifest(job_id="job-1") -> Manifest:
+    return Manifest(
+        job_id=job_id,
+        plan_hash=RENDER.hash,
+        images=[],
+        quality={},
+        timings={},
+        workers={},
+        executions=0,
+        units=0,
+    )
+
+
+def test_an_accepted_job_gives_back_what_was_asked(ledger):
+    assert ledger.request("job-1") == REQUEST
+    assert ledger.plan("job-1") == RENDER
+    assert ledger.status("job-1").state is JobState.SUBMITTED
+
+
+def test_a_job_runs_once_a_unit_is_done_and_counts_units(ledger, store):
+    store.put(Work(Stage.BASE, 0).key(RENDER), b"")
+
+    status = ledger.status("job-1")
+
+    assert status.state is JobState.RUNNING
+    assert (status.progress.done, status.progress.stage) == (1, Stage.PREPARE)
+
+
+def test_the_first_result_counts(ledger, store):
+    first = ledger.finish(manifest())
+    second = ledger.finish(manifest().model_copy(update={"units": 99}))
+
+    assert second == first
+    assert ledger.status("job-1").state is JobState.SUCCEEDED
+
+
+def test_the_first_reason_of_a_failure_counts(ledger):
+    ledger.fail("job-1", "tile 3 of image 0 is not finite")
+    ledger.fail("job-1", "something later")
+
+    assert ledger.status("job-1").state is JobState.FAILED
+    assert ledger.failure("job-1") == "tile 3 of image 0 is not finite"
+
+
+def test_a_failed_job_can_be_reopened(ledger):
+    ledger.fail("job-1", "the disk was full")
+
+    ledger.reopen("job-1")
+
+    assert ledger.status("job-1").state is JobState.SUBMITTED
+
+
+def test_a_cancelled_job_says_so(ledger):
+    ledger.cancel("job-1")
+
+    assert ledger.is_cancelled("job-1")
+    assert ledger.status("job-1").state is JobState.CANCELLED
+
+
+def test_jobs_of_the_same_plan_share_its_blobs(ledger, store):
+    for group in work_of(RENDER):
+        for work in group:
+            store.put(work.key(RENDER), b"")
+
+    ledger.accept("job-2", REQUEST, RENDER)
+
+    assert ledger.status("job-2").progress.stage is None
+
+
+def test_all_jobs_are_listed(ledger):
+    ledger.accept("a-job", REQUEST, RENDER)
+
+    assert ledger.job_ids() == ["a-job", "job-1"]
+
+
+@pytest.mark.parametrize("call", ["plan", "request", "status", "cancel"])
+def test_an_unknown_job_is_named(ledger, call):
+    with pytest.raises(NotFoundError, match=r"^job nope is not known$"):
+        getattr(ledger, call)("nope")
+
+
+@pytest.mark.parametrize("job_id", ["../x", "", "A", "a/b", "x" * 101])
+def test_a_job_id_that_is_no_name_is_refused_before_the_store_is_touched(ledger, job_id):
+    with pytest.raises(InvalidRequestError, match=r"^job id must be up to 100 characters of"):
+        ledger.status(job_id)

@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+
+from app.cards import Catalogue
+from app.domain.errors import (
+    InvalidRequestError,
+    LimitExceededError,
+    ModelError,
+    PermanentError,
+    UnsupportedError,
+)
+from app.domain.spec import Mode
+from app.planning import plan_request
+from app.schemas import read_request
+from app.settings import Settings
+from tests.support.tiny_model import build_tiny_model
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory) -> Catalogue:
+    folder = tmp_path_factory.mktemp("models")
+    build_tiny_model(folder / "tiny")
+    return Catalogue([folder])
+
+
+@pytest.fixture
+def plan(catalogue):
+    chosen = Settings(model="tiny", models_path=[Path()])
+
+    def make(**fields):
+        return plan_request(read_request({"prompt": "a map"} | fields), catalogue, chosen)
+
+    return make
+
+
+def test_unset_fields_take_the_models_defaults(plan):
+    spec = plan().spec
+
+    assert (spec.steps, spec.guidance, spec.sampler) == (4, 3.0, "ddim")
+    assert (spec.tile, spec.overlap) == (64, 16)
+    assert (spec.base_model, spec.refine_model) == ("tiny", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({"height": 64, "width": 64}, Mode.DIRECT),
+        ({"height": 256, "width": 256, "upscale": 4}, Mode.DIRECT),
+        ({"height": 64, "width": 65}, Mode.REFINE),
+        ({"height": 64, "width": 64, "init_image": "inputs/a"}, Mode.REFINE),
+    ],
+    ids=["native size", "native before enlarging", "larger", "a picture to start from"],
+)
+def test_auto_chooses_direct_only_when_one_window_of_native_size_does(plan, fields, mode):
+    assert plan(**fields).spec.mode is mode
+
+
+def test_priority_is_no_part_of_the_plan(plan):
+    assert plan(priority="high").hash == plan(priority="low").hash
+
+
+def test_field_order_is_no_part_of_the_plan(plan):
+    assert plan(seed=1, steps=5).hash == plan(steps=5, seed=1).hash
+
+
+def test_defaults_said_aloud_change_nothing(plan):
+    assert plan(steps=4, guidance=3, sampler="ddim", tile=64, model="tiny").hash == plan().hash
+
+
+def test_strength_is_translated_to_noise(plan):
+    assert plan(strength=0.25).spec.nsr == pytest.approx(0.67, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        (
+            {"prompt": "x" * 4001},
+            LimitExceededError,
+            "prompt must have at most 4000 characters, got 4001",
+        ),
+        ({"model": "nope"}, ModelError, "model 'nope' is not known; known models: "),
+        (
+            {"models": {"upscale": "nope"}},
+            InvalidRequestError,
+            "models.upscale must be one of realesr-animevideov3, got 'nope'",
+        ),
+        (
+            {"mode": "direct", "init_image": "inputs/a"},
+            InvalidRequestError,
+            "mode direct takes no init_image; use mode refine",
+        ),
+        ({"wrap": "x"}, UnsupportedError, "wrap is not supported yet; leave it out"),
+        ({"regions": [{}]}, UnsupportedError, "regions is not supported yet; leave it out"),
+        (
+            {"mask": "inputs/m", "init_image": "inputs/a"},
+            UnsupportedError,
+            "mask is not supported yet; leave it out",
+        ),
+    ],
+    ids=["prompt", "model", "upscaler", "direct", "wrap", "regions", "mask"],
+)
+def test_what_cannot_be_planned_is_refused_with_the_rule(plan, fields, error, message):
+    with pytest.raises(PermanentError) as caught:
+        plan(**fields)
+
+    assert type(caught.value) is error
+    assert str(caught.value).startswith(message)

@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import BrokerUnavailableError, ConfigurationError
+from app.domain.spec import Priority
+from app.domain.work import Stage
+from app.queues import check_broker, dead_queue, queue_arguments, queues, route, route_key
+from app.settings import QueueProfile, Settings
+
+BROKER = "amqp://user:secret@127.0.0.1:1//"
+
+
+def chosen(**changes) -> Settings:
+    return Settings(**({"broker_url": BROKER} | changes))
+
+
+@pytest.mark.parametrize(
+    ("stage", "routing_key", "queue"),
+    [
+        (Stage.BASE, "base.sd-1-5", "render.gpu.v1"),
+        (Stage.PREPARE, "base.sd-1-5", "render.gpu.v1"),
+        (Stage.TILE, "tile.sd-1-5", "render.gpu.v1"),
+        (Stage.CORE, "upscale.sd-1-5", "render.gpu.v1"),
+        (Stage.MERGE, "finish.default", "render.control.v1"),
+        (Stage.PICTURE, "finish.default", "render.control.v1"),
+    ],
+)
+def test_work_goes_to_the_pool_bound_to_its_type(stage, routing_key, queue):
+    options = route(chosen(), stage, "SD 1.5", Priority.NORMAL)
+
+    assert (options["routing_key"], options["queue"]) == (routing_key, queue)
+    assert options["exchange"] == "render"
+
+
+def test_a_pool_may_serve_one_model_alone():
+    pools = {"big": ["tile.sdxl"], "gpu": ["base.*", "tile.*", "upscale.*"]}
+
+    options = route(chosen(pools=pools), Stage.TILE, "sdxl", Priority.NORMAL)
+
+    assert options["queue"] == "render.big.v1"
+
+
+def test_priorities_are_ordered_high_normal_low():
+    levels = [
+        route(chosen(), Stage.TILE, "m", priority)["priority"]
+        for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+    ]
+
+    assert levels == sorted(levels, reverse=True)
+    assert len(set(levels)) == 3
+
+
+def test_a_message_without_a_pool_is_refused_and_not_lost():
+    with pytest.raises(ConfigurationError) as caught:
+        route_key(chosen(pools={"gpu": ["tile.*"]}), "base.sd15", Priority.NORMAL)
+
+    assert str(caught.value) == "TILECHORD_POOLS has no pool bound to 'base.sd15'"
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_any_model_name_becomes_one_word_of_a_routing_key(name):
+    key = route(chosen(), Stage.TILE, name, Priority.LOW)["routing_key"]
+
+    assert key.count(".") == 1
+
+
+def test_classic_queues_have_priorities_and_no_delivery_limit():
+    arguments = queue_arguments(chosen(queue_profile=QueueProfile.RMQ3))
+
+    assert arguments == {"x-max-priority": 10, "x-dead-letter-exchange": "render.dead"}
+
+
+def test_quorum_queues_have_a_delivery_limit_and_no_max_priority():
+    arguments = queue_arguments(chosen(queue_profile=QueueProfile.RMQ4, delivery_limit=7))
+
+    assert arguments == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 7,
+        "x-dead-letter-exchange": "render.dead",
+    }
+
+
+def test_every_pool_is_one_queue_with_all_its_bindings():
+    declared = {queue.name: queue for queue in queues(chosen())}
+
+    assert set(declared) == {"render.control.v1", "render.gpu.v1"}
+    keys = {item.routing_key for item in declared["render.gpu.v1"].bindings}
+    assert keys == {"base.*", "tile.*", "upscale.*"}
+    assert dead_queue().name == "render.dead.v1"
+
+
+def test_a_broker_that_does_not_answer_is_named_without_its_password():
+    with pytest.raises(BrokerUnavailableError) as caught:
+        check_broker(chosen())
+
+    assert "broker amqp://user:**@127.0.0.1:1// does not answer" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_embedded_broker_needs_no_check():
+    assert check_broker(chosen(broker_url="memory://")) == "embedded"

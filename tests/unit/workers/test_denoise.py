@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+from app.domain.errors import RenderCancelledError
+from app.domain.geometry import Box
+from app.domain.noise import Stream, noise_field
+from app.domain.schedule import NoiseSchedule, Steps, full_steps, partial_steps
+from workers.denoise import denoise, guided_denoiser
+
+NOISE = torch.from_numpy(noise_field(Box(0, 0, 16, 16), 4, seed=3, stream=Stream.INITIAL, image=0))[
+    None
+]
+
+
+def no_check() -> None: ...
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0], ids=["unguided", "guided"])
+@pytest.mark.parametrize("steps", [4, 11])
+def test_a_direct_render_equals_the_pipeline_of_diffusers(tiny_folder, tiny, steps, guidance):
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    theirs = pipeline(
+        "a map",
+        negative_prompt="fog",
+        height=64,
+        width=64,
+        latents=NOISE.clone(),
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        output_type="latent",
+    ).images
+
+    text = torch.from_numpy(tiny.encode_prompts(["fog", "a map"]))
+    walk = full_steps(NoiseSchedule(), steps, "ddim")
+    ours = denoise(
+        guided_denoiser(tiny, text, guidance), NOISE * walk.noise_scale, walk, "ddim", no_check
+    )
+
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def gaussian_denoiser(x, sigma, timestep):
+    """The exact denoiser of data drawn from N(0, 1)."""
+    return x / (1 + sigma**2)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler", "dpm++2m"])
+def test_every_sampler_turns_noise_into_the_models_distribution(sampler):
+    walk = full_steps(NoiseSchedule(set_alpha_to_one=True), 100, sampler)
+
+    result = denoise(gaussian_denoiser, NOISE * walk.noise_scale, walk, sampler, no_check)
+
+    # The exact flow keeps x / sqrt(1 + sigma^2); the steps' error is what differs.
+    torch.testing.assert_close(result, NOISE, atol=0.06, rtol=0.06)
+
+
+def test_the_second_order_sampler_is_more_exact_than_the_first():
+    def error(sampler):
+        walk = full_steps(NoiseSchedule(), 20, sampler)
+        result = denoise(gaussian_denoiser, NOISE * walk.noise_scale, walk, sampler, no_check)
+        return (result - NOISE).abs().max()
+
+    assert error("dpm++2m") < error("euler")
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_each_prediction_type_recovers_a_known_picture(tiny, prediction_type):
+    from workers.denoise import _clean
+
+    sigma, picture = 1.7, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = picture + sigma * NOISE[..., :8, :8]
+    alpha = 1 / math.sqrt(1 + sigma**2)
+    output = {
+        "epsilon": NOISE[..., :8, :8],
+        "v_prediction": alpha * NOISE[..., :8, :8] - sigma * alpha * picture,
+        "sample": picture,
+    }[prediction_type]
+
+    torch.testing.assert_close(_clean(x, output, sigma, prediction_type), picture)
+
+
+def test_a_picture_without_added_noise_is_left_alone_by_a_perfect_denoiser():
+    picture = torch.ones(1, 4, 8, 8)
+    walk = partial_steps(NoiseSchedule(), 10, nsr=0.7)
+
+    result = denoise(lambda x, sigma, t: picture, picture, walk, "euler", no_check)
+
+    torch.testing.assert_close(result, picture)
+
+
+def test_a_cancelled_walk_stops_before_its_next_evaluation():
+    evaluations = []
+
+    def denoiser(x, sigma, timestep):
+        evaluations.append(timestep)
+        return x
+
+    def check():
+        if len(evaluations) == 2:
+            raise RenderCancelledError("job j was cancelled")
+
+    steps = Steps(timesteps=(3, 2, 1), sigmas=(3.0, 2.0, 1.0, 0.0), noise_scale=3.0)
+    with pytest.raises(RenderCancelledError):
+        denoise(denoiser, NOISE, steps, "euler", check)
+
+    assert evaluations == [3, 2]
