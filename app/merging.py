@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 
 from app import __version__
@@ -18,12 +19,11 @@ from app.domain.work import (
     plan_prefix,
     quality_key,
     run_prefix,
-    work_of,
 )
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels, encode_array
 from app.pictures.recipe import Recipe
-from app.schemas import Manifest, PictureRecord, RenderRequest, WorkerShare
+from app.schemas import Manifest, PictureRecord, WorkerShare
 from app.storage.port import BlobStore
 
 
@@ -39,18 +39,9 @@ def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> N
     store.put(canvas_key(plan, image, phase + 1), encode_array(canvas.result()))
 
 
-def assemble_picture(
-    store: BlobStore, plan: RenderPlan, image: int, request: RenderRequest
-) -> None:
+def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
     """Paste the cores of one image and store the picture with its recipe."""
     cores = [plan.core_pixels(index) for index in range(len(plan.decode.cores))]
-    recipe = Recipe(
-        request=request.model_dump(mode="json", exclude_defaults=True)
-        | {"seed": request.seed, "height": request.height, "width": request.width},
-        plan_hash=plan.hash,
-        version=__version__,
-        spec={},
-    )
     with tempfile.TemporaryDirectory(prefix="tilechord-") as folder:
         target = Path(folder) / "picture"
         picture = assemble(
@@ -60,7 +51,7 @@ def assemble_picture(
             lambda index: decode_pixels(store.get(Work(Stage.CORE, image, index=index).key(plan))),
             target,
             format=plan.spec.format,
-            recipe=recipe,
+            recipe=recipe_of(plan),
         )
         work = Work(Stage.PICTURE, image)
         record = {
@@ -72,6 +63,15 @@ def assemble_picture(
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
         store.put_file(work.key(plan), target)
+
+
+def recipe_of(plan: RenderPlan) -> Recipe:
+    """The request with every default filled in: submitted again, it gives the same plan."""
+    spec = asdict(plan.spec)
+    models = {"base": spec.pop("base_model"), "upscale": spec.pop("upscaler")}
+    spec["model"] = spec.pop("refine_model")
+    request = {name: value for name, value in spec.items() if value is not None}
+    return Recipe(request | {"models": models}, plan.hash, __version__)
 
 
 def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool) -> Manifest:
@@ -136,7 +136,3 @@ def _shares(runs: list[Run]) -> dict[str, WorkerShare]:
         share.seconds = round(share.seconds + run.seconds, 3)
     return dict(sorted(shares.items()))
 
-
-def units_of(plan: RenderPlan) -> int:
-    """Number of units of work in *plan*."""
-    return sum(len(group) for group in work_of(plan))

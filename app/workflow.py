@@ -57,7 +57,7 @@ def advance(runtime: Runtime, job_id: str, *, is_cached: bool = False) -> Signat
                     merge_phase(store, plan, work.image, work.phase)
             case Stage.PICTURE:
                 for work in missing:
-                    assemble_picture(store, plan, work.image, request)
+                    assemble_picture(store, plan, work.image)
             case _:
                 return stage_chord(runtime, job_id, plan, missing, Priority(request.priority))
     return ledger.finish(write_manifest(store, plan, job_id, cached=is_cached))
