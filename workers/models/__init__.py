@@ -1,0 +1,1 @@
+"""The bundled model and the code that trains, exports and measures it."""

@@ -1,0 +1,133 @@
+"""Captions for crops: what is there, how much, and where, in varied words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.models.atlas_training.surface import SUBJECTS, WATERS, Survey
+from workers.models.atlas_training.words import (
+    CENTRE,
+    COAST,
+    DROPPED,
+    ISLANDS,
+    NOISE,
+    OPENINGS,
+    SIDES,
+    SNOW_MOUNTAINS,
+    WORDS,
+)
+
+# A subject is named when it covers this much; mountains and lakes are small but telling.
+PRESENT = 0.08
+PRESENT_SMALL = {"lakes": 0.02, "turquoise": 0.05, "snow": 0.05, "red": 0.05, "mountains": 0.12}
+# The share of a subject that must lie on one side of the middle to be said to be there.
+ONE_SIDED = 0.8
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One thing a caption may name: the words for it, its share, and its side if it has one."""
+
+    subject: str
+    share: float
+    side: str | None
+
+
+def sights(survey: Survey) -> list[Sight]:
+    """Everything worth naming in *survey*, largest first."""
+    found = [
+        Sight(subject, survey.share(subject), side_of(survey.of(subject)))
+        for subject in SUBJECTS
+        if survey.share(subject) >= PRESENT_SMALL.get(subject, PRESENT)
+    ]
+    return sorted(found, key=lambda sight: -sight.share)
+
+
+def side_of(shares: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str | None:
+    """The half of the picture where *shares* ``(rows, columns)`` lie, or ``centre``, or nothing."""
+    total = float(shares.sum())
+    if total <= 0:
+        return None
+    rows, columns = shares.shape
+    halves = {
+        "north": shares[: rows // 2],
+        "south": shares[rows - rows // 2 :],
+        "west": shares[:, : columns // 2],
+        "east": shares[:, columns - columns // 2 :],
+    }
+    side = max(halves, key=lambda name: float(halves[name].sum()))
+    if halves[side].sum() >= ONE_SIDED * total:
+        return side
+    middle = shares[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
+    return "centre" if middle.sum() >= 0.65 * total else None
+
+
+def has_islands(survey: Survey) -> bool:
+    """Whether some land is there and hardly any of it reaches the border."""
+    land = 1 - survey.water
+    border = np.concatenate([land[0], land[-1], land[:, 0], land[:, -1]])
+    return 0.02 <= float(land.mean()) <= 0.45 and float(border.mean()) < 0.12
+
+
+def has_coast(survey: Survey) -> bool:
+    """Whether sea and land share the picture."""
+    return 0.15 <= float(survey.water.mean()) <= 0.85
+
+
+def write_caption(survey: Survey, rng: np.random.Generator) -> str:
+    """One of the many true captions of *survey*; empty for one in ten, so that guidance works."""
+    if rng.random() < DROPPED:
+        return ""
+    seen = sights(survey)
+    count = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.4, 0.3, 0.1]))
+    chosen = _chosen(seen, count, rng)
+    phrases = [_phrase(sight, rng) for sight in chosen]
+    if has_islands(survey) and rng.random() < 0.7:
+        phrases.insert(0, _pick(ISLANDS, rng))
+    elif has_coast(survey) and rng.random() < 0.4:
+        phrases = [_coastal(chosen[0], rng), *phrases[1:]]
+    names = {sight.subject for sight in seen}
+    if {"snow", "mountains"} <= names and rng.random() < 0.5:
+        phrases = [_pick(SNOW_MOUNTAINS, rng), *phrases[1:]]
+    return _joined(list(dict.fromkeys(phrases)), rng)
+
+
+def _chosen(seen: list[Sight], count: int, rng: np.random.Generator) -> list[Sight]:
+    """*count* of *seen*: the larger the likelier, so that a caption rarely hides the main thing."""
+    if not seen:
+        return [Sight("steppe", 1.0, None)]
+    weights = np.array([sight.share**0.5 for sight in seen])
+    order = rng.choice(len(seen), min(count, len(seen)), replace=False, p=weights / weights.sum())
+    return [seen[index] for index in order]
+
+
+def _phrase(sight: Sight, rng: np.random.Generator) -> str:
+    words = _pick(WORDS[sight.subject], rng)
+    if sight.side is None or rng.random() < 0.3:
+        return words
+    if sight.side == "centre":
+        return f"{words} {_pick(CENTRE, rng)}"
+    compass, plain = SIDES[sight.side]
+    where = _pick((compass, compass, plain), rng)
+    pattern = _pick(("{0} in the {1}", "{0} in the {1}", "{0} to the {1}", "{1} {0}"), rng)
+    return pattern.format(words, where) if where == compass else f"{words} on the {where}"
+
+
+def _coastal(sight: Sight, rng: np.random.Generator) -> str:
+    if sight.subject in WATERS:
+        return f"{_pick(COAST, rng)} with {_phrase(sight, rng)}"
+    return f"{_pick(WORDS[sight.subject], rng)} {_pick(COAST, rng)}"
+
+
+def _joined(phrases: list[str], rng: np.random.Generator) -> str:
+    if rng.random() < 0.1:
+        phrases.insert(int(rng.integers(len(phrases) + 1)), _pick(NOISE, rng))
+    link = _pick((", ", ", ", " and ", " with "), rng)
+    text = phrases[0] + "".join(
+        (link if place == 1 else ", ") + phrase for place, phrase in enumerate(phrases[1:], 1)
+    )
+    return f"{_pick(OPENINGS, rng)}{text}" if rng.random() < 0.3 else text
+
+
+def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,158 @@
+"""Trains the bundled model: ``python -m workers.models.train_atlas --help``.
+
+The stages run in order, each resumable from its checkpoint: autoencoder, latents, denoiser, export.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from rich.progress import Progress
+
+from workers.models.atlas_training.autoencoder import new_autoencoder, train_autoencoder
+from workers.models.atlas_training.diffusion import (
+    Averages,
+    new_denoiser,
+    train_denoiser,
+)
+from workers.models.atlas_training.earth import fetch_earth, load_earth
+from workers.models.atlas_training.export import export_folder, write_card, write_manifest
+from workers.models.atlas_training.latents import (
+    LatentSet,
+    encode_crops,
+    load_latents,
+    standardise,
+)
+from workers.models.atlas_training.optimiser import Optimiser
+from workers.models.atlas_training.text import new_text_encoder, new_tokenizer
+from workers.models.atlas_training.training import Stage, run_stage
+
+FOLDER = Path(__file__).parent / "atlas"
+WORK = Path(".tilechord/train")
+
+app = typer.Typer(add_completion=False, help=__doc__)
+Work = Annotated[Path, typer.Option(help="Checkpoints and data; never committed.")]
+Minutes = Annotated[float, typer.Option(help="Time budget of the stage, interruptions excluded.")]
+Warm = Annotated[bool, typer.Option(help="Start from the bundled weights if no checkpoint exists.")]
+
+
+@app.command()
+def autoencoder(
+    work: Work = WORK, minutes: Minutes = 60.0, seed: int = 0, warm: Warm = False
+) -> None:
+    """Stage 1: the autoencoder."""
+    model = bundled().vae if warm else new_autoencoder()
+    optimiser = Optimiser(model, matrix_lr=0.01, other_lr=1e-3)
+    stage = Stage("autoencoder", work, minutes * 60, {"model": model, "optimiser": optimiser})
+    stage.resume()
+    earth = load_earth(fetch_earth(work / "data"))
+    steps = train_autoencoder(
+        model, earth, optimiser, progress=stage.progress, seed=seed + stage.steps
+    )
+    run_stage(stage, steps)
+
+
+@app.command()
+def latents(work: Work = WORK, count: int = 2500, seed: int = 0, warm: Warm = False) -> None:
+    """Stage 2: encode crops, and fold the latents' scale into the autoencoder."""
+    model = bundled().vae if warm else trained_autoencoder(work)
+    earth = load_earth(fetch_earth(work / "data"))
+    with Progress() as bar:
+        task = bar.add_task("latents", total=count)
+        encoded = encode_crops(model, earth, count=count, seed=seed, tick=lambda: bar.advance(task))
+    scaled = LatentSet(standardise(model, encoded.latents), encoded.shares)
+    scaled.save(work / "latents.pt")
+    torch.save(model.state_dict(), work / "standardised.pt")
+
+
+@app.command()
+def decoder(work: Work = WORK, minutes: Minutes = 60.0, seed: int = 0, warm: Warm = False) -> None:
+    """Optional: train the decoder on, its latents untouched, so that the denoiser stays valid."""
+    model = bundled().vae if warm else standardised_autoencoder(work)
+    model.encoder.requires_grad_(False)
+    model.quant_conv.requires_grad_(False)
+    optimiser = Optimiser(model, matrix_lr=0.004, other_lr=5e-4)
+    stage = Stage("decoder", work, minutes * 60, {"model": model, "optimiser": optimiser})
+    stage.resume()
+    earth = load_earth(fetch_earth(work / "data"))
+    steps = train_autoencoder(
+        model, earth, optimiser, progress=stage.progress, seed=seed + 1 + stage.steps
+    )
+    run_stage(stage, steps)
+
+
+@app.command()
+def denoiser(
+    work: Work = WORK, minutes: Minutes = 240.0, seed: int = 0, warm: Warm = False
+) -> None:
+    """Stage 3: the denoiser and the text encoder."""
+    tokenizer = new_tokenizer()
+    unet, text = (
+        (bundled().unet, bundled().text_encoder)
+        if warm
+        else (new_denoiser(), new_text_encoder(tokenizer))
+    )
+    unet.to(memory_format=torch.channels_last)
+    optimiser = Optimiser(unet, text, matrix_lr=0.01, other_lr=2e-3)
+    averages = Averages(unet, text)
+    parts = {"unet": unet, "text": text, "optimiser": optimiser, "averages": averages}
+    stage = Stage("denoiser", work, minutes * 60, parts)
+    stage.resume()
+    steps = train_denoiser(
+        unet,
+        text,
+        tokenizer,
+        load_latents(work / "latents.pt"),
+        optimiser,
+        progress=stage.progress,
+        seed=seed + stage.steps,
+    )
+    run_stage(stage, steps, after_step=averages.update)
+
+
+@app.command()
+def export(work: Work = WORK, folder: Path = FOLDER) -> None:
+    """Stage 4: write the averaged weights as a diffusers folder."""
+    tokenizer = new_tokenizer()
+    autoencoder = standardised_autoencoder(work)
+    if (work / "decoder.pt").exists():
+        autoencoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["model"])
+    averages = Averages(new_denoiser(), new_text_encoder(tokenizer))
+    saved = torch.load(work / "denoiser.pt", weights_only=True)
+    averages.load_state_dict(saved["averages"])
+    unet, text = averages.modules
+    export_folder(folder, autoencoder=autoencoder, unet=unet, text=text, tokenizer=tokenizer)
+
+
+@app.command()
+def manifest(folder: Path = FOLDER) -> None:
+    """Write the card and the checksums again, after a file of the folder was edited."""
+    write_card(folder)
+    write_manifest(folder)
+
+
+def bundled() -> StableDiffusionPipeline:
+    """The committed model."""
+    return StableDiffusionPipeline.from_pretrained(FOLDER, torch_dtype=torch.float32)
+
+
+def trained_autoencoder(work: Path) -> AutoencoderKL:
+    """The autoencoder as stage 1 left it."""
+    model = new_autoencoder()
+    model.load_state_dict(torch.load(work / "autoencoder.pt", weights_only=True)["model"])
+    return model
+
+
+def standardised_autoencoder(work: Path) -> AutoencoderKL:
+    """The autoencoder as stage 2 left it: its latents have mean zero and deviation one."""
+    model = new_autoencoder()
+    model.load_state_dict(torch.load(work / "standardised.pt", weights_only=True))
+    model.register_to_config(scaling_factor=1.0)
+    return model
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    app()
