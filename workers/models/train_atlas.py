@@ -11,6 +11,7 @@ import typer
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.progress import Progress
 
+from app.cards import write_manifest
 from workers.models.atlas_training.autoencoder import new_autoencoder, train_autoencoder
 from workers.models.atlas_training.diffusion import (
     Averages,
@@ -18,7 +19,7 @@ from workers.models.atlas_training.diffusion import (
     train_denoiser,
 )
 from workers.models.atlas_training.earth import fetch_earth, load_earth
-from workers.models.atlas_training.export import export_folder, write_card, write_manifest
+from workers.models.atlas_training.export import export_folder, write_card
 from workers.models.atlas_training.latents import (
     LatentSet,
     encode_crops,

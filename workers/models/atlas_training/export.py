@@ -1,6 +1,5 @@
-"""The trained networks as a diffusers folder, with the two files that are read without torch."""
+"""The trained networks as a diffusers folder, with what is read of it without torch."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,13 +7,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from app.cards import CARD, write_manifest
 from workers.models.atlas_training.diffusion import new_scheduler
 from workers.models.atlas_training.text import MAX_TOKENS
 
-CARD = "tilechord.json"
-MANIFEST = "manifest.json"
-# Pictures and prose about the model do not make it another model.
-NOT_THE_MODEL = (CARD, MANIFEST, "MODEL_CARD.md", "samples")
 # Found best by eye and by evaluate_atlas among 8 to 25 steps and guidance 1.5 to 6.
 DEFAULT_STEPS = 12
 DEFAULT_GUIDANCE = 3.0
@@ -55,7 +51,6 @@ def write_card(folder: Path) -> None:
     card = {
         "name": "atlas",
         "family": "sd",
-        "revision": revision(folder),
         "native_size": unet["sample_size"] * scale,
         "latent_scale": scale,
         "latent_channels": vae["latent_channels"],
@@ -67,28 +62,3 @@ def write_card(folder: Path) -> None:
         "scaling_factor": vae["scaling_factor"],
     }
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
-
-
-def write_manifest(folder: Path) -> None:
-    """Write the checksum of every other file of *folder*."""
-    files = {name: digest for name, digest in checksums(folder).items() if name != MANIFEST}
-    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n")
-
-
-def revision(folder: Path) -> str:
-    """The sha256 over names and checksums of the files that make the model."""
-    lines = [
-        f"{digest}  {name}\n"
-        for name, digest in checksums(folder).items()
-        if name.split("/")[0] not in NOT_THE_MODEL
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """The sha256 of every file under *folder* by relative path, sorted."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
