@@ -128,17 +128,19 @@ class S3Store:
             )
 
     def probe(self) -> None:
-        with self._translated("probe"):
-            if not self._client.bucket_exists(self._bucket):
-                self._make_bucket()
+        self.make_bucket()
+        # SeaweedFS takes 1 to 3 s for this: its losers wait for a lock in steps of a second.
         probe_writes_once(self, name=self._place())
 
-    def _make_bucket(self) -> None:
-        try:
-            self._client.make_bucket(self._bucket)
-        except S3Error as err:
-            if err.code not in _BUCKET_IS_THERE:  # another process was faster
-                raise
+    def make_bucket(self) -> None:
+        """Create the bucket; nothing happens when it is there."""
+        with self._translated("probe"):
+            try:
+                if not self._client.bucket_exists(self._bucket):
+                    self._client.make_bucket(self._bucket)
+            except S3Error as err:
+                if err.code not in _BUCKET_IS_THERE:  # another process was faster
+                    raise
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

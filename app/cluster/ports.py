@@ -1,0 +1,64 @@
+"""Loopback ports by name."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from app.domain.errors import ConfigurationError
+
+LOOPBACK = "127.0.0.1"
+# Far from the servers' own defaults (5672, 6379, 8333), so that an installed one is not in the
+# way, and below the range from which Linux takes the ports of outgoing connections (32768).
+DEFAULT_BASE = 17600
+_FREE_RANGE = range(20000, 32000)
+
+
+class Ports:
+    """Gives each name a port and keeps it: consecutive ones from *base*, or any free ones."""
+
+    def __init__(self, known: dict[str, int] | None = None, *, base: int | None = None) -> None:
+        self.known = dict(known or {})
+        self._base = base
+
+    def __getitem__(self, name: str) -> int:
+        if name not in self.known:
+            self.known[name] = self._next()
+        return self.known[name]
+
+    def _next(self) -> int:
+        taken = set(self.known.values())
+        if self._base is not None:
+            return next(port for port in range(self._base, 65536) if port not in taken)
+        # At random: two test runs that start together should not reach for the same ports.
+        candidates = random.sample(_FREE_RANGE, len(_FREE_RANGE))
+        return next(port for port in candidates if port not in taken and is_free(port))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on *port* now."""
+    with socket.socket() as probe:
+        # As servers do; without it a port closed a minute ago would still count as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on *port*."""
+    with socket.socket() as client:
+        client.settimeout(1.0)
+        return client.connect_ex((LOOPBACK, port)) == 0
+
+
+def require_free(service: str, ports: dict[str, int]) -> None:
+    """Raises ``ConfigurationError`` naming the first of *ports* that another program holds."""
+    for name, port in ports.items():
+        if not is_free(port):
+            raise ConfigurationError(
+                f"port {port} ({name} of {service}) must be free, another program listens "
+                "there; choose others with --port-base"
+            )
