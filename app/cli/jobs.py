@@ -1,0 +1,153 @@
+"""Commands about jobs: ``status``, ``watch``, ``fetch``, ``cancel``, ``resume``, ``jobs``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.options import Json
+from app.cli.output import note, say, say_json, say_pairs, say_table, short
+from app.cli.render import Output
+
+if TYPE_CHECKING:
+    from app.jobs import JobStatus
+
+Job = Annotated[str, typer.Argument(help="Job id, as `submit` prints it.")]
+
+
+def status(job: Job, json: Json = False) -> None:
+    """Tell where a job stands."""
+    from app.cli.lookup import find
+
+    found = find(job)
+    if json:
+        say_json(_record(found))
+    else:
+        say_pairs((name, value) for name, value in _record(found).items() if value is not None)
+
+
+def watch(
+    job: Job,
+    json: Json = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for an unknown job.")] = 10.0,
+) -> None:
+    """Follow a job to its end; the exit code tells how it ended."""
+    from app.cli.following import follow
+
+    manifest = follow(job, is_quiet=json, patience_s=patience)
+    if json:
+        say_json(manifest.model_dump(mode="json"))
+        return
+    for image in manifest.images:
+        say(image.url if len(image.url) <= 2000 else image.key)
+
+
+def fetch(
+    job: Job,
+    output: Output = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Show who did what when.")] = False,
+    json: Json = False,
+) -> None:
+    """Write the pictures of a finished job to files."""
+    from app.cli import rendering
+
+    start = time.monotonic()
+    rendering.check_output(output)
+    manifest = rendering.finished(job)
+    rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
+
+
+def cancel(job: Job) -> None:
+    """Ask a job to stop; workers do so within a step. `resume` takes it up again."""
+    from app.bootstrap import runtime
+    from app.domain.errors import InvalidRequestError
+    from app.jobs import JobState
+
+    ledger = runtime().ledger
+    state = ledger.status(job).state
+    if state in (JobState.SUCCEEDED, JobState.FAILED):
+        raise InvalidRequestError(f"job {job} cannot be cancelled, it has {state}")
+    ledger.cancel(job)
+    say(f"job {job} is cancelled")
+
+
+def resume(job: Job, output: Output = None, json: Json = False) -> None:
+    """Go on with a job that failed, was cancelled or interrupted; finished tiles are kept.
+
+    Without a broker it is finished in this process; with one it is sent to the cluster, and
+    waited for when --output is given.
+    """
+    from app import client
+    from app.bootstrap import runtime
+    from app.cli import rendering
+
+    start = time.monotonic()
+    rendering.check_output(output)
+    app = runtime()
+    if not app.ledger.has_result(job):
+        app.ledger.plan(job)  # an unknown job is told before a model is loaded
+
+        def send() -> str:
+            client.resume(job)
+            return job
+
+        if app.settings.is_embedded:
+            rendering.use_this_process()
+            rendering.finish_here(send, is_quiet=json)
+        elif output is not None:
+            rendering.finish_there(send, is_quiet=json)
+        else:
+            note(f"sent job {send()} on; follow it with: tilechord watch {job}")
+            return
+    if output is not None:
+        manifest = app.ledger.result(job)
+        rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=False)
+    elif json:
+        say_json(app.ledger.result(job).model_dump(mode="json"))
+    else:
+        say(f"job {job} has its result; write it with: tilechord fetch {job} -o FILE")
+
+
+def jobs(json: Json = False) -> None:
+    """List all jobs in the store."""
+    from app.bootstrap import runtime
+
+    ledger = runtime().ledger
+    rows = []
+    for job_id in ledger.job_ids():
+        request = ledger.request(job_id)
+        rows.append(
+            _record(ledger.status(job_id))
+            | {"width": request.width, "height": request.height, "prompt": request.prompt}
+        )
+    if json:
+        say_json(rows)
+        return
+    say_table(
+        ("job", "state", "done", "size", "prompt"),
+        (
+            (
+                row["job_id"],
+                row["state"],
+                f"{row['done']}/{row['total']}" if row["total"] else "-",
+                f"{row['width']}x{row['height']}",
+                short(str(row["prompt"]), 50),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _record(found: JobStatus) -> dict[str, object]:
+    progress = found.progress
+    return {
+        "job_id": found.job_id,
+        "state": str(found.state),
+        "stage": progress and progress.stage,
+        "done": progress and progress.done,
+        "total": progress and progress.total,
+        "reason": found.reason,
+        "plan_hash": found.plan_hash,
+    }

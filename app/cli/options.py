@@ -1,0 +1,134 @@
+"""The options that describe a picture, shared by every command that takes a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_FORMATS = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+_SIZE = re.compile(r"(-?\d{1,9})[x×](-?\d{1,9})")
+
+# Options that are called as the field they set.
+_SAME_IN_REQUEST = (
+    *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
+    *("count", "strength", "nsr", "priority"),
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """A request as typed; what is left out takes the model's default, decided in one place."""
+
+    prompt: Annotated[str, typer.Argument(help="What the picture shows.")]
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Size in pixels.")] = "1024x1024"
+    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None
+    sampler: Annotated[str | None, typer.Option(help="ddim, euler or dpm++2m.")] = None
+    model: Annotated[str | None, typer.Option(help="Name from `tilechord models list`.")] = None
+    mode: Annotated[str | None, typer.Option(help="auto, direct or refine.")] = None
+    upscale: Annotated[int | None, typer.Option(help="Super-resolution: 1, 2 or 4.")] = None
+    tile: Annotated[int | None, typer.Option(help="Edge of a tile in pixels.")] = None
+    overlap: Annotated[int | None, typer.Option(help="Pixels neighbouring tiles share.")] = None
+    negative: Annotated[str | None, typer.Option(help="What the picture must not show.")] = None
+    count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None
+    format: Annotated[str | None, typer.Option(help="png, jpeg, webp or tiff.")] = None
+    init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
+    strength: Annotated[float | None, typer.Option(help="Change of --init, 0 to 1.")] = None
+    nsr: Annotated[float | None, typer.Option(help="Noise a refined tile starts from.")] = None
+    priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None
+    tag: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Kept in the recipe.")] = (
+        field(default_factory=list)
+    )
+
+    def to_request(self, output: Path | None = None) -> dict[str, Any]:
+        """The fields of the request; *output* decides the format when no option does.
+
+        ``--init`` is left to the caller: it needs a store.
+        """
+        width, height = read_size(self.size)
+        fields = {name: getattr(self, name) for name in _SAME_IN_REQUEST} | {
+            "prompt": self.prompt,
+            "width": width,
+            "height": height,
+            "negative_prompt": self.negative,
+            "format": choose_format(self.format, output),
+            "tags": read_tags(self.tag) or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Width and height of ``2048x1536``."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(
+            f"must be WIDTHxHEIGHT such as 2048x1536, got {text[:60]!r}", param_hint="--size"
+        )
+    return int(match[1]), int(match[2])
+
+
+def read_tags(pairs: list[str]) -> dict[str, str]:
+    """``["a=1"]`` as a mapping."""
+    for pair in pairs:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise typer.BadParameter(f"must be KEY=VALUE, got {pair[:60]!r}", param_hint="--tag")
+    return dict(pair.split("=", maxsplit=1) for pair in pairs)
+
+
+def choose_format(given: str | None, output: Path | None) -> str | None:
+    """The picture format: as *given*, else as *output* is called."""
+    if output is None or not output.suffix:
+        return given
+    named = _FORMATS.get(output.suffix.lower())
+    if named is None:
+        known = ", ".join(_FORMATS)
+        raise typer.BadParameter(
+            f"must end in one of {known}, got {output.name[-60:]!r}", param_hint="--output"
+        )
+    if given is not None and given != named:
+        raise typer.BadParameter(
+            f"must fit the name of the file, which says {named}, got {given[:60]!r}",
+            param_hint="--format",
+        )
+    return named
+
+
+def takes_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give *command* the options of a request; it receives them as its first argument."""
+    shared = list(signature(RequestOptions, eval_str=True).parameters.values())
+    own = list(signature(command, eval_str=True).parameters.values())[1:]
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        options = RequestOptions(**{entry.name: given.pop(entry.name) for entry in shared})
+        command(options, **given)
+
+    parameters = [
+        entry.replace(kind=Parameter.KEYWORD_ONLY, default=_default(entry))
+        for entry in (*shared, *own)
+    ]
+    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    return wrapper
+
+
+def _default(entry: Parameter) -> Any:
+    """A dataclass shows a factory as a marker object, which is no default for an option."""
+    return [] if entry.name == "tag" else entry.default

@@ -1,0 +1,78 @@
+"""Commands that take a request: ``render``, ``plan``, ``submit``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.options import Json, RequestOptions, takes_request
+from app.cli.output import note, say, say_json, say_pairs, short
+
+# Commands import their work when they run: `tilechord --help` then starts in 0.3 s, not 1 s.
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write; its suffix says the format."),
+]
+
+
+@takes_request
+def render(
+    options: RequestOptions,
+    output: Output = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Render on the cluster.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Show who did what when.")] = False,
+    json: Json = False,
+) -> None:
+    """Render a picture and write it to a file; in this process unless --cluster is given.
+
+    Ctrl-C leaves a job that `tilechord resume` finishes.
+    """
+    from app import client
+    from app.cli import rendering
+    from app.cli.summary import preview
+
+    start = time.monotonic()
+    fields = options.to_request(output)
+    rendering.check_output(output)
+    if cluster:
+        rendering.require_broker("--cluster")
+    else:
+        rendering.use_this_process()
+        preview(fields, options.init)  # refused before the model is loaded
+    request = rendering.complete(fields, options.init)
+    finish = rendering.finish_there if cluster else rendering.finish_here
+    manifest = finish(lambda: client.submit(request), is_quiet=json)
+    rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
+
+
+@takes_request
+def plan(options: RequestOptions, json: Json = False) -> None:
+    """Show what a render would do: canvas, tiles, steps, cost, hash. Stores nothing."""
+    from app.cli.summary import plan_lines, plan_summary, preview
+    from app.domain.plan import canonical_json
+
+    planned = preview(options.to_request(), options.init)
+    if json:
+        say(canonical_json(plan_summary(planned)).decode())
+    else:
+        say_pairs(plan_lines(planned))
+
+
+@takes_request
+def submit(options: RequestOptions, json: Json = False) -> None:
+    """Send a render to the cluster and print its job id."""
+    from app import client
+    from app.cli import rendering
+
+    fields = options.to_request()
+    rendering.require_broker("submit")
+    job_id = client.submit(rendering.complete(fields, options.init))
+    if json:
+        say_json({"job_id": job_id})
+        return
+    say(job_id)
+    note(f"sent {short(options.prompt, 40)!r}; follow it with: tilechord watch {job_id}")

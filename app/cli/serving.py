@@ -1,0 +1,130 @@
+"""Starting and inspecting Celery workers."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from kombu.exceptions import OperationalError
+
+from app.bootstrap import runtime
+from app.celery import celery
+from app.cli.rendering import require_broker
+from app.domain.errors import ConfigurationError, InvalidRequestError
+from app.queues import broker_error, check_broker, queue_name
+from app.settings import settings
+
+_RENDERING = ("base", "tile", "upscale")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_INSPECT_TIMEOUT_S = 2.0
+
+
+def configure(*, device: str | None, metrics_port: int | None) -> None:
+    """Settings given as options; the worker that replaces this process reads them again."""
+    for name, value in (("DEVICE", device), ("METRICS_PORT", metrics_port)):
+        if value is not None:
+            os.environ[f"TILECHORD_{name}"] = str(value)
+
+
+def read_pools(text: str) -> list[str]:
+    """The pools named in *text*. Raises ``InvalidRequestError`` for one that is not set up."""
+    known = settings().pools
+    pools = [pool.strip() for pool in text.split(",")]
+    for pool in pools:
+        if pool not in known:
+            raise InvalidRequestError(
+                f"--queues must name pools of TILECHORD_POOLS ({', '.join(known)}), got {pool!r}"
+            )
+    return list(dict.fromkeys(pools))
+
+
+def is_rendering(pools: list[str]) -> bool:
+    """Whether any of *pools* is bound to work that needs a model."""
+    keys = [key for pool in pools for key in settings().pools[pool]]
+    return any(key.split(".")[0] in {*_RENDERING, "*", "#"} for key in keys)
+
+
+def check(pools: list[str]) -> Iterator[str]:
+    """Prove that this worker could work; yields what was found.
+
+    Raises the ``RenderError`` of the first thing that would keep it from working.
+    """
+    require_broker("a worker")
+    yield f"broker: RabbitMQ {check_broker(settings())}"
+    if not is_rendering(pools):
+        runtime().store.probe()
+        yield "store: ok"
+        return
+    device = _check_renderer()
+    if device.startswith("cuda") and len(pools) > 1:
+        raise ConfigurationError(
+            f"a worker on a GPU must serve one pool, got {', '.join(pools)}: with several, "
+            "tiles would be parked behind a busy device"
+        )
+    yield f"store, model and device {device}: ok"
+
+
+def replace_process(pools: list[str], name: str) -> NoReturn:
+    """Become ``celery worker``: signals and exit code are then its own."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequestError(
+            f"--name must be up to 60 characters of A-Z, a-z, 0-9, '_', '-', got {name[:60]!r}"
+        )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *celery_arguments(pools, name)])
+
+
+def celery_arguments(pools: list[str], name: str) -> list[str]:
+    """Arguments of the interpreter that make it the Celery worker of *pools*."""
+    return [
+        *("-m", "celery", "-A", "app", "worker"),
+        # One thread that renders: the process stays responsive to heartbeats and control.
+        *("-P", "threads", "-c", "1", "--prefetch-multiplier", "1"),
+        *("-Q", ",".join(queue_name(pool) for pool in pools)),
+        *(("--include", "workers.tasks") if is_rendering(pools) else ()),
+        *("-n", f"{name}@%h", "--without-gossip", "--loglevel", "INFO"),
+    ]
+
+
+def inspect_workers() -> list[dict[str, Any]]:
+    """Workers that answer within two seconds, sorted by name."""
+    url = settings().broker_url.get_secret_value()
+    try:
+        with celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=round(settings().broker_timeout_s))
+            inspect = celery.control.inspect(timeout=_INSPECT_TIMEOUT_S, connection=connection)
+            queues, active = inspect.active_queues() or {}, inspect.active() or {}
+    except (OperationalError, OSError) as err:
+        raise broker_error(url, err) from err
+    return [_worker(name, queues[name], active.get(name) or []) for name in sorted(queues)]
+
+
+def _worker(
+    name: str, queues: Sequence[Mapping[str, Any]], active: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    task: Mapping[str, Any] = active[0] if active else {}
+    started = task.get("time_start")
+    return {
+        "name": name,
+        "queues": sorted(queue["name"] for queue in queues),
+        "active": task.get("name"),
+        "since_s": round(time.time() - started, 1) if started else None,
+    }
+
+
+def _check_renderer() -> str:
+    """Imported by name: app must not depend on workers, and clients have no torch."""
+    try:
+        bootstrap = importlib.import_module("workers.bootstrap")
+    except ModuleNotFoundError as err:
+        raise ConfigurationError(
+            f"a worker that renders needs the package {err.name}; "
+            "install tilechord with its worker extra"
+        ) from err
+    return str(bootstrap.check_worker())

@@ -1,0 +1,79 @@
+"""A plan before it is rendered: what it will do, on what, at which cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.bootstrap import runtime
+from app.domain.plan import RenderPlan
+from app.planning import plan_request
+from app.schemas import read_request
+
+
+def preview(fields: dict[str, Any], init: Path | None) -> RenderPlan:
+    """The plan of the request; nothing is stored."""
+    if init is not None:
+        from app.client import check_input
+
+        fields = fields | {"init_image": check_input(init)}
+    return plan_request(read_request(fields), runtime().catalogue, runtime().settings)
+
+
+def plan_summary(plan: RenderPlan) -> dict[str, object]:
+    """What a script wants to know of *plan*; equal plans give equal summaries."""
+    scale = plan.latent_scale
+    base = plan.base
+    return {
+        "plan_hash": plan.hash,
+        "models": plan.revisions,
+        "spec": asdict(plan.spec),
+        "canvas": {"height": plan.canvas_height * scale, "width": plan.canvas_width * scale},
+        "base": base
+        and {
+            "height": base.height * scale,
+            "width": base.width * scale,
+            "steps": len(base.steps),
+        },
+        "phases": [
+            {
+                "tiles": len(phase.tiles),
+                "tile_height": phase.tiles[0].height * scale,
+                "tile_width": phase.tiles[0].width * scale,
+                "steps": len(phase.steps),
+                "nsr": phase.steps.sigmas[0],
+            }
+            for phase in plan.phases
+        ],
+        "cores": len(plan.decode.cores),
+        "cost": asdict(plan.cost),
+    }
+
+
+def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
+    """The same for a person."""
+    spec, cost, scale = plan.spec, plan.cost, plan.latent_scale
+    models = ", ".join(f"{name} {revision[:12]}" for name, revision in plan.revisions.items())
+    lines: list[tuple[str, object]] = [
+        ("picture", f"{spec.count} × {spec.width}x{spec.height} px {spec.format}"),
+        ("canvas", f"{plan.canvas_width * scale}x{plan.canvas_height * scale} px"),
+        ("mode", f"{spec.mode}, {spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
+        ("model", models),
+    ]
+    if plan.base:
+        size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
+        lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))
+    for number, phase in enumerate(plan.phases):
+        tile = phase.tiles[0]
+        size = f"{tile.width * scale}x{tile.height * scale} px"
+        lines.append(
+            (f"phase {number}", f"{len(phase.tiles)} tiles of {size}, {len(phase.steps)} steps")
+        )
+    return [
+        *lines,
+        ("decode", f"{len(plan.decode.cores)} cores, upscale {spec.upscale}"),
+        ("cost", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
+        ("store", f"{cost.blob_bytes / 1e6:.1f} MB before compression"),
+        ("hash", plan.hash),
+    ]

@@ -1,0 +1,175 @@
+"""Is this installation able to render? Each part is tried, none is assumed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from app.bootstrap import Runtime, build_runtime
+from app.cards import verify
+from app.domain.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    RenderError,
+    StorageUnavailableError,
+    TransientError,
+)
+from app.queues import check_broker
+from app.settings import Settings, settings
+
+_MIN_FREE_BYTES = 1 << 30  # a picture of 300 megapixels and its tiles take about that
+_RENDERING_PACKAGES = ("torch", "diffusers", "transformers", "safetensors")
+_CONFIGURATION, _UNREACHABLE = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one part; *advice* says what to do when it failed."""
+
+    name: str
+    message: str
+    advice: str = ""
+    exit_code: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        return self.exit_code == 0
+
+
+def examine() -> list[Finding]:
+    """Try every part; a failure of one hides no other."""
+    try:
+        chosen = settings()
+        app = build_runtime(chosen)
+    except RenderError as err:
+        advice = "correct the variable; docs/reference/settings.md lists all"
+        return [Finding("settings", str(err), advice, _CONFIGURATION)]
+    return [_try(name, advice, check) for name, advice, check in _checks(chosen, app)]
+
+
+def _checks(chosen: Settings, app: Runtime) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    yield (
+        "packages",
+        "install them with: pip install 'tilechord[worker]'",
+        lambda: check_packages(chosen),
+    )
+    yield (
+        "broker",
+        "start RabbitMQ, or correct TILECHORD_BROKER_URL and TILECHORD_QUEUE_PROFILE",
+        lambda: _describe_broker(chosen),
+    )
+    yield (
+        "results",
+        "set TILECHORD_RESULT_BACKEND to the redis:// address of a Redis that runs",
+        lambda: check_results(chosen),
+    )
+    yield (
+        "store",
+        "start the store, or correct TILECHORD_STORE_URL and TILECHORD_S3_*",
+        lambda: _probe(app, chosen),
+    )
+    yield (
+        "model",
+        "tilechord models list shows what is there; set TILECHORD_MODELS_PATH and TILECHORD_MODEL",
+        lambda: _check_model(app, chosen),
+    )
+    yield "disk", "free some space, or set TMPDIR to a larger disk", lambda: check_disk(chosen)
+
+
+def _try(name: str, advice: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, check())
+    except TransientError as err:
+        return Finding(name, str(err), advice, _UNREACHABLE)
+    except RenderError as err:
+        return Finding(name, str(err), advice, _CONFIGURATION)
+
+
+def check_packages(chosen: Settings) -> str:
+    """Raises ``ConfigurationError`` when this process would have to render and cannot."""
+    missing = [name for name in _RENDERING_PACKAGES if find_spec(name) is None]
+    if missing and chosen.is_embedded:
+        raise ConfigurationError(f"rendering in this process needs {', '.join(missing)}")
+    found = f"celery {version('celery')}"
+    if missing:
+        return f"{found}; a client only, without {', '.join(missing)}"
+    try:
+        return f"{found}, torch {version('torch')}, diffusers {version('diffusers')}"
+    except PackageNotFoundError:  # importable but not installed, as from a source tree
+        return found
+
+
+def _describe_broker(chosen: Settings) -> str:
+    found = check_broker(chosen)
+    if chosen.is_embedded:
+        return "none, every render runs in the process that asks for it"
+    return f"RabbitMQ {found} with queue profile {chosen.queue_profile}"
+
+
+def check_results(chosen: Settings) -> str:
+    """Raises ``ConfigurationError`` for a backend without chords, ``BrokerUnavailableError``
+    for one that does not answer.
+    """
+    if chosen.is_embedded:
+        return "in this process"
+    url = chosen.result_backend.get_secret_value()
+    address = urlsplit(url)
+    if address.scheme not in {"redis", "rediss"}:
+        raise ConfigurationError(
+            "TILECHORD_RESULT_BACKEND must be redis:// or rediss://, which can count the tiles "
+            f"of a chord, got {address.scheme or url!r}"
+        )
+    place = f"{address.scheme}://{address.hostname}:{address.port or 6379}"
+    try:
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
+            found = redis.info("server")["redis_version"]
+    except AuthenticationError as err:
+        raise ConfigurationError(f"results backend {place} refuses these credentials") from err
+    except (RedisError, ValueError) as err:
+        raise BrokerUnavailableError(
+            f"results backend {place} does not answer ({type(err).__name__})"
+        ) from err
+    return f"Redis {found} at {place}"
+
+
+def _probe(app: Runtime, chosen: Settings) -> str:
+    app.store.probe()
+    return f"{chosen.store_url} writes once"
+
+
+def _check_model(app: Runtime, chosen: Settings) -> str:
+    files = verify(app.catalogue.folder(chosen.model))
+    revision = app.catalogue.card(chosen.model).revision
+    return f"{chosen.model} {revision[:12]}, {files} files are as in the manifest"
+
+
+def check_disk(chosen: Settings) -> str:
+    """Raises ``StorageUnavailableError`` when a folder that renders write to is nearly full."""
+    folders = [Path(tempfile.gettempdir())]
+    address = urlsplit(chosen.store_url)
+    if address.scheme == "file":
+        folders.append(Path(unquote(address.path)))
+    free = {folder: shutil.disk_usage(_existing(folder)).free for folder in folders}
+    for folder, free_bytes in free.items():
+        if free_bytes < _MIN_FREE_BYTES:
+            raise StorageUnavailableError(
+                f"{folder} must have {_MIN_FREE_BYTES >> 20} MiB free, got {free_bytes >> 20} MiB"
+            )
+    return ", ".join(f"{size >> 30} GiB free in {folder}" for folder, size in free.items())
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there already."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder if os.access(folder, os.R_OK) else folder.parent
