@@ -15,7 +15,6 @@ RenderError
 └── TransientError               another attempt may succeed; Celery retries
     ├── StorageUnavailableError  the blob store does not answer, or has no room
     ├── BrokerUnavailableError   RabbitMQ or the results backend does not answer
-    ├── StageIncompleteError     blobs of an earlier stage are missing; their tiles are sent again
     └── DeviceOutOfMemoryError   the device has too little memory for this batch
 """
 
@@ -78,10 +77,6 @@ class StorageUnavailableError(TransientError):
 
 class BrokerUnavailableError(TransientError):
     """RabbitMQ or the results backend does not answer."""
-
-
-class StageIncompleteError(TransientError):
-    """Blobs of an earlier stage are missing."""
 
 
 class DeviceOutOfMemoryError(TransientError):

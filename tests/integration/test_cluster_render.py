@@ -1,0 +1,132 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.domain.work import Stage
+from tests.support.cluster import Cluster, running
+
+pytestmark = pytest.mark.integration
+
+REQUEST = {"prompt": "a map of islands", "width": 2048, "height": 1536, "tile": 256, "overlap": 64}
+SMALL = {"prompt": "a map of islands", "width": 512, "height": 384, "tile": 128, "overlap": 32}
+
+
+@pytest.fixture(scope="module")
+def reference(cluster_env, tmp_path_factory) -> Cluster:
+    """The same model without any server."""
+    folder = tmp_path_factory.mktemp("embedded")
+    kept = {name: cluster_env[name] for name in ("TILECHORD_MODEL", "TILECHORD_MODELS_PATH")}
+    env = kept | {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
+    return Cluster(env | {"TILECHORD_BROKER_URL": "memory://"}, folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_env, tmp_path_factory):
+    started = Cluster(cluster_env, tmp_path_factory.mktemp("logs"))
+    with running(started, {"control": "control", "w1": "gpu", "w2": "gpu"}):
+        yield started
+
+
+def test_two_workers_render_what_one_process_renders(cluster, reference):
+    distributed = cluster.client("render", REQUEST)
+    alone = reference.client("embedded", REQUEST)
+
+    assert distributed["plan_hash"] == alone["plan_hash"]
+    assert len([share for share in distributed["workers"].values() if share["tiles"]]) == 2
+    assert distributed["executions"] == distributed["units"]
+    difference = cluster.pixels(distributed) - reference.pixels(alone)
+    assert difference.shape == (1536, 2048, 3)
+    assert np.abs(difference).max() <= 1
+
+
+def test_the_picture_is_an_ordinary_file_behind_its_url(cluster):
+    manifest = cluster.client("render", SMALL)
+
+    image = manifest["images"][0]
+    picture = Image.open(io.BytesIO(cluster.runtime.store.get(image["key"])))
+
+    assert picture.size == (512, 384)
+    assert image["url"].startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_workers_any_order_and_double_delivery_give_one_picture(
+    cluster, reference, count
+):
+    request = SMALL | {"seed": count}
+    names = {f"extra{number}": "gpu" for number in range(count - 2)}
+    if count == 1:
+        cluster.stop("w2")
+    cluster.start_all(names)
+
+    scattered = cluster.client("scatter", request)
+
+    alone = reference.client("embedded", request)
+    difference = cluster.pixels(scattered) - reference.pixels(alone)
+    assert scattered["plan_hash"] == alone["plan_hash"]
+    assert np.abs(difference).max() <= 1
+    for name in names:
+        cluster.stop(name)
+    if count == 1:
+        cluster.start("w2")
+
+
+def test_a_second_identical_request_renders_nothing(cluster):
+    first = cluster.client("render", SMALL | {"seed": 99})
+
+    second = cluster.client("render", SMALL | {"seed": 99})
+
+    assert second["cached"]
+    assert second["images"][0]["sha256"] == first["images"][0]["sha256"]
+    assert second["executions"] == first["executions"]
+
+
+def test_a_killed_worker_costs_no_finished_tile(cluster):
+    slow = SMALL | {"seed": 5, "steps": 60, "tile": 64, "overlap": 16}
+    job = cluster.client("submit", slow)["job_id"]
+    cluster.wait_for_runs(job, 8)
+
+    cluster.kill("w1")
+    manifest = cluster.client("resume", job)
+
+    assert manifest["executions"] == manifest["units"]
+    cluster.start("w1")
+
+
+def test_a_job_survives_the_loss_of_all_workers_and_of_redis(cluster, redis_flush):
+    slow = SMALL | {"seed": 6, "steps": 60, "tile": 64, "overlap": 16}
+    job = cluster.client("submit", slow)["job_id"]
+    cluster.wait_for_runs(job, 8)
+    finished = {run.unit for run in cluster.runs(job)}
+
+    for name in ("w1", "w2", "control"):
+        cluster.kill(name)
+    redis_flush()
+    cluster.start_all({"control": "control", "w1": "gpu", "w2": "gpu"})
+    manifest = cluster.client("resume", job)
+
+    runs = [run.unit for run in cluster.runs(job)]
+    assert manifest["job_id"] == job
+    assert all(runs.count(unit) == 1 for unit in finished)
+
+
+def test_a_high_priority_job_overtakes_a_long_low_priority_one(cluster):
+    low = SMALL | {"seed": 7, "width": 896, "height": 896, "tile": 64, "overlap": 4}
+    first = cluster.client("submit", low | {"priority": "low", "steps": 20})["job_id"]
+    cluster.wait_for_runs(first, 12)
+
+    second = cluster.client("render", SMALL | {"seed": 8, "priority": "high"})["job_id"]
+
+    high = cluster.runs(second)
+    waiting = [run for run in cluster.runs(first) if run.stage is Stage.TILE]
+    assert len(cluster.runtime.ledger.plan(first).phases[0].tiles) >= 200
+    gaps = zip(high, high[1:], strict=False)
+    overtaken = [
+        sum(before.started_ms < run.started_ms < after.started_ms for run in waiting)
+        for before, after in gaps
+    ]
+    # Between two units of the high job each worker finishes at most the tile it holds.
+    assert max(overtaken) <= 2 * len(cluster.workers)
+    cluster.runtime.ledger.cancel(first)

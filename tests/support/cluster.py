@@ -1,0 +1,144 @@
+"""Workers and clients as processes, for tests of the whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.bootstrap import Runtime, build_runtime
+from app.domain.errors import NotFoundError
+from app.domain.work import Run
+from app.merging import read_runs
+from app.settings import Settings
+
+_ROOT = Path(__file__).parent.parent.parent
+_READY_S = 90
+
+
+@dataclass
+class Cluster:
+    """The environment of one installation, and the workers started in it."""
+
+    env: dict[str, str]
+    logs: Path
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, pool: str = "gpu") -> None:
+        """Start worker *name* on the queue of *pool* and wait until it takes work."""
+        self.start_all({name: pool})
+
+    def start_all(self, pools: dict[str, str]) -> None:
+        for name, pool in pools.items():
+            log = (self.logs / f"{name}.log").open("ab")
+            self.workers[name] = subprocess.Popen(
+                _command(name, pool), cwd=_ROOT, env=self._environment(), stdout=log, stderr=log
+            )
+        for name in pools:
+            self._wait_ready(name)
+
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        process = self.workers.pop(name)
+        process.send_signal(number)
+        process.wait(timeout=60)
+
+    def kill(self, name: str) -> None:
+        self.stop(name, signal.SIGKILL)
+
+    def stop_all(self) -> None:
+        for name in list(self.workers):
+            self.stop(name, signal.SIGKILL)
+
+    def client(self, verb: str, argument: object, **env: str) -> dict[str, Any]:
+        """Run one verb of :mod:`tests.support.client` and return what it prints."""
+        return self.finish(self.begin(verb, argument, **env))
+
+    def begin(self, verb: str, argument: object, **env: str) -> subprocess.Popen[str]:
+        text = argument if isinstance(argument, str) else json.dumps(argument)
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.support.client", verb, text],
+            cwd=_ROOT,
+            env=self._environment() | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return dict(json.loads(output.splitlines()[-1]))
+
+    def pixels(self, manifest: dict[str, Any], image: int = 0) -> NDArray[np.int16]:
+        """The picture in the store, ``(H, W, 3)``; signed, so that differences do not wrap."""
+        data = self.runtime.store.get(manifest["images"][image]["key"])
+        return np.asarray(Image.open(io.BytesIO(data))).astype(np.int16)
+
+    def runs(self, job_id: str) -> list[Run]:
+        """Every execution of the job's units so far, in order of their start."""
+        try:
+            plan = self.runtime.ledger.plan(job_id)
+        except NotFoundError:
+            return []
+        return read_runs(self.runtime.store, plan)
+
+    def wait_for_runs(self, job_id: str, count: int) -> None:
+        """Wait until *count* units of the job have been rendered."""
+        deadline = time.monotonic() + 120
+        while len(self.runs(job_id)) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{job_id} has not rendered {count} units")
+            time.sleep(0.05)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Store and ledger of this installation, seen from the test."""
+        values = {
+            name.removeprefix("TILECHORD_").lower(): value
+            for name, value in self.env.items()
+            if name.startswith("TILECHORD_")
+        }
+        return build_runtime(Settings.model_validate(values))
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "TILECHORD_THREADS": "1", **self.env}
+
+    def _wait_ready(self, name: str) -> None:
+        log = self.logs / f"{name}.log"
+        deadline = time.monotonic() + _READY_S
+        while b" ready." not in log.read_bytes():
+            if self.workers[name].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"worker {name} did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        log.rename(log.with_suffix(f".{self.workers[name].pid}.log"))
+
+
+@contextmanager
+def running(cluster: Cluster, pools: dict[str, str]) -> Iterator[Cluster]:
+    """*cluster* with the workers of *pools*, all ended afterwards."""
+    try:
+        cluster.start_all(pools)
+        yield cluster
+    finally:
+        cluster.stop_all()
+
+
+def _command(name: str, pool: str) -> list[str]:
+    include = ["--include", "workers.tasks"] if pool == "gpu" else []
+    options = ["-P", "threads", "-c", "1", "-Q", f"render.{pool}.v1", "-n", f"{name}@%h"]
+    quiet = ["--without-gossip", "-l", "INFO"]
+    return [sys.executable, "-m", "celery", "-A", "app", "worker", *options, *include, *quiet]

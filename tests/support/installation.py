@@ -1,0 +1,85 @@
+"""One installation in a folder: its settings, its store, and ways to run the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from app.cli import cli
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Settings that keep everything below *root*; models from *models*."""
+
+    root: Path
+    models: Path
+    model: str
+    overrides: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "TILECHORD_BROKER_URL": "memory://",
+            "TILECHORD_STORE_URL": f"file://{self.store}",
+            "TILECHORD_MODELS_PATH": str(self.models),
+            "TILECHORD_MODEL": self.model,
+            "TILECHORD_THREADS": "1",
+            **self.overrides,
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TILECHORD_")}
+        return inherited | self.variables
+
+    def blobs(self) -> list[str]:
+        """Every file in the store but its lock, sorted."""
+        files = (path for path in self.store.rglob("*") if path.is_file())
+        return sorted(
+            path.relative_to(self.store).as_posix() for path in files if path.name != ".lock"
+        )
+
+    def invoke(self, *arguments: str) -> Result:
+        """The command line in this process."""
+        return CliRunner().invoke(cli, list(arguments), prog_name="tilechord")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command line in its own process."""
+        return self._start("-m", "app.cli", *arguments)
+
+    def run(self, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        return _finish(self.start(*arguments), timeout_s)
+
+    def python(self, code: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """A client program in its own process."""
+        return _finish(self._start("-c", code), timeout_s)
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=self.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            cwd=self.root,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+def _finish(process: subprocess.Popen[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"no end after {timeout_s} s: {out}\n{err}") from None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
