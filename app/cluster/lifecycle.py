@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.cluster import state as states
 from app.cluster.ports import require_free
-from app.cluster.process import Process, is_running, start, stop
+from app.cluster.process import is_running, start, stop
 from app.cluster.service import Service
 from app.cluster.state import Record, State
 from app.domain.errors import ConfigurationError
@@ -101,8 +101,8 @@ def _end(folder: Path, state: State, names: Iterable[str], say: Say) -> None:
     chosen = sorted((state.records[name] for name in names), key=_tier, reverse=True)
     for _, group in groupby(chosen, key=_tier):
         records = list(group)
-        running: list[Process] = [record.process for record in records if record.is_running]
-        stop(running, grace_s=max(record.grace_s for record in records))
+        running = {record.process: record.grace_s for record in records if record.is_running}
+        stop(running)
         for record in records:
             del state.records[record.name]
             say(

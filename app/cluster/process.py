@@ -72,20 +72,23 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Pat
     return process
 
 
-def stop(processes: Iterable[Process], *, grace_s: float) -> None:
-    """End *processes* and their descendants: SIGTERM, and SIGKILL after *grace_s*.
+def stop(graces_s: Mapping[Process, float]) -> None:
+    """End all processes and their descendants: SIGTERM, and SIGKILL after each one's grace.
 
     A process that is no longer the one recorded is left alone.
     """
-    leaders = [process for process in processes if is_running(process)]
+    began = time.monotonic()
+    leaders = [process for process in graces_s if is_running(process)]
     # Noted before the signal: an orphan is adopted by init and cannot be found afterwards.
-    family = [*leaders, *_descendants(leaders)]
-    for process in leaders:
-        _send(process, signal.SIGTERM)
-    _wait(leaders, limit_s=grace_s)
-    for process in family:
-        _send(process, signal.SIGKILL)
-    _wait(family, limit_s=_KILL_LIMIT_S)
+    families = {leader: [leader, *_descendants(leader)] for leader in leaders}
+    for leader in leaders:
+        _send(leader, signal.SIGTERM)
+    for leader in sorted(leaders, key=graces_s.__getitem__):
+        _wait([leader], limit_s=began + graces_s[leader] - time.monotonic())
+        for process in families[leader]:
+            _send(process, signal.SIGKILL)
+    for family in families.values():
+        _wait(family, limit_s=_KILL_LIMIT_S)
 
 
 def _send(process: Process, number: signal.Signals) -> None:
@@ -105,13 +108,13 @@ def _wait(processes: Iterable[Process], *, limit_s: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _descendants(leaders: Iterable[Process]) -> list[Process]:
+def _descendants(leader: Process) -> list[Process]:
     parents: dict[int, list[int]] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit() and (found := _stat(int(entry.name))):
             parents.setdefault(found.parent, []).append(int(entry.name))
     reached: list[Process] = []
-    waiting = [leader.pid for leader in leaders]
+    waiting = [leader.pid]
     while waiting:
         children = parents.get(waiting.pop(), [])
         waiting.extend(children)

@@ -27,7 +27,10 @@ def open_store(chosen: Settings) -> BlobStore:
     of a machine, ``s3://bucket/prefix`` between machines. Raises ``ConfigurationError`` for
     anything else.
     """
-    address = urlsplit(chosen.store_url)
+    try:
+        address = urlsplit(chosen.store_url)
+    except ValueError as err:
+        raise ConfigurationError(f"TILECHORD_STORE_URL must be a URL: {err}") from err
     if address.scheme == "memory":
         return _shared_memory(address.netloc)
     if address.scheme == "file":
