@@ -43,9 +43,10 @@ class JobLedger:
 
     def accept(self, job_id: str, request: RenderRequest, plan: RenderPlan) -> None:
         """Write request and plan; the job exists from here on."""
+        request_key = _key(job_id, "request.json")  # refused before anything is written
         self._store.put(plan_key(plan.hash), plan.to_json())
         record = canonical_json(request.model_dump(mode="json"))
-        self._store.put(_key(job_id, "request.json"), record)
+        self._store.put(request_key, record)
         self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan.hash}))
 
     def request(self, job_id: str) -> RenderRequest:

@@ -23,6 +23,8 @@ from app.domain.spec import PictureFormat
 from app.domain.work import Stage, Work
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
+# Pydantic names the type where our sentence names the field.
+_SUBJECT = re.compile(r"^(Value error, |Input |String |List |Dictionary )")
 _SHOWN_CHARS = 60
 
 ModeName = Literal["auto", "direct", "refine", "phased", "multidiffusion", "spot"]
@@ -121,7 +123,7 @@ def _sentence(error: ValidationError) -> str:
         return f"{name} is not a field of a request"
     if first["type"] == "missing":
         return f"{name} is required"
-    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    rule = _SUBJECT.sub("", first["msg"])
     if first["type"] == "value_error" and name == "request":
         return rule
     return f"{name} {rule[0].lower()}{rule[1:]}, got {_shown(first['input'])}"
