@@ -94,7 +94,7 @@ class FolderStore:
     def _store(self, key: str, source: io.BufferedIOBase) -> bool:
         target = self._root / check_key(key)
         digest = file_digest(source, "sha256").hexdigest()
-        size_bytes = source.tell()
+        size_bytes = source.seek(0, io.SEEK_END)
         source.seek(0)
         with self._translated(key, size_bytes), self._locked(fcntl.LOCK_SH):
             if target.is_file():
