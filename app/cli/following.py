@@ -52,7 +52,7 @@ class LineReporter:
         if self._is_quiet or done.stage == self._stage:
             return
         self._stage = done.stage
-        rest = "" if left_s is None else f", about {spoken_s(left_s)} left"
+        rest = f", about {spoken_s(left_s)} left" if left_s and left_s >= 1 else ""
         note(f"{done.stage or 'done'}: {done.done} of {done.total} units{rest}")
 
 
@@ -83,7 +83,7 @@ class BarReporter:
             completed=done.done,
             total=done.total,
             description=str(done.stage or "done"),
-            left="" if left_s is None else f"about {spoken_s(left_s)} left",
+            left=f"about {spoken_s(left_s)} left" if left_s else "",
         )
 
 

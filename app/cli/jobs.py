@@ -82,6 +82,7 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
     from app import client
     from app.bootstrap import runtime
     from app.cli import rendering
+    from app.cli.broker import require_broker
 
     start = time.monotonic()
     rendering.check_output(output)
@@ -96,7 +97,7 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
         if app.settings.is_embedded:
             rendering.use_this_process()
             rendering.finish_here(send, is_quiet=json)
-        elif output is not None:
+        elif require_broker("resume") and output is not None:
             rendering.finish_there(send, is_quiet=json)
         else:
             note(f"sent job {send()} on; follow it with: tilechord watch {job}")

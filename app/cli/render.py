@@ -33,13 +33,14 @@ def render(
     """
     from app import client
     from app.cli import rendering
+    from app.cli.broker import require_broker
     from app.cli.summary import preview
 
     start = time.monotonic()
     fields = options.to_request(output)
     rendering.check_output(output)
     if cluster:
-        rendering.require_broker("--cluster")
+        require_broker("--cluster")
     else:
         rendering.use_this_process()
         preview(fields, options.init)  # refused before the model is loaded
@@ -67,9 +68,10 @@ def submit(options: RequestOptions, json: Json = False) -> None:
     """Send a render to the cluster and print its job id."""
     from app import client
     from app.cli import rendering
+    from app.cli.broker import require_broker
 
     fields = options.to_request()
-    rendering.require_broker("submit")
+    require_broker("submit")
     job_id = client.submit(rendering.complete(fields, options.init))
     if json:
         say_json({"job_id": job_id})

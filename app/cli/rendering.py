@@ -16,12 +16,11 @@ from app.bootstrap import runtime
 from app.cli.following import follow
 from app.cli.output import note, say, say_json, say_table, spoken_s
 from app.cli.timeline import timeline
-from app.domain.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from app.domain.errors import InvalidRequestError, NotFoundError
 from app.embedded import worker
 from app.jobs import JobState
 from app.merging import read_runs
 from app.schemas import Manifest, RenderRequest, read_request
-from app.settings import settings
 
 _TIMELINE = ("worker", "unit", "start s", "seconds", "")
 
@@ -32,14 +31,6 @@ def use_this_process() -> None:
     # Failures reach the caller as errors; Celery would print each of them with a traceback too.
     logging.getLogger("celery").addHandler(logging.NullHandler())
     logging.getLogger("celery").propagate = False
-
-
-def require_broker(wish: str) -> None:
-    """Raises ``ConfigurationError`` when there is no broker to do *wish* with."""
-    if settings().is_embedded:
-        raise ConfigurationError(
-            f"{wish} needs a broker: set TILECHORD_BROKER_URL or pass --env-file"
-        )
 
 
 def complete(fields: dict[str, Any], init: Path | None) -> RenderRequest:

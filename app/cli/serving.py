@@ -14,9 +14,9 @@ from kombu.exceptions import OperationalError
 
 from app.bootstrap import runtime
 from app.celery import celery
-from app.cli.rendering import require_broker
+from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
-from app.queues import broker_error, check_broker, queue_name
+from app.queues import broker_error, queue_name
 from app.settings import settings
 
 _RENDERING = ("base", "tile", "upscale")
@@ -54,8 +54,7 @@ def check(pools: list[str]) -> Iterator[str]:
 
     Raises the ``RenderError`` of the first thing that would keep it from working.
     """
-    require_broker("a worker")
-    yield f"broker: RabbitMQ {check_broker(settings())}"
+    yield f"broker: RabbitMQ {require_broker('a worker')}, results: ok"
     if not is_rendering(pools):
         runtime().store.probe()
         yield "store: ok"

@@ -6,12 +6,14 @@ from typing import Any
 
 from celery import Task
 from celery.result import AsyncResult
+from kombu import Connection
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from app import workflow
 from app.bootstrap import runtime
 from app.celery import celery
-from app.domain.errors import ConfigurationError
+from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
 from app.embedded import is_worker_running
 from app.queues import broker_error, route_key
@@ -40,6 +42,11 @@ class RenderTask(Task[..., Any]):
             return super().apply_async(args=(payload,), **(route | options))
         except (OperationalError, OSError) as err:
             raise broker_error(chosen.broker_url.get_secret_value(), err) from err
+        except RuntimeError as err:  # Celery's own, when Redis outlasts its retries
+            if not isinstance(err.__cause__, (OSError, RedisError)):
+                raise
+            place = Connection(chosen.result_backend.get_secret_value()).as_uri()
+            raise BrokerUnavailableError(f"results backend {place} does not answer") from err
 
 
 @celery.task(bind=True, base=RenderTask, name="app.tasks.render", **RETRIES)
