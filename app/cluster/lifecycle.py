@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.cluster import state as states
 from app.cluster.ports import require_free
-from app.cluster.process import is_running, start, stop
+from app.cluster.process import start, stop
 from app.cluster.service import Service
 from app.cluster.state import Record, State
 from app.domain.errors import ConfigurationError
@@ -44,8 +44,7 @@ def bring_up(
                     fresh.append(service.name)
                     # At once: if this process dies while waiting, down still finds the service.
                     states.save(folder, state)
-                for service in tier:
-                    _wait_ready(service, state.records[service.name], say)
+                _wait_ready(tier, state, say)
         except BaseException:
             _end(folder, state, fresh, say)
             raise
@@ -77,16 +76,21 @@ def _launch(folder: Path, service: Service, tier: int) -> Record:
     return Record(service.name, process, tier, service.ports, str(log), service.grace_s)
 
 
-def _wait_ready(service: Service, record: Record, say: Say) -> None:
+def _wait_ready(tier: Sequence[Service], state: State, say: Say) -> None:
     began = time.monotonic()
-    while not service.is_ready():
-        waited_s = time.monotonic() - began
-        if not is_running(record.process):
-            raise _not_ready(record, f"ended after {waited_s:.1f} s")
-        if waited_s > service.start_limit_s:
-            raise _not_ready(record, f"was not ready after {waited_s:.0f} s")
+    waiting = list(tier)
+    while waiting:
+        for service in list(waiting):
+            record = state.records[service.name]
+            waited_s = time.monotonic() - began
+            if not record.is_running:
+                raise _not_ready(record, f"ended after {waited_s:.1f} s")
+            if service.is_ready():
+                say(f"{service.name} is ready ({waited_s:.1f} s)")
+                waiting.remove(service)
+            elif waited_s > service.start_limit_s:
+                raise _not_ready(record, f"was not ready after {waited_s:.0f} s")
         time.sleep(_POLL_S)
-    say(f"{service.name} is ready ({time.monotonic() - began:.1f} s)")
 
 
 def _not_ready(record: Record, what: str) -> ConfigurationError:

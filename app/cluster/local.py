@@ -50,6 +50,7 @@ def program_tier(site: Site, workers: int) -> list[Service]:
         programs.worker(site, "control", pool="control", threads=1),
         *gpu,
         programs.flower(site),
+        programs.queue_metrics(site),
     ]
 
 
@@ -86,7 +87,8 @@ def write_targets(site: Site, workers: int) -> None:
     """Write the metrics endpoints in the form of Prometheus' ``file_sd_configs``."""
     groups = {
         "rabbitmq": ["amqp-metrics"],
-        "tilechord": ["control", *worker_names(workers)],
+        "queues": ["queues"],
+        "workers": [f"{name}-metrics" for name in ("control", *worker_names(workers))],
         "flower": ["flower"],
     }
     targets = [

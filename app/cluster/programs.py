@@ -21,13 +21,14 @@ FLOWER_USER = "tilechord"
 
 def worker(site: Site, name: str, *, pool: str, threads: int) -> Service:
     """A worker on the queue of *pool* that may use *threads* CPU threads for arithmetic."""
-    port = site.ports[name]
+    port = site.ports[f"{name}-metrics"]
     return Service(
         name=name,
         argv=worker_command(name, pool=pool, metrics_port=port),
         env=program_env(site) | {"TILECHORD_THREADS": str(threads)},
         folder=_ROOT,
         ports={"metrics": port},
+        # A worker serves its metrics once it consumes.
         is_ready=lambda: _answers(f"http://{LOOPBACK}:{port}/metrics"),
         start_limit_s=120.0,  # importing torch takes 10 s on a cold disk, several at once longer
         # A warm shutdown finishes the running tile; what takes longer is redelivered anyway.
@@ -52,7 +53,21 @@ def flower(site: Site) -> Service:
         env=program_env(site) | {"FLOWER_BASIC_AUTH": login},
         folder=_ROOT,
         ports={"http": port},
+        start_limit_s=120.0,  # as the workers: all of them start at once and share the cores
         is_ready=lambda: _answers(f"http://{LOOPBACK}:{port}/", login=login),
+    )
+
+
+def queue_metrics(site: Site) -> Service:
+    """The queues' depth for Prometheus, by their tilechord names."""
+    port = site.ports["queues"]
+    return Service(
+        name="queues",
+        argv=(sys.executable, "-m", "app.telemetry", f"--port={port}"),
+        env=program_env(site),
+        folder=_ROOT,
+        ports={"metrics": port},
+        is_ready=lambda: _answers(f"http://{LOOPBACK}:{port}/metrics"),
     )
 
 

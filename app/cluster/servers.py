@@ -118,8 +118,8 @@ def s3_server(site: Site) -> Service:
     ]
     return Service(
         name="s3",
-        argv=(weed(), "server", *listen, *_SEAWEED, f"-dir={home / 'blobs'}"),
-        env={"PATH": SEARCH_PATH, "HOME": str(home)},
+        argv=(weed(), "-logtostderr=true", "server", *listen, *_SEAWEED, f"-dir={home / 'blobs'}"),
+        env={"PATH": SEARCH_PATH, "HOME": str(home), "TMPDIR": str(home)},
         folder=home,
         ports=ports,
         is_ready=lambda: is_listening(ports["s3"]) and _store_answers(site),
@@ -140,6 +140,7 @@ _SEAWEED = (
     "-s3.port.lance=0",
     "-master.telemetry=false",  # on by default, and it talks to the internet
     "-master.volumeSizeLimitMB=1024",
+    "-master.electionTimeout=1s",  # it is its own only voter; 10 s cost up to 20 s a restart
     "-volume.max=0",  # as many volumes as the disk holds; the default of 8 fills up
     "-volume.preStopSeconds=0",  # there is no second volume server to hand over to
 )
@@ -215,7 +216,7 @@ def _store_answers(site: Site) -> bool:
         secret_key=site.secrets.s3_secret,
         secure=False,
         region=REGION,
-        http_client=bounded_pool(connect_s=1.0, read_s=5.0),
+        http_client=bounded_pool(connect_s=1.0, read_s=5.0, retries=0),
     )
     store = S3Store(client, BUCKET, prefix="", url_expiry_s=60)
     try:

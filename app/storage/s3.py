@@ -29,15 +29,15 @@ _TAKEN = "PreconditionFailed"
 _BUCKET_IS_THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
-def bounded_pool(*, connect_s: float = 3.0, read_s: float = 30.0) -> PoolManager:
+def bounded_pool(*, connect_s: float = 3.0, read_s: float = 30.0, retries: int = 3) -> PoolManager:
     """Connections that give up: minio's own pool waits five minutes for a silent server."""
     return PoolManager(
         timeout=Timeout(connect=connect_s, read=read_s),
         maxsize=16,  # the most threads of one process that write at once, with room
-        # Four tries within about 1.5 s plus the timeouts; Celery retries the task after that.
+        # Four tries take about 1.5 s plus the timeouts; after that Celery retries the task.
         # A PUT may be retried: it is conditional, so a second one cannot replace the first.
         retries=Retry(
-            total=3,
+            total=retries,
             backoff_factor=0.2,
             status_forcelist=[500, 502, 503, 504],
             allowed_methods=None,
