@@ -11,7 +11,8 @@ result_backend = (
     if _settings.is_embedded
     else _settings.result_backend.get_secret_value()
 )
-imports = ("app.tasks",)  # torch tasks come with the workers that serve them
+# Torch tasks come with the workers that serve them.
+imports = ("app.tasks", "app.telemetry.serve")
 
 # Messages are keys and numbers; nothing else is ever unpacked, least of all a pickle.
 task_serializer = "json"

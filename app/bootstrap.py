@@ -10,6 +10,7 @@ from app.jobs import JobLedger
 from app.settings import Settings, settings
 from app.storage.open import open_store
 from app.storage.port import BlobStore
+from app.telemetry.store import MeteredStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +30,5 @@ def runtime() -> Runtime:
 
 
 def build_runtime(chosen: Settings) -> Runtime:
-    store = open_store(chosen)
+    store = MeteredStore(open_store(chosen))
     return Runtime(chosen, store, JobLedger(store), Catalogue(list(chosen.models_path)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.errors import ConfigurationError
 
@@ -21,6 +21,13 @@ class QueueProfile(StrEnum):
     """RabbitMQ 3.x: classic queues with ``x-max-priority``."""
     RMQ4 = "rmq4"
     """RabbitMQ 4.x: quorum queues with a delivery limit; priorities are native."""
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    """``key=value``, for people."""
+    JSON = "json"
+    """One object per line, for log stores."""
 
 
 # Pool -> binding keys of its one queue. A GPU process consumes exactly one queue: with
@@ -72,6 +79,7 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of this process's Prometheus endpoint on ``metrics_host``; 0 serves none."""
     metrics_host: str = "127.0.0.1"
+    log_format: LogFormat = LogFormat.TEXT
 
     @field_validator("models_path", mode="before")
     @classmethod
@@ -90,6 +98,8 @@ def settings() -> Settings:
     """The process's settings. Raises ``ConfigurationError`` naming the variable at fault."""
     try:
         return Settings()
+    except SettingsError as err:  # pools are the one setting that is written as JSON
+        raise ConfigurationError("TILECHORD_POOLS must be a JSON object of lists") from err
     except ValidationError as err:
         first = err.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

@@ -32,7 +32,7 @@ def worker_runtime() -> WorkerRuntime:
     renderer = Renderer(
         app.store, ModelCache(app.catalogue, device), device, app.settings.max_input_mpx
     )
-    return WorkerRuntime(Executor(app.store, app.ledger, renderer))
+    return WorkerRuntime(Executor(app.store, app.ledger, renderer, device.type))
 
 
 def check_worker() -> str:

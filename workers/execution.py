@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from app.domain.errors import PermanentError, RenderCancelledError
+from app.domain.errors import PermanentError, RenderCancelledError, RenderError
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, plan_key, unit_name
+from app.domain.work import Run, Stage, Work, plan_key, unit_name
 from app.jobs import JobLedger
 from app.queues import routing_word
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
+from app.telemetry import metrics
 from workers.renderer import Renderer
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,13 @@ _CANCEL_CHECK_S = 0.5
 class Executor:
     """Executes messages, one at a time: model and device are shared."""
 
-    def __init__(self, store: BlobStore, ledger: JobLedger, renderer: Renderer) -> None:
+    def __init__(
+        self, store: BlobStore, ledger: JobLedger, renderer: Renderer, device: str
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._renderer = renderer
+        self._device = device
         self._lock = threading.Lock()
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
@@ -41,6 +45,7 @@ class Executor:
         key = message.work.key(plan)
         try:
             if self._store.exists(key):
+                metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
             if self._ledger.failure(message.job_id) is not None:
                 return {"key": key, "status": "abandoned"}
@@ -49,12 +54,14 @@ class Executor:
         except RenderCancelledError:
             return {"key": key, "status": "cancelled"}
         except PermanentError as err:
-            self.fail(message, str(err))
+            self.fail(message, err)
             return {"key": key, "status": "failed"}
         return {"key": key, "status": "rendered"}
 
-    def fail(self, message: WorkMessage, reason: str) -> None:
+    def fail(self, message: WorkMessage, error: Exception) -> None:
         """Record that *message* cannot be rendered; the job ends with this reason."""
+        reason = str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"
+        metrics.work_failed(message.stage, error)
         log.info("work.failed", extra={"work": message.work.label, "reason": reason})
         self._ledger.fail(message.job_id, f"{message.work.label}: {reason}")
 
@@ -65,6 +72,7 @@ class Executor:
         seconds = time.monotonic() - start
         run = Run(unit_name(plan, work), routing_word(worker), started_ms, seconds)
         self._store.put(run.key(plan), b"")
+        metrics.unit_done(work.stage, _model(plan, work), self._device, seconds)
         log.info(
             "work.rendered",
             extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},
@@ -86,3 +94,7 @@ class Executor:
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))
+
+
+def _model(plan: RenderPlan, work: Work) -> str:
+    return plan.spec.base_model if work.stage is Stage.BASE else plan.spec.refine_model

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from app.cards import Catalogue, verify
 from app.domain.card import ModelCard
 from app.domain.errors import ModelError, PermanentError
+from app.telemetry import metrics
 from workers.device import choose_dtype
 
 _WARM_MODELS = 2  # base and refine model of one job
@@ -68,7 +69,7 @@ class ModelCache:
         if name not in self._models:
             while len(self._models) >= _WARM_MODELS:
                 self._models.popitem(last=False)
-            self._models[name] = load_model(self._catalogue, name, self._device)
+            self._models[name] = self._load(name)
         self._models.move_to_end(name)
         model = self._models[name]
         if model.card.revision != revision:
@@ -77,6 +78,13 @@ class ModelCache:
                 f"this worker has {model.card.revision[:12]}"
             )
         return model
+
+    def _load(self, name: str) -> Model:
+        try:
+            return load_model(self._catalogue, name, self._device)
+        except ModelError:
+            metrics.model_load_failed(name)
+            raise
 
 
 def load_model(catalogue: Catalogue, name: str, device: torch.device) -> Model:

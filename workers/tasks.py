@@ -59,8 +59,8 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
     except TransientError as err:
         if task.request.retries < _RETRIES["max_retries"]:
             raise
-        executor.fail(message, str(err))
+        executor.fail(message, err)
     except Exception as err:  # a bug in one unit must not leave its job waiting for ever
         log.exception("work.crashed", extra={"work": message.work.label})
-        executor.fail(message, f"internal error: {err!r}")
+        executor.fail(message, err)
     return {"key": "", "status": "failed"}

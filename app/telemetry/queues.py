@@ -1,0 +1,93 @@
+"""Queue depths for Prometheus, asked of the broker over AMQP.
+
+Needs no management plugin and works on every RabbitMQ. AMQP tells ready messages and consumers;
+it does not tell messages in workers' hands nor the age of the oldest one. For those, and only
+for those, scrape RabbitMQ's own ``rabbitmq_prometheus`` plugin as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from app.queues import broker_error, dead_queue, queues
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class QueueState(Protocol):
+    """What a passive declare answers."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def message_count(self) -> int: ...
+    @property
+    def consumer_count(self) -> int: ...
+
+
+class QueueCollector:
+    """Asks the broker anew at every scrape; a broker that is down is a value, not an error."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._url = chosen.broker_url.get_secret_value()
+        self._timeout_s = chosen.broker_timeout_s
+        self._names = [queue.name for queue in [*queues(chosen), dead_queue()]]
+        self._errors = 0
+
+    def collect(self) -> Iterator[Metric]:
+        states = self._ask()
+        up = GaugeMetricFamily("tilechord_broker_up", "1 when the broker answered this scrape")
+        up.add_metric([], 0 if states is None else 1)
+        ready = GaugeMetricFamily(
+            "tilechord_queue_messages_ready", "Messages waiting for a worker", labels=["queue"]
+        )
+        consumers = GaugeMetricFamily(
+            "tilechord_queue_consumers", "Workers consuming the queue", labels=["queue"]
+        )
+        for state in states or []:
+            ready.add_metric([state.queue], state.message_count)
+            consumers.add_metric([state.queue], state.consumer_count)
+        errors = CounterMetricFamily(
+            "tilechord_queue_scrape_errors", "Scrapes the broker did not answer"
+        )
+        errors.add_metric([], self._errors)
+        return iter([up, ready, consumers, errors])
+
+    def describe(self) -> Iterator[Metric]:
+        """Registering must not ask the broker; no metric of another collector shares a name."""
+        return iter([])
+
+    def _ask(self) -> list[QueueState] | None:
+        connection = Connection(self._url, connect_timeout=self._timeout_s)
+        unreachable: tuple[type[BaseException], ...] = (
+            OperationalError,
+            OSError,
+            *connection.connection_errors,
+        )
+        try:
+            with connection:
+                # Without a channel, so that the connection is tried once and not for ever.
+                connection.connect()
+                states = [self._state(connection, name) for name in self._names]
+        except unreachable as err:
+            self._errors += 1
+            log.info("queues.unknown", extra={"reason": str(broker_error(self._url, err))})
+            return None
+        return [state for state in states if state is not None]
+
+    def _state(self, connection: Connection, name: str) -> QueueState | None:
+        """The queue's state; ``None`` before the first worker or client has declared it."""
+        channel: Any = connection.channel()  # a refused declare closes its channel
+        try:
+            state: QueueState = channel.queue_declare(name, passive=True)
+        except connection.channel_errors:
+            return None
+        channel.close()
+        return state

@@ -1,0 +1,72 @@
+"""What a Celery worker starts for its operator: metrics endpoint, counters, logging.
+
+Celery imports this module in every worker (``imports`` in ``celeryconfig``). All hooks are
+signals of the worker's main process: the threads pool never sends ``worker_process_init``.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import Any
+
+from celery import Task
+from celery.signals import celeryd_init, setup_logging, task_failure, task_retry, worker_ready
+from prometheus_client import start_http_server
+
+from app.settings import Settings, settings
+from app.telemetry import logs, metrics
+
+log = logging.getLogger(__name__)
+
+
+def serve_metrics(chosen: Settings) -> int | None:
+    """Serve this process's metrics; the port, or ``None`` when there is nothing to serve.
+
+    A port that is taken is reported and not fatal: rendering matters more, and Prometheus
+    shows the target as down.
+    """
+    if not chosen.metrics_port:
+        return None
+    address = {"host": chosen.metrics_host, "port": chosen.metrics_port}
+    try:
+        start_http_server(chosen.metrics_port, addr=chosen.metrics_host)
+    except OSError as err:
+        log.error("metrics.unavailable", extra=address | {"reason": err.strerror})
+        return None
+    log.info("metrics.served", extra=address)
+    return chosen.metrics_port
+
+
+@worker_ready.connect
+def _announce(sender: Any, **_: object) -> None:
+    metrics.WORKER_INFO.labels(str(sender.hostname), version("tilechord")).set(1)
+    serve_metrics(settings())
+
+
+@celeryd_init.connect
+def _name_logs(sender: str, **_: object) -> None:
+    logs.set_worker(sender)
+
+
+@setup_logging.connect
+def _set_up_logs(loglevel: int, **_: object) -> None:
+    logs.set_up_logging(loglevel, settings().log_format)
+
+
+@task_retry.connect
+def _count_retry(sender: Task[..., Any], reason: object, **_: object) -> None:
+    error = getattr(reason, "exc", reason)  # Celery wraps what was raised in its Retry
+    if isinstance(error, BaseException):
+        metrics.work_retried(_stage(sender.name), error)
+
+
+@task_failure.connect
+def _count_failure(sender: Task[..., Any], exception: BaseException, **_: object) -> None:
+    """Control tasks fail by raising; rendering ones return, and count where they do."""
+    metrics.work_failed(_stage(sender.name), exception)
+
+
+def _stage(task_name: str) -> str:
+    """``tile`` of ``workers.tasks.tile``: rendering tasks are called like their stage."""
+    return task_name.rpartition(".")[2]
