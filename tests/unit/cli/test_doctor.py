@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app import doctor
+from app.domain.errors import BrokerUnavailableError, ConfigurationError, StorageUnavailableError
+from app.settings import Settings
+from tests.support.installation import Installation
+
+
+def cluster_settings(results: str) -> Settings:
+    return Settings(broker_url="amqp://127.0.0.1:1", result_backend=results)  # type: ignore[arg-type]
+
+
+def test_a_good_installation_passes_every_check(installation: Installation) -> None:
+    result = installation.invoke("doctor")
+
+    assert result.exit_code == 0, result.stdout
+    assert [line.split()[1] for line in result.stdout.splitlines()] == [
+        "packages:",
+        "broker:",
+        "results:",
+        "store:",
+        "model:",
+        "disk:",
+    ]
+    assert installation.blobs() == []
+
+
+def test_one_failure_hides_no_other(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILECHORD_MODEL", "mona")
+    monkeypatch.setenv("TILECHORD_BROKER_URL", "amqp://127.0.0.1:1")
+    monkeypatch.setenv("TILECHORD_RESULT_BACKEND", "rpc://")
+
+    result = installation.invoke("doctor", "--json")
+
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
+    failed = {name for name, finding in findings.items() if not finding["ok"]}
+    assert result.exit_code == 4
+    assert failed == {"broker", "results", "model"}
+    assert all(findings[name]["advice"] for name in failed)
+
+
+def test_a_wrong_setting_is_the_only_finding(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILECHORD_MAX_COUNT", "many")
+
+    result = installation.invoke("doctor")
+
+    assert result.exit_code == 3
+    assert result.stdout.startswith("failed  settings: TILECHORD_MAX_COUNT: ")
+
+
+@pytest.mark.parametrize("url", ["rpc://", "amqp://host", "embedded", "cache+memory://"])
+def test_results_that_cannot_count_a_chord_are_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="which can count the tiles of a chord"):
+        doctor.check_results(cluster_settings(url))
+
+
+def test_results_that_do_not_answer_are_told_without_their_password() -> None:
+    with pytest.raises(BrokerUnavailableError) as refusal:
+        doctor.check_results(cluster_settings("redis://:secret@127.0.0.1:1/0"))
+
+    assert str(refusal.value) == (
+        "results backend redis://127.0.0.1:1 does not answer (ConnectionError)"
+    )
+
+
+def test_a_client_without_torch_needs_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "torch" else name)
+
+    with pytest.raises(ConfigurationError, match="rendering in this process needs torch"):
+        doctor.check_packages(Settings(broker_url="memory://"))  # type: ignore[arg-type]
+    assert "a client only, without torch" in doctor.check_packages(cluster_settings("redis://x"))
+
+
+def test_a_nearly_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=5 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    with pytest.raises(StorageUnavailableError, match="must have 1024 MiB free, got 5 MiB"):
+        doctor.check_disk(Settings(store_url=f"file://{tmp_path}/not/there/yet"))
