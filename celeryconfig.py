@@ -33,7 +33,7 @@ task_queue_max_priority = None  # set per queue: quorum queues refuse the argume
 # Delivery: a tile is acknowledged when it is stored, so that it survives its worker.
 task_acks_late = True
 task_reject_on_worker_lost = True
-task_acks_on_failure_or_timeout = True  # a raised error is final; only lost workers redeliver
+task_acks_on_failure = True  # a raised error is final; only lost workers redeliver
 # One tile in the worker, the others where any worker can get them. The embedded worker has no
 # rivals: there the next tiles wait beside it, not one polling interval away.
 worker_prefetch_multiplier = 8 if _settings.is_embedded else 1

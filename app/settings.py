@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.errors import ConfigurationError
@@ -36,6 +36,17 @@ DEFAULT_POOLS = {
     "control": ["plan.*", "finish.*", "control.*"],
     "gpu": ["base.*", "tile.*", "upscale.*"],
 }
+
+
+class UpscalerFile(BaseModel):
+    """A super-resolution network of the installation's own, any that spandrel can read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    padding: Annotated[int, Field(ge=0, le=1024)]
+    """Its receptive field in pixels; a worker that measures more refuses it."""
 
 
 class Settings(BaseSettings):
@@ -73,6 +84,7 @@ class Settings(BaseSettings):
     model: str = "atlas"
     models_path: Annotated[list[Path], NoDecode] = []
     """Folders searched for models by name, before the bundled ones; separated as in PATH."""
+    upscalers: dict[str, UpscalerFile] = {}
     device: str = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads torch may use, 0 for all cores; several workers on one machine share them."""

@@ -13,6 +13,7 @@ from workers.device import choose_device
 from workers.execution import Executor
 from workers.loading import ModelCache
 from workers.renderer import Renderer
+from workers.upscaling import UpscalerCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ def worker_runtime() -> WorkerRuntime:
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
     renderer = Renderer(
-        app.store, ModelCache(app.catalogue, device), device, app.settings.max_input_mpx
+        app.store,
+        ModelCache(app.catalogue, device),
+        UpscalerCache(app.settings.upscalers, device),
+        app.settings.max_input_mpx,
     )
     return WorkerRuntime(Executor(app.store, app.ledger, renderer, device.type))
 

@@ -7,8 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from app.pictures.codecs import decode_array, encode_array, encode_pixels
-from app.pictures.reading import read_picture
 from numpy.typing import NDArray
 
 from app.domain.errors import InvalidPlanError
@@ -17,11 +15,13 @@ from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.schedule import Steps
 from app.domain.work import Stage, Work, canvas_key, image_key
+from app.pictures.codecs import decode_array, encode_array, encode_pixels
+from app.pictures.reading import read_picture
 from app.storage.port import BlobStore
 from workers.denoise import denoise, guided_denoiser
 from workers.enlarge import Enlarger, native_picture
 from workers.loading import Model, ModelCache
-from workers.upscale.load import load_upscaler
+from workers.upscaling import UpscalerCache
 from workers.vae import decode, encode, measure
 
 Latents = NDArray[np.float32]
@@ -33,11 +33,11 @@ class Renderer:
     """Renders units of work from blobs to blobs."""
 
     def __init__(
-        self, store: BlobStore, models: ModelCache, device: torch.device, max_input_mpx: float
+        self, store: BlobStore, models: ModelCache, upscalers: UpscalerCache, max_input_mpx: float
     ) -> None:
         self._store = store
         self._models = models
-        self._device = device
+        self._upscalers = upscalers
         self._max_input_mpx = max_input_mpx
         self._shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self._array)
 
@@ -118,8 +118,7 @@ class Renderer:
         )
         pixels = decode(model.vae, np.ascontiguousarray(canvas[:, rows, columns]), statistics)
         if plan.spec.upscale > 1:
-            upscaler = load_upscaler(plan.spec.upscaler, plan.spec.upscale, self._device)
-            pixels = upscaler(pixels)
+            pixels = self._upscalers.get(plan)(pixels)
         scale = plan.latent_scale * plan.spec.upscale
         window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
         return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))

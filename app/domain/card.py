@@ -55,3 +55,14 @@ class ModelCard:
                 radius += 2 * 2**level  # the strided convolution pads one side only
         radius += (4 + 1) * self.latent_scale
         return -int(-radius // self.latent_scale) * self.latent_scale
+
+
+@dataclass(frozen=True, slots=True)
+class UpscalerCard:
+    """The facts of a super-resolution network that decide a plan."""
+
+    name: str
+    revision: str
+    """SHA-256 of its file, or the release it is part of."""
+    padding: int
+    """Receptive field in pixels of its input: padded by this, parts equal the whole."""

@@ -64,7 +64,7 @@ class RenderPlan:
 
     spec: RenderSpec
     revisions: dict[str, str]
-    """Model name -> revision of its weights."""
+    """Model or upscaler name -> revision of its weights."""
     canvas_height: int
     canvas_width: int
     """The diffusion canvas in latents; it may exceed the picture by less than one latent."""

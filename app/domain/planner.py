@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.card import ModelCard
+from app.domain.card import ModelCard, UpscalerCard
 from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
 from app.domain.geometry import Box
 from app.domain.plan import Base, Cost, Decode, Phase, RenderPlan
@@ -32,13 +32,13 @@ def plan_render(
     spec: RenderSpec,
     cards: Mapping[str, ModelCard],
     *,
-    upscale_padding: int,
+    upscaler: UpscalerCard | None,
     limits: Limits,
 ) -> RenderPlan:
     """The plan for *spec*.
 
-    *cards* holds the spec's base and refine models by name; *upscale_padding* is the
-    super-resolution model's receptive field in its input's pixels, 0 without one.
+    *cards* holds the spec's base and refine models by name; *upscaler* is needed when the spec
+    asks for super-resolution.
     Raises ``LimitExceededError``, ``UnsupportedError`` or ``InvalidPlanError``.
     """
     card = cards[spec.refine_model]
@@ -51,11 +51,10 @@ def plan_render(
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
     phase = _plan_direct(spec, card, height, width) if is_direct else None
     phase = phase or _plan_refine(spec, card, height, width)
-    decode = _plan_decode(card, height, width, upscale_padding, whole=is_direct)
-    models = {spec.refine_model, spec.base_model} if base else {spec.refine_model}
+    decode = _plan_decode(card, height, width, upscaler, whole=is_direct)
     plan = RenderPlan(
         spec=spec,
-        revisions={name: cards[name].revision for name in sorted(models)},
+        revisions=_revisions(spec, cards, base, upscaler),
         canvas_height=height,
         canvas_width=width,
         latent_scale=card.latent_scale,
@@ -131,15 +130,30 @@ def _plan_refine(spec: RenderSpec, card: ModelCard, height: int, width: int) -> 
 
 
 def _plan_decode(
-    card: ModelCard, height: int, width: int, upscale_padding: int, *, whole: bool
+    card: ModelCard, height: int, width: int, upscaler: UpscalerCard | None, *, whole: bool
 ) -> Decode:
     core = max(height, width) if whole else CORE_PX // card.latent_scale
-    padding = card.decoder_padding - (-upscale_padding // card.latent_scale)
+    around = upscaler.padding if upscaler else 0
+    padding = card.decoder_padding - (-around // card.latent_scale)
     return Decode(
         cores=tuple(plan_cores(height, width, core=core)),
         padding=padding,
         freeze_statistics=not whole,
     )
+
+
+def _revisions(
+    spec: RenderSpec,
+    cards: Mapping[str, ModelCard],
+    base: Base | None,
+    upscaler: UpscalerCard | None,
+) -> dict[str, str]:
+    """Whatever network touches a pixel, with the revision of its weights."""
+    models = {spec.refine_model, spec.base_model} if base else {spec.refine_model}
+    revisions = {name: cards[name].revision for name in models}
+    if upscaler:
+        revisions[upscaler.name] = upscaler.revision
+    return dict(sorted(revisions.items()))
 
 
 def _cost(

@@ -40,7 +40,9 @@ def _measure(folder: Path) -> None:
     build_tiny_model(folder / "tiny")
     Renderer.render = instant_render  # type: ignore[method-assign]
     console = Console()
-    console.print(f"{'tiles':>6} {'ms per tile':>12} {'loop':>7} {'queue alone':>12} {'tasks/s':>8}")
+    console.print(
+        f"{'tiles':>6} {'ms per tile':>12} {'loop':>7} {'queue alone':>12} {'tasks/s':>8}"
+    )
     with embedded.worker():
         for side in _TILES_PER_SIDE:
             size = side * _TILE_PX

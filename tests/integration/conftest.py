@@ -9,7 +9,11 @@ def cluster_env(services, tmp_path_factory) -> dict[str, str]:
     """A real broker, results backend and store, and a model small enough for tests."""
     models = tmp_path_factory.mktemp("models")
     build_tiny_model(models / "tiny")
-    return services.env | {"TILECHORD_MODELS_PATH": str(models), "TILECHORD_MODEL": "tiny"}
+    return services.env | {
+        "TILECHORD_BROKER_URL": services.rabbitmq.new_vhost(),
+        "TILECHORD_MODELS_PATH": str(models),
+        "TILECHORD_MODEL": "tiny",
+    }
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from tests.support.cluster import Cluster, running
 
 pytestmark = pytest.mark.integration
 
-REQUEST = {"prompt": "a map of islands", "width": 2048, "height": 1536, "tile": 256, "overlap": 64}
+REQUEST = {
+    "prompt": "a map of islands",
+    "width": 2048,
+    "height": 1536,
+    "tile": 256,
+    "overlap": 32,
+    "guidance": 1,
+}
 SMALL = {"prompt": "a map of islands", "width": 512, "height": 384, "tile": 128, "overlap": 32}
 
 
@@ -112,21 +120,34 @@ def test_a_job_survives_the_loss_of_all_workers_and_of_redis(cluster, redis_flus
     assert all(runs.count(unit) == 1 for unit in finished)
 
 
+def test_a_worker_answers_control_commands_during_a_long_tile(cluster):
+    long = SMALL | {"seed": 10, "width": 128, "height": 128, "mode": "direct", "steps": 500}
+    process = cluster.begin("render", long)
+
+    cluster.wait_for_active("workers.tasks.tile")
+    answers = cluster.inspect("ping")
+
+    assert len(answers) == len(cluster.workers)
+    assert cluster.finish(process)["units"] == 3
+
+
 def test_a_high_priority_job_overtakes_a_long_low_priority_one(cluster):
     low = SMALL | {"seed": 7, "width": 896, "height": 896, "tile": 64, "overlap": 4}
-    first = cluster.client("submit", low | {"priority": "low", "steps": 20})["job_id"]
-    cluster.wait_for_runs(first, 12)
+    # Tiles of about a second: what a stage's messages take must not count as waiting.
+    first = cluster.client("submit", low | {"priority": "low", "steps": 400})["job_id"]
+    cluster.wait_for_runs(first, 6)
 
     second = cluster.client("render", SMALL | {"seed": 8, "priority": "high"})["job_id"]
+    cluster.runtime.ledger.cancel(first)
 
     high = cluster.runs(second)
     waiting = [run for run in cluster.runs(first) if run.stage is Stage.TILE]
     assert len(cluster.runtime.ledger.plan(first).phases[0].tiles) >= 200
-    gaps = zip(high, high[1:], strict=False)
     overtaken = [
         sum(before.started_ms < run.started_ms < after.started_ms for run in waiting)
-        for before, after in gaps
+        for before, after in pairwise(high)
     ]
-    # Between two units of the high job each worker finishes at most the tile it holds.
-    assert max(overtaken) <= 2 * len(cluster.workers)
-    cluster.runtime.ledger.cancel(first)
+    # When a stage of the high job is published, each of the two workers holds one tile and may
+    # have taken one more while the stage before was being merged.
+    assert max(overtaken) <= 4
+    assert len(waiting) < 100

@@ -80,6 +80,13 @@ def scatter(argument: str) -> dict[str, Any]:
     return resume(job_id)
 
 
+def inspect(command: str) -> dict[str, Any]:
+    """What every worker answers to a control command."""
+    from app.celery import celery
+
+    return dict(getattr(celery.control.inspect(timeout=3), command)() or {})
+
+
 def _wait_for_result(job_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + _WAIT_S
     while not runtime().ledger.has_result(job_id):

@@ -104,6 +104,20 @@ class Cluster:
                 raise TimeoutError(f"{job_id} has not rendered {count} units")
             time.sleep(0.05)
 
+    def inspect(self, command: str) -> dict[str, Any]:
+        """What every worker answers to a control command."""
+        answers = self.begin("inspect", command).communicate(timeout=60)[0]
+        return dict(json.loads(answers))
+
+    def wait_for_active(self, task: str) -> None:
+        """Wait until some worker executes *task*."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            active = self.inspect("active")
+            if any(item["name"] == task for items in active.values() for item in items):
+                return
+        raise TimeoutError(f"no worker executes {task}")
+
     @cached_property
     def runtime(self) -> Runtime:
         """Store and ledger of this installation, seen from the test."""

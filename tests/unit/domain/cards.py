@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.domain.card import ModelCard
+from app.domain.card import ModelCard, UpscalerCard
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import NoiseSchedule
@@ -47,5 +47,5 @@ SPEC = RenderSpec(
 
 def plan(card: ModelCard = SD15, limits: Limits = LIMITS, **changes: object) -> RenderPlan:
     spec = replace(SPEC, **changes)  # type: ignore[arg-type]
-    padding = 18 if spec.upscale > 1 else 0
-    return plan_render(spec, {"sd15": card}, upscale_padding=padding, limits=limits)
+    upscaler = UpscalerCard("realesr-animevideov3", "1", 18) if spec.upscale > 1 else None
+    return plan_render(spec, {"sd15": card}, upscaler=upscaler, limits=limits)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def test_tiles_cover_the_axis_and_overlap_by_at_least_what_was_asked(axis):
 
     assert starts[0] == 0
     assert len(starts) == 1 or starts[-1] + tile == length
-    assert all(0 < b - a <= tile - overlap for a, b in zip(starts, starts[1:], strict=False))
+    assert all(0 < b - a <= tile - overlap for a, b in pairwise(starts))
 
 
 @given(axes())

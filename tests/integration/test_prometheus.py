@@ -1,0 +1,179 @@
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster, running
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parent.parent.parent
+LOGIN = "tester:secret-of-the-test"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def fetch(url, login=""):
+    request = urllib.request.Request(url)
+    if login:
+        encoded = base64.b64encode(login.encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as response:
+        return response.read().decode()
+
+
+def wait_for(ask, limit_s=60):
+    """The first true answer of *ask*; a server that does not answer yet is asked again."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        try:
+            if found := ask():
+                return found
+        except OSError:
+            pass
+        time.sleep(0.3)
+    raise TimeoutError(f"no answer in {limit_s} s")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts a program that ends with the module."""
+    started = []
+
+    def run(*command, **env):
+        log = (tmp_path_factory.mktemp("log") / "log").open("wb")
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=log
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_env, tmp_path_factory):
+    """One rendering worker with a metrics endpoint and one control worker, after a render.
+
+    A second job failed: its model is not the one the plan was made for.
+    """
+    env = cluster_env | {"TILECHORD_METRICS_PORT": str(free_port())}
+    found = Cluster(env, tmp_path_factory.mktemp("logs"))
+    with running(found, {"gpu-1": "gpu"}):
+        found.env = cluster_env
+        found.start("control", "control")
+        found.env = env
+        found.client("render", {"prompt": "a lake", "width": 128, "height": 96, "seed": 1})
+        yield found
+
+
+@pytest.fixture(scope="module")
+def query(cluster, start, tmp_path_factory):
+    """Answers PromQL from a Prometheus that scrapes the worker and the queue exporter."""
+    program = shutil.which("prometheus")
+    assert program, "prometheus is missing, run: make system"
+    exporter, server = free_port(), free_port()
+    start(sys.executable, "-m", "app.telemetry", "--port", str(exporter), **cluster.env)
+    folder = tmp_path_factory.mktemp("prometheus")
+    targets = {"worker": cluster.env["TILECHORD_METRICS_PORT"], "queues": exporter}
+    jobs = [
+        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        for name, port in targets.items()
+    ]
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    start(
+        program,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{server}",
+    )
+
+    def ask(expression):
+        text = urllib.parse.quote(expression)
+        answer = json.loads(fetch(f"http://127.0.0.1:{server}/api/v1/query?query={text}"))
+        return [
+            (entry["metric"], float(entry["value"][1])) for entry in answer["data"]["result"]
+        ]
+
+    wait_for(lambda: len(ask("up == 1")) == 2)
+    return ask
+
+
+def test_prometheus_tells_tiles_done_and_seconds_per_tile(query):
+    done = wait_for(lambda: query('tilechord_units_done_total{stage="tile"}'))
+    seconds = query(
+        'tilechord_unit_duration_seconds_sum{stage="tile"}'
+        ' / tilechord_unit_duration_seconds_count{stage="tile"}'
+    )
+
+    [(labels, count)] = done
+    assert (labels["model"], labels["device"]) == ("tiny", "cpu")
+    assert count >= 2
+    assert 0 < seconds[0][1] < 60
+
+
+def test_prometheus_names_the_worker(query):
+    [(labels, _)] = wait_for(lambda: query("tilechord_worker_info"))
+
+    assert labels["worker"].startswith("gpu-1@")
+
+
+def test_prometheus_tells_the_depth_and_consumers_of_every_queue(query, cluster):
+    cluster.stop("control")
+    cluster.client("submit", {"prompt": "waits for nobody", "width": 64, "height": 64})
+
+    depth = wait_for(lambda: query('tilechord_queue_messages_ready{queue="render.control.v1"} > 0'))
+    queues = {labels["queue"]: count for labels, count in query("tilechord_queue_messages_ready")}
+    consumers = {labels["queue"]: n for labels, n in query("tilechord_queue_consumers")}
+
+    assert depth[0][1] == 1
+    assert queues.keys() == {"render.control.v1", "render.gpu.v1", "render.dead.v1"}
+    assert consumers["render.gpu.v1"] == 1
+    assert query("tilechord_broker_up")[0][1] == 1
+
+
+def test_prometheus_tells_failures_by_stage_and_reason(query, cluster):
+    cluster.client("misplan", "tiny")
+
+    found = wait_for(lambda: query('tilechord_failures_total{stage="base"}'))
+
+    assert [(labels["reason"], count) for labels, count in found] == [("NotFoundError", 1)]
+
+
+def test_flower_lists_workers_and_tasks_by_name_after_a_login(cluster, start):
+    port = free_port()
+    start(
+        *(sys.executable, "-m", "celery", "-A", "app", "flower"),
+        *("--address=127.0.0.1", f"--port={port}"),
+        **(cluster.env | {"FLOWER_BASIC_AUTH": LOGIN}),
+    )
+    api = f"http://127.0.0.1:{port}/api"
+
+    workers = wait_for(lambda: json.loads(fetch(f"{api}/workers?refresh=1", LOGIN)))
+    cluster.start("control-2", "control")
+    cluster.client("render", {"prompt": "a hill", "width": 128, "height": 96, "seed": 2})
+    tasks = wait_for(lambda: json.loads(fetch(f"{api}/tasks", LOGIN)))
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(f"{api}/workers")
+
+    assert any(name.startswith("gpu-1@") for name in workers)
+    assert "workers.tasks.tile" in {task["name"] for task in tasks.values()}
+    assert refused.value.code == 401
