@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -296,10 +295,11 @@ def test_commands_that_only_look_import_no_torch_and_start_soon(
 
     runs_s = []
     for _ in range(3):
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = installation.python(code)
-        runs_s.append(time.monotonic() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        runs_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     assert result.returncode == 0, result.stderr
-    # The best of three: these machines are shared, and the promise is about the program.
-    assert min(runs_s) < 1.5, f"{sys.executable} took {runs_s}"
+    # Processor time, the best of three: wall time would measure the neighbours.
+    assert min(runs_s) < 1.0, f"{command} took {runs_s} s"
