@@ -9,8 +9,8 @@ import typer
 
 from app.cluster import packages
 from app.cluster import state as states
-from app.cluster.lifecycle import log_path, log_tail, take_down
-from app.cluster.local import DEFAULT_FOLDER, env_path, up
+from app.cluster.lifecycle import log_path, log_tail
+from app.cluster.local import DEFAULT_FOLDER, down, env_path, up
 from app.cluster.ports import DEFAULT_BASE, LOOPBACK
 from app.domain.errors import RenderError
 
@@ -43,7 +43,7 @@ def up_command(
 @cli.command("down")
 def down_command(folder: Folder = DEFAULT_FOLDER) -> None:
     """End exactly what up started; queues, results and pictures stay on the disk."""
-    take_down(folder.absolute(), _say)
+    down(folder, _say)
 
 
 @cli.command("status")

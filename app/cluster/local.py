@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.cluster import packages, programs, servers
 from app.cluster import state as states
-from app.cluster.lifecycle import Say, bring_up
+from app.cluster.lifecycle import Say, bring_up, take_down
 from app.cluster.ports import LOOPBACK, Ports
 from app.cluster.service import Service, Site, open_site, write_private
 
@@ -32,6 +32,15 @@ def up(folder: Path, *, workers: int, port_base: int | None, say: Say) -> Site:
     write_env(site)
     write_targets(site, workers)
     return site
+
+
+def down(folder: Path, say: Say) -> None:
+    """End what ``up`` started; queues, results and pictures stay on the disk."""
+    folder = folder.absolute()
+    take_down(folder, say)
+    # Nobody answers at these addresses any more; passwords stay in secrets.json.
+    env_path(folder).unlink(missing_ok=True)
+    _targets_path(folder).unlink(missing_ok=True)
 
 
 def server_tiers(site: Site) -> list[Sequence[Service]]:
@@ -74,7 +83,7 @@ def write_env(site: Site) -> None:
 
 
 def read_env(folder: Path) -> dict[str, str]:
-    """The variables of the cluster in *folder*; none when it was never up."""
+    """The variables of the cluster in *folder*; none unless it is up."""
     try:
         lines = env_path(folder).read_text().splitlines()
     except FileNotFoundError:
@@ -95,4 +104,8 @@ def write_targets(site: Site, workers: int) -> None:
         {"labels": {"job": job}, "targets": [f"{LOOPBACK}:{site.ports[name]}" for name in names]}
         for job, names in groups.items()
     ]
-    write_private(site.folder / "targets.json", json.dumps(targets, indent=1) + "\n")
+    write_private(_targets_path(site.folder), json.dumps(targets, indent=1) + "\n")
+
+
+def _targets_path(folder: Path) -> Path:
+    return folder / "targets.json"

@@ -37,9 +37,7 @@ class Process:
 def identify(pid: int) -> Process | None:
     """The process that has *pid* now; None when there is none or only its exit status is left."""
     found = _stat(pid)
-    if found is None or found.state in "ZX":
-        return None
-    return Process(pid, f"{_boot_id()}/{found.start_ticks}")
+    return _process(pid, found) if found and found.state not in "ZX" else None
 
 
 def is_running(process: Process) -> bool:
@@ -64,12 +62,11 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Pat
         raise ConfigurationError(f"{argv[0]} cannot be started: {err.strerror}") from err
     finally:
         os.close(descriptor)
-    process = identify(child.pid)
-    # Collects the exit status if this process lives that long; a zombie would hold the id.
+    found = _stat(child.pid)
+    assert found is not None, "a child keeps its entry until its exit status is collected"
+    # Collects it, if this process lives that long: a zombie would hold the id.
     threading.Thread(target=child.wait, daemon=True).start()
-    if process is None:
-        raise ConfigurationError(f"{argv[0]} ended at once, see {log}")
-    return process
+    return _process(child.pid, found)
 
 
 def stop(graces_s: Mapping[Process, float]) -> None:
@@ -139,5 +136,6 @@ def _stat(pid: int) -> _Stat | None:
     return _Stat(state=fields[0], parent=int(fields[1]), start_ticks=int(fields[19]))
 
 
-def _boot_id() -> str:
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+def _process(pid: int, found: _Stat) -> Process:
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return Process(pid, f"{boot}/{found.start_ticks}")
