@@ -1,0 +1,1 @@
+"""Pictures as files: intermediate blobs, merging, reading, and the recipe inside."""

@@ -1,0 +1,79 @@
+"""A canvas pasted one band of cores at a time and handed on as a stream of bytes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.errors import CorruptBlobError
+from app.domain.geometry import Box
+from app.pictures.embedding import PNG_SIGNATURE, png_chunk
+
+_ROWS_PER_CHUNK = 64  # 3 MiB at 16384 px: large for zlib, small beside the band
+
+
+def merged_rows(
+    width: int,
+    cores: Sequence[Box],
+    load: Callable[[int], NDArray[np.uint8]],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """The canvas as consecutive ``(rows, width, 3)`` uint8 pieces, top to bottom.
+
+    One band of cores is held at a time; a piece is valid until the next one is asked for.
+    """
+    bands = _bands(cores)
+    buffer = np.empty((max(box.height for box, _ in bands), width, 3), np.uint8)
+    done = 0
+    for box, members in bands:
+        for index in members:
+            core = cores[index]
+            buffer[core.relative_to(box).window] = _checked(load(index), core, index)
+            done += 1
+            if progress is not None:
+                progress(done, len(cores))
+        for top in range(0, box.height, _ROWS_PER_CHUNK):
+            yield buffer[top : min(top + _ROWS_PER_CHUNK, box.height)]
+
+
+def _bands(cores: Sequence[Box]) -> list[tuple[Box, list[int]]]:
+    """Cores grouped between the rows that cut none of them."""
+    bands: list[tuple[Box, list[int]]] = []
+    for index in sorted(range(len(cores)), key=lambda index: cores[index]):
+        core = cores[index]
+        if not bands or core.top >= bands[-1][0].bottom:
+            bands.append((Box(core.top, 0, core.bottom, 0), []))
+        box, members = bands[-1]
+        bands[-1] = (Box(box.top, 0, max(box.bottom, core.bottom), 0), members)
+        members.append(index)
+    return bands
+
+
+def _checked(pixels: NDArray[np.uint8], core: Box, index: int) -> NDArray[np.uint8]:
+    expected = (core.height, core.width, 3)
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        raise CorruptBlobError(
+            f"core {index} must be {expected} uint8, got {pixels.shape} {pixels.dtype}"
+        )
+    return pixels
+
+
+def stored_png(height: int, width: int, rows: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
+    """*rows* as an uncompressed PNG (PNG 1.2): the one stream libvips' wheels read row by row.
+
+    Their build has no PPM reader, and a raw file would cost the canvas' size on disk.
+    """
+    yield PNG_SIGNATURE
+    yield png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    deflate = zlib.compressobj(0)
+    for piece in rows:
+        lines = np.zeros((len(piece), 1 + 3 * width), np.uint8)  # each line opens with filter 0
+        lines[:, 1:] = piece.reshape(len(piece), -1)
+        yield png_chunk(b"IDAT", deflate.compress(lines.data))
+    yield png_chunk(b"IDAT", deflate.flush())
+    yield png_chunk(b"IEND", b"")

@@ -1,0 +1,154 @@
+"""The recipe as bytes inside PNG, JPEG, WebP and TIFF files, and read back from them.
+
+Pillow is not used to open the files: it refuses or warns at 179 megapixels.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from app.domain.errors import CorruptBlobError, NotFoundError
+from app.pictures.recipe import Recipe
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_KEY = "tilechord"
+_JPEG_MARK = b"tilechord\0"
+_WEBP_CHUNK = b"TCRD"  # readers skip chunks they do not know (RFC 9649, 2.7.1.6)
+_SEGMENT_BYTES = 65533  # a JPEG segment's 16-bit length counts itself
+_EXIF_IFD, _USER_COMMENT, _DESCRIPTION = 0x8769, 0x9286, 0x010E
+# Longer texts are cut so that UTF-16 and the EXIF around it fit one JPEG segment.
+_MAX_COMMENT_BYTES = 65000
+
+
+def png_chunks(recipe: Recipe) -> bytes:
+    """Text chunks to insert behind IHDR: ``parameters`` and the JSON under ``tilechord``."""
+    info = PngInfo()
+    info.add_text("parameters", recipe.parameters_text())
+    info.add_text(_PNG_KEY, recipe.to_json())
+    return b"".join(png_chunk(kind, body) for kind, body, *_ in info.chunks)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """One PNG chunk with length and checksum (PNG 1.2, 3.2)."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def jpeg_segments(recipe: Recipe) -> bytes:
+    """An EXIF segment with the text, and comment segments with as much JSON as there is."""
+    exif = b"\xff\xe1" + _counted(exif_block(recipe))
+    text, room = recipe.to_json().encode(), _SEGMENT_BYTES - len(_JPEG_MARK)
+    parts = [text[start : start + room] for start in range(0, len(text), room)]
+    return exif + b"".join(b"\xff\xfe" + _counted(_JPEG_MARK + part) for part in parts)
+
+
+def exif_block(recipe: Recipe) -> bytes:
+    """EXIF whose UserComment is the ``parameters`` text, as AUTOMATIC1111 writes JPEG and WebP."""
+    comment = recipe.parameters_text().encode("utf-16-be")[:_MAX_COMMENT_BYTES]
+    exif = Image.Exif()
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + comment
+    return exif.tobytes()
+
+
+def append_webp_chunk(file: BinaryIO, recipe: Recipe) -> None:
+    """Add the JSON to a finished WebP in the extended layout; its EXIF would end at 64 KiB."""
+    body = recipe.to_json().encode()
+    file.seek(0, 2)
+    file.write(struct.pack("<4sI", _WEBP_CHUNK, len(body)) + body + b"\0" * (len(body) % 2))
+    size_bytes = file.tell()
+    file.seek(4)
+    file.write(struct.pack("<I", size_bytes - 8))
+
+
+def _counted(body: bytes) -> bytes:
+    return struct.pack(">H", len(body) + 2) + body
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe inside a picture file.
+
+    Raises ``NotFoundError`` when there is no file, or no recipe in it, and
+    ``CorruptBlobError`` when the file breaks off before it.
+    """
+    try:
+        with path.open("rb") as file:
+            text = _recipe_text(file)
+    except FileNotFoundError as err:
+        raise NotFoundError(f"picture {path} is not there") from err
+    except (OSError, struct.error, ValueError, tifffile.TiffFileError) as err:
+        raise CorruptBlobError(f"picture {path} must be readable, got {err}") from err
+    if text is None:
+        raise NotFoundError(f"picture {path} carries no tilechord recipe")
+    return Recipe.from_json(text)
+
+
+def _recipe_text(file: BinaryIO) -> str | None:
+    head = file.read(12)
+    if head.startswith(PNG_SIGNATURE):
+        return _from_png(file)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _from_jpeg(file)
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return _from_webp(file)
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _from_tiff(file)
+    return None
+
+
+def _from_png(file: BinaryIO) -> str | None:
+    file.seek(8)
+    prefix = _PNG_KEY.encode() + b"\0"
+    while (header := file.read(8)) and header[4:] != b"IDAT":
+        length, kind = struct.unpack(">I4s", header)
+        if kind != b"tEXt":
+            file.seek(length + 4, 1)
+            continue
+        body = file.read(length)
+        file.seek(4, 1)
+        if body.startswith(prefix):
+            return body.removeprefix(prefix).decode("ascii")
+    return None
+
+
+def _from_jpeg(file: BinaryIO) -> str | None:
+    file.seek(2)
+    parts = [
+        body.removeprefix(_JPEG_MARK)
+        for kind, body in _jpeg_heads(file)
+        if kind == 0xFE and body.startswith(_JPEG_MARK)
+    ]
+    return b"".join(parts).decode("ascii") if parts else None
+
+
+def _jpeg_heads(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment up to the start of the scan."""
+    while True:
+        lead, kind, length = struct.unpack(">BBH", file.read(4))
+        if lead != 0xFF or kind == 0xDA:
+            return
+        yield kind, file.read(length - 2)
+
+
+def _from_webp(file: BinaryIO) -> str | None:
+    while len(header := file.read(8)) == 8:
+        kind, length = struct.unpack("<4sI", header)
+        if kind == _WEBP_CHUNK:
+            return file.read(length).decode("ascii")
+        file.seek(length + length % 2, 1)
+    return None
+
+
+def _from_tiff(file: BinaryIO) -> str | None:
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        description = tiff.pages[0].tags.valueof(_DESCRIPTION)
+    # Other programs put prose into the same field; a recipe is an object with a plan hash.
+    is_recipe = isinstance(description, str) and '"plan_hash"' in description
+    return str(description) if is_recipe else None

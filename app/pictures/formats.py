@@ -1,0 +1,32 @@
+"""The files a picture can be delivered as, and what fits into each."""
+
+from __future__ import annotations
+
+from app.domain.errors import InvalidRequestError, LimitExceededError
+from app.domain.spec import PictureFormat
+
+# Sides the formats can express: 16 bit in JPEG, 14 bit in WebP. libvips writes PNG and TIFF
+# up to 10 million px a side, far beyond what any plan allows.
+MAX_SIDE: dict[PictureFormat, int] = {"jpeg": 65535, "webp": 16383}
+
+# libwebp encodes from memory: 6 B/px were measured (8192x8192: 470 MB). Every other
+# format is written row by row.
+MAX_WEBP_MPX = 80.0
+
+
+def check_format(
+    picture_format: PictureFormat, height: int, width: int, *, quality: int | None = None
+) -> None:
+    """Raises ``LimitExceededError`` for a canvas the format cannot hold."""
+    side, limit = max(height, width), MAX_SIDE.get(picture_format)
+    if limit is not None and side > limit:
+        raise LimitExceededError(
+            f"format {picture_format} holds at most {limit} px per side, got {width}x{height} px"
+        )
+    mpx = height * width / 1e6
+    if picture_format == "webp" and mpx > MAX_WEBP_MPX:
+        raise LimitExceededError(
+            f"format webp holds at most {MAX_WEBP_MPX:g} megapixels, got {mpx:.1f}"
+        )
+    if quality is not None and not 1 <= quality <= 100:
+        raise InvalidRequestError(f"quality must be in [1, 100], got {quality}")

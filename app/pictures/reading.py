@@ -1,0 +1,117 @@
+"""Pictures and masks that users send, read without trusting them."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from app.domain.errors import InvalidRequestError, LimitExceededError
+
+# ``Image.open`` would try every format it knows, some of which start other programs, and
+# its own size check raises or warns at a number that is not this installation's.
+_OPENERS: dict[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"RIFF": WebPImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+}
+
+# What Pillow's parsers let through on broken bytes, found by fuzzing.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    struct.error,
+    AttributeError,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """One input of a request: its bytes, the field it came in, and the limit on it."""
+
+    data: bytes
+    field: str
+    max_mpx: float
+
+
+def read_picture(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8]:
+    """An upright picture as ``(H, W, 3)`` uint8; what is transparent becomes white.
+
+    Raises ``InvalidRequestError`` for anything but a whole PNG, JPEG, WebP or TIFF, and
+    ``LimitExceededError`` above *max_mpx* megapixels, before any pixel is decoded.
+    """
+    return np.asarray(_decoded(_Upload(data, field, max_mpx), "RGB", backdrop="white"))
+
+
+def read_mask(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8]:
+    """An upright mask as ``(H, W)`` uint8; what is transparent becomes 0, "keep".
+
+    Raises as ``read_picture`` does.
+    """
+    return np.asarray(_decoded(_Upload(data, field, max_mpx), "L", backdrop="black"))
+
+
+def _decoded(upload: _Upload, mode: str, *, backdrop: str) -> Image.Image:
+    try:
+        with _opened(upload) as picture:
+            _check_size(picture, upload)
+            picture.load()
+            return _flattened(ImageOps.exif_transpose(_eight_bit(picture)), backdrop).convert(mode)
+    except _BROKEN as err:
+        raise InvalidRequestError(
+            f"{upload.field} must be a whole PNG, JPEG, WebP or TIFF picture, "
+            f"got {len(upload.data)} B that break off or are damaged: {err}"
+        ) from err
+
+
+def _opened(upload: _Upload) -> ImageFile.ImageFile:
+    for magic, opener in _OPENERS.items():
+        if upload.data.startswith(magic):
+            return opener(io.BytesIO(upload.data))
+    raise InvalidRequestError(
+        f"{upload.field} must be a PNG, JPEG, WebP or TIFF picture, "
+        f"got {len(upload.data)} B that start with {upload.data[:8]!r}"
+    )
+
+
+def _check_size(picture: Image.Image, upload: _Upload) -> None:
+    mpx = picture.width * picture.height / 1e6
+    if mpx > upload.max_mpx:
+        raise LimitExceededError(
+            f"{upload.field} must be at most {upload.max_mpx:g} megapixels, "
+            f"got {picture.width}x{picture.height} = {mpx:.1f}"
+        )
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit grey down; Pillow's own conversion clips it to white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    scaled = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
+    scaled.info = picture.info
+    return scaled
+
+
+def _flattened(picture: Image.Image, backdrop: str) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    behind = Image.new("RGBA", picture.size, backdrop)
+    return Image.alpha_composite(behind, picture)
