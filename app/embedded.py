@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import gethostname
 from typing import Any
 
+from celery.app.trace import setup_worker_optimizations
 from celery.result import allow_join_result
-from celery.utils.nodenames import default_nodename
+from celery.utils.nodenames import nodename
 from celery.worker import WorkController, state
 
 from app.celery import celery
@@ -39,7 +41,7 @@ def worker(name: str = "embedded") -> Iterator[None]:
     celery.finalize()
     controller = _Controller(
         app=celery,
-        hostname=default_nodename(name),
+        hostname=nodename(name, gethostname()),
         pool="threads",
         concurrency=1,
         loglevel="WARNING",
@@ -66,9 +68,14 @@ def worker(name: str = "embedded") -> Iterator[None]:
 class _Controller(WorkController):
     """Tells when the consumer is ready to take messages."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, hostname: str, **options: Any) -> None:
         self.ready = threading.Event()
-        super().__init__(**options)
+        self._node = hostname
+        super().__init__(hostname=hostname, **options)
+
+    def on_before_init(self, **_options: Any) -> None:
+        # What `celery worker` does too; it also makes this name the one tasks see.
+        setup_worker_optimizations(self.app, self._node)
 
     def on_consumer_ready(self, _consumer: object) -> None:
         self.ready.set()

@@ -12,7 +12,7 @@ from PIL import Image
 from app.domain.card import ModelCard
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
-from app.domain.planner import CORE_PX
+from app.domain.planner import CORE_LATENTS
 from app.domain.tiling import plan_cores
 
 Pixels = NDArray[np.float32]
@@ -40,7 +40,7 @@ class Enlarger:
         shape = (plan.latent_channels, plan.canvas_height, plan.canvas_width)
         canvas = np.empty(shape, np.float32)
         padding = plan.encoder_padding // plan.latent_scale
-        cores = plan_cores(plan.canvas_height, plan.canvas_width, core=CORE_PX // plan.latent_scale)
+        cores = plan_cores(plan.canvas_height, plan.canvas_width, core=CORE_LATENTS)
         for core in cores:
             padded = core.padded(padding, within=plan.canvas)
             encoded = encode(self.window(padded.scaled(plan.latent_scale)))

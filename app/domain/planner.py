@@ -14,7 +14,9 @@ from app.domain.schedule import full_steps, partial_steps
 from app.domain.spec import Mode, RenderSpec
 from app.domain.tiling import plan_cores, plan_tiles
 
-CORE_PX = 512  # decoded at once; x4 super-resolution of it peaks below 1 GB in float32
+CORE_LATENTS = (
+    64  # a side; the middle attention sees a padded core, its cost is the square of its area
+)
 DIRECT_LIMIT = 4  # a single window of more than 4x the native area repeats its subject
 SUPPORTED_MODES = (Mode.DIRECT, Mode.REFINE)
 
@@ -132,7 +134,7 @@ def _plan_refine(spec: RenderSpec, card: ModelCard, height: int, width: int) -> 
 def _plan_decode(
     card: ModelCard, height: int, width: int, upscaler: UpscalerCard | None, *, whole: bool
 ) -> Decode:
-    core = max(height, width) if whole else CORE_PX // card.latent_scale
+    core = max(height, width) if whole else CORE_LATENTS
     around = upscaler.padding if upscaler else 0
     padding = card.decoder_padding - (-around // card.latent_scale)
     return Decode(

@@ -6,35 +6,18 @@ import pytest
 from PIL import Image
 
 from app.domain.work import Stage
-from tests.support.cluster import Cluster, running
 
 pytestmark = pytest.mark.integration
 
-REQUEST = {
+REQUEST = {"prompt": "a map of islands", "width": 2048, "height": 1536, "guidance": 1}
+SMALL = {
     "prompt": "a map of islands",
-    "width": 2048,
-    "height": 1536,
-    "tile": 256,
+    "width": 512,
+    "height": 384,
+    "tile": 128,
     "overlap": 32,
-    "guidance": 1,
+    "model": "tiny",
 }
-SMALL = {"prompt": "a map of islands", "width": 512, "height": 384, "tile": 128, "overlap": 32}
-
-
-@pytest.fixture(scope="module")
-def reference(cluster_env, tmp_path_factory) -> Cluster:
-    """The same model without any server."""
-    folder = tmp_path_factory.mktemp("embedded")
-    kept = {name: cluster_env[name] for name in ("TILECHORD_MODEL", "TILECHORD_MODELS_PATH")}
-    env = kept | {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
-    return Cluster(env | {"TILECHORD_BROKER_URL": "memory://"}, folder)
-
-
-@pytest.fixture(scope="module")
-def cluster(cluster_env, tmp_path_factory):
-    started = Cluster(cluster_env, tmp_path_factory.mktemp("logs"))
-    with running(started, {"control": "control", "w1": "gpu", "w2": "gpu"}):
-        yield started
 
 
 def test_two_workers_render_what_one_process_renders(cluster, reference):

@@ -15,8 +15,11 @@ NATIVE_PX = 64
 LATENT_SCALE = 4
 
 
-def build_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write the model into *folder*, in the layout of diffusers, with its manifest."""
+def build_tiny_model(folder: Path, *, seed: int = 0, native_px: int = NATIVE_PX) -> Path:
+    """Write the model into *folder*, in the layout of diffusers, with its manifest.
+
+    A larger *native_px* means fewer, larger tiles: the network itself does not care.
+    """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     pipeline = StableDiffusionPipeline(
@@ -40,7 +43,12 @@ def build_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     for name in ("vocab.json", "merges.txt"):
         (folder / "tokenizer-source" / name).unlink()
     (folder / "tokenizer-source").rmdir()
-    card = {"default_steps": 4, "default_guidance": 3.0, "default_sampler": "ddim"}
+    card = {
+        "native_size": native_px,
+        "default_steps": 4,
+        "default_guidance": 3.0,
+        "default_sampler": "ddim",
+    }
     (folder / "tilechord.json").write_text(json.dumps(card))
     write_manifest(folder)
     return folder
