@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def log_tail(log: Path, lines: int = _LOG_TAIL_LINES) -> str:
 
 def _launch(folder: Path, service: Service, tier: int) -> Record:
     log = log_path(folder, service.name)
+    with suppress(FileNotFoundError):
+        log.replace(log.with_suffix(".previous.log"))
     process = start(service.argv, env=service.env, folder=service.folder, log=log)
     return Record(service.name, process, tier, service.ports, str(log), service.grace_s)
 

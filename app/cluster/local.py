@@ -27,7 +27,7 @@ def up(folder: Path, *, workers: int, port_base: int | None, say: Say) -> Site:
     folder = folder.absolute()
     known = states.load(folder).ports
     site = open_site(folder, Ports(known, base=port_base))
-    tiers = [*server_tiers(site), program_tier(site, workers)]
+    tiers = [*server_tiers(site), *program_tiers(site, workers)]
     bring_up(folder, tiers, site.ports.known, say)
     write_env(site)
     write_targets(site, workers)
@@ -50,16 +50,15 @@ def server_tiers(site: Site) -> list[Sequence[Service]]:
     ]
 
 
-def program_tier(site: Site, workers: int) -> list[Service]:
+def program_tiers(site: Site, workers: int) -> list[Sequence[Service]]:
     threads = max(1, (os.cpu_count() or 1) // max(1, workers))
     gpu = [
         programs.worker(site, name, pool="gpu", threads=threads) for name in worker_names(workers)
     ]
+    control = programs.worker(site, "control", pool="control", threads=1)
     return [
-        programs.worker(site, "control", pool="control", threads=1),
-        *gpu,
-        programs.flower(site),
-        programs.queue_metrics(site),
+        [control, *gpu, programs.queue_metrics(site)],
+        [programs.flower(site)],  # asks the workers who they are once, when it starts
     ]
 
 

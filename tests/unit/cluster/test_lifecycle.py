@@ -160,5 +160,20 @@ def test_down_leaves_a_process_alone_that_only_has_the_recorded_id(up, tmp_path,
     states.save(tmp_path, state)
 
 
+def test_a_log_begins_with_its_process_and_the_one_before_is_kept(up, tmp_path):
+    speaking = (sys.executable, "-c", "import time; print('hello', flush=True); time.sleep(300)")
+    log = tmp_path / "logs/a.log"
+    tier = [service(tmp_path, "a", speaking, is_ready=lambda: "hello" in log.read_text())]
+    first = up(tier)
+    os.kill(first["a"], 9)
+    while states.load(tmp_path).running("a"):
+        pass
+
+    up(tier)
+
+    assert log.read_text() == "hello\n"
+    assert (tmp_path / "logs/a.previous.log").read_text() == "hello\n"
+
+
 def test_a_log_that_is_not_there_has_no_tail(tmp_path):
     assert log_tail(tmp_path / "none.log") == "-"
