@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from functools import lru_cache
 
 from app.domain.errors import PermanentError, RenderCancelledError, RenderError
@@ -19,7 +18,26 @@ from app.telemetry import metrics
 from workers.renderer import Renderer
 
 log = logging.getLogger(__name__)
-_CANCEL_CHECK_S = 0.5
+_WATCH_PERIOD_S = 0.5
+
+
+class JobWatch:
+    """Notices that a job has ended without its result; asks the store twice a second at most."""
+
+    def __init__(self, ledger: JobLedger) -> None:
+        self._ledger = ledger
+        self._alive: tuple[str, float] | None = None
+
+    def check(self, job_id: str) -> None:
+        """Raises ``RenderCancelledError`` once the job is cancelled or another unit failed."""
+        now = time.monotonic()
+        if self._alive and self._alive[0] == job_id and now - self._alive[1] < _WATCH_PERIOD_S:
+            return
+        if self._ledger.is_cancelled(job_id):
+            raise RenderCancelledError(f"job {job_id} was cancelled")
+        if self._ledger.failure(job_id) is not None:
+            raise RenderCancelledError(f"job {job_id} has failed")
+        self._alive = (job_id, now)
 
 
 class Executor:
@@ -32,6 +50,7 @@ class Executor:
         self._ledger = ledger
         self._renderer = renderer
         self._device = device
+        self._watch = JobWatch(ledger)
         self._lock = threading.Lock()
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
@@ -47,12 +66,11 @@ class Executor:
             if self._store.exists(key):
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
-            if self._ledger.failure(message.job_id) is not None:
-                return {"key": key, "status": "abandoned"}
+            self._watch.check(message.job_id)
             with self._lock:
                 self._render(plan, message, worker)
         except RenderCancelledError:
-            return {"key": key, "status": "cancelled"}
+            return {"key": key, "status": "abandoned"}
         except PermanentError as err:
             self.fail(message, err)
             return {"key": key, "status": "failed"}
@@ -67,7 +85,7 @@ class Executor:
 
     def _render(self, plan: RenderPlan, message: WorkMessage, worker: str) -> None:
         work, started_ms, start = message.work, round(time.time() * 1000), time.monotonic()
-        data = self._renderer.render(plan, work, self._cancel_check(message.job_id))
+        data = self._renderer.render(plan, work, lambda: self._watch.check(message.job_id))
         self._store.put(work.key(plan), data)
         seconds = time.monotonic() - start
         run = Run(unit_name(plan, work), routing_word(worker), started_ms, seconds)
@@ -77,20 +95,6 @@ class Executor:
             "work.rendered",
             extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},
         )
-
-    def _cancel_check(self, job_id: str) -> Callable[[], None]:
-        """Raises ``RenderCancelledError`` once the job is cancelled; asks twice a second."""
-        asked = 0.0
-
-        def check() -> None:
-            nonlocal asked
-            if time.monotonic() - asked < _CANCEL_CHECK_S:
-                return
-            asked = time.monotonic()
-            if self._ledger.is_cancelled(job_id):
-                raise RenderCancelledError(f"job {job_id} was cancelled")
-
-        return check
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))

@@ -1,0 +1,95 @@
+"""What the cluster costs per tile: real RabbitMQ, Redis, S3 and workers, a renderer of known time.
+
+Run: ``python -m tests.benchmarks.bench_cluster``. Overhead is wall time times workers minus
+compute, per tile; the baseline of the same run is the same tiles in a plain loop.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from app.cluster import servers
+from app.cluster.lifecycle import bring_up, take_down
+from app.cluster.local import server_tiers
+from app.cluster.ports import Ports
+from app.cluster.service import open_site
+from tests.support.cluster import Cluster
+from tests.support.tiny_model import build_tiny_model
+
+_TILE_PX = 64
+_CASES = ((1, 0.0, 20), (2, 0.0, 20), (2, 0.1, 14))  # workers, seconds a tile, tiles a side
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_tiny_model(folder / "models" / "tiny")
+        site = open_site(folder / "site", Ports())
+        env = servers.client_env(site) | {
+            "TILECHORD_MODELS_PATH": str(folder / "models"),
+            "TILECHORD_MODEL": "tiny",
+        }
+        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
+        try:
+            _measure(Cluster(env, folder))
+        finally:
+            take_down(site.folder, lambda _: None)
+
+
+def _measure(cluster: Cluster) -> None:
+    console = Console()
+    console.print("workers  s/tile  tiles   wall s  tiles/s  overhead ms/tile  parallel efficiency")
+    for seed, (workers, seconds, side) in enumerate(_CASES):
+        processes = _start(cluster, workers, seconds)
+        try:
+            size = side * _TILE_PX
+            request = {"prompt": "b", "height": size, "width": size, "tile": _TILE_PX}
+            start = time.perf_counter()
+            manifest = cluster.client("render", request | {"overlap": 0, "seed": seed})
+            wall = time.perf_counter() - start
+            spans = [run for run in cluster.runs(manifest["job_id"]) if "tile" in run.unit]
+            tiles = len(spans)
+            busy = max(run.started_ms + 1000 * run.seconds for run in spans) / 1000
+            wall = busy - min(run.started_ms for run in spans) / 1000
+            overhead = 1e3 * (wall * workers / tiles - seconds)
+            efficiency = f"{tiles * seconds / (workers * wall):.3f}" if seconds else "-"
+            console.print(
+                f"{workers:>7} {seconds:>7.2f} {tiles:>6} {wall:>8.2f} {tiles / wall:>8.0f} "
+                f"{overhead:>17.1f}  {efficiency:>19}"
+            )
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _start(cluster: Cluster, workers: int, seconds: float) -> list[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.benchmarks.service_worker"]
+    pools = ["control", *["gpu"] * workers]
+    processes = []
+    for number, pool in enumerate(pools):
+        include = ["--include", "workers.tasks"] if pool == "gpu" else []
+        options = ["-P", "threads", "-c", "1", "-Q", f"render.{pool}.v1", "-n", f"b{number}@%h"]
+        log = cluster.logs / f"b{number}-{workers}-{seconds}.log"
+        processes.append(
+            subprocess.Popen(
+                [*command, str(seconds), "worker", *options, *include, "-l", "INFO"],
+                env=os.environ | cluster.env,
+                stdout=log.open("wb"),
+                stderr=subprocess.STDOUT,
+            )
+        )
+        while b" ready." not in log.read_bytes():
+            time.sleep(0.1)
+    return processes
+
+
+if __name__ == "__main__":
+    main()
