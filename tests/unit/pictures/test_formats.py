@@ -1,0 +1,42 @@
+import pytest
+
+from app.domain.errors import InvalidRequestError, LimitExceededError
+from app.pictures.formats import check_format
+
+
+@pytest.mark.parametrize(
+    ("kind", "height", "width"),
+    [
+        ("png", 200_000, 1000),
+        ("tiff", 200_000, 1000),
+        ("jpeg", 65535, 65535),
+        ("webp", 4, 16383),
+        ("webp", 5000, 10_000),
+    ],
+)
+def test_what_a_format_holds_is_accepted(kind, height, width):
+    check_format(kind, height, width, quality=90)
+
+
+@pytest.mark.parametrize(
+    ("kind", "height", "width", "message"),
+    [
+        ("jpeg", 8, 65536, "format jpeg holds at most 65535 px per side, got 65536x8 px"),
+        ("webp", 16384, 8, "format webp holds at most 16383 px per side, got 8x16384 px"),
+        ("webp", 10_000, 5020, "format webp holds at most 50 megapixels, got 50.2"),
+        ("webp", 16_000, 16_000, "format webp holds at most 50 megapixels, got 256.0"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_the_number(kind, height, width, message):
+    with pytest.raises(LimitExceededError) as refusal:
+        check_format(kind, height, width)
+
+    assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("quality", [-1, 0, 101])
+def test_a_quality_outside_its_range_is_refused(quality):
+    with pytest.raises(InvalidRequestError) as refusal:
+        check_format("jpeg", 8, 8, quality=quality)
+
+    assert str(refusal.value) == f"quality must be in [1, 100], got {quality}"
