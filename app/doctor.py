@@ -24,12 +24,12 @@ from app.domain.errors import (
     StorageUnavailableError,
     TransientError,
 )
+from app.exits import ExitCode
 from app.queues import check_broker
 from app.settings import Settings, settings
 
 _MIN_FREE_BYTES = 1 << 30  # a picture of 300 megapixels and its tiles take about that
 _RENDERING_PACKAGES = ("torch", "diffusers", "transformers", "safetensors")
-_CONFIGURATION, _UNREACHABLE = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Finding:
     name: str
     message: str
     advice: str = ""
-    exit_code: int = 0
+    exit_code: ExitCode = ExitCode.OK
 
     @property
     def is_ok(self) -> bool:
-        return self.exit_code == 0
+        return self.exit_code is ExitCode.OK
 
 
 def examine() -> list[Finding]:
@@ -53,7 +53,7 @@ def examine() -> list[Finding]:
         app = build_runtime(chosen)
     except RenderError as err:
         advice = "correct the variable; docs/reference/settings.md lists all"
-        return [Finding("settings", str(err), advice, _CONFIGURATION)]
+        return [Finding("settings", str(err), advice, ExitCode.CONFIGURATION)]
     return [_try(name, advice, check) for name, advice, check in _checks(chosen, app)]
 
 
@@ -90,9 +90,9 @@ def _try(name: str, advice: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, check())
     except TransientError as err:
-        return Finding(name, str(err), advice, _UNREACHABLE)
+        return Finding(name, str(err), advice, ExitCode.UNREACHABLE)
     except RenderError as err:
-        return Finding(name, str(err), advice, _CONFIGURATION)
+        return Finding(name, str(err), advice, ExitCode.CONFIGURATION)
 
 
 def check_packages(chosen: Settings) -> str:

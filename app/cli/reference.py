@@ -8,8 +8,8 @@ from typing import Any
 from typer.main import get_command
 
 from app.cli import cli
-from app.cli.errors import ExitCode
 from app.cli.output import say
+from app.exits import ExitCode
 
 _MEANINGS = {
     ExitCode.OK: "done",

@@ -13,6 +13,7 @@ from app.cluster.lifecycle import log_path, log_tail
 from app.cluster.local import DEFAULT_FOLDER, down, env_path, up
 from app.cluster.ports import DEFAULT_BASE, LOOPBACK
 from app.domain.errors import RenderError
+from app.exits import exit_code
 
 cli = typer.Typer(
     help="The local cluster: private servers, workers and Flower.", no_args_is_help=True
@@ -83,12 +84,12 @@ def install_command() -> None:
 
 
 def main() -> None:
-    """Run the command line; an anticipated failure is one message and exit code 2."""
+    """Run the command line; an anticipated failure is one sentence and its exit code."""
     try:
         cli()
     except RenderError as err:
-        typer.echo(f"error: {err}", err=True)
-        raise SystemExit(2) from err
+        typer.echo(f"tilechord: {err}", err=True)
+        raise SystemExit(exit_code(err)) from err
 
 
 def _say(line: str) -> None:

@@ -10,8 +10,9 @@ import threading
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from app.domain.errors import ConfigurationError
-from app.settings import settings
+from app.domain.errors import ConfigurationError, RenderError
+from app.exits import exit_code
+from app.settings import Settings, settings
 from app.telemetry.logs import set_up_logging
 from app.telemetry.queues import QueueCollector
 
@@ -19,31 +20,38 @@ log = logging.getLogger("app.telemetry")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C; 2 when it cannot."""
-    chosen = settings()
-    options = _parser().parse_args(arguments)
-    set_up_logging(logging.INFO, chosen.log_format)
-    registry = CollectorRegistry()
+    """Serve until SIGTERM or Ctrl-C; one sentence and its exit code when it cannot."""
     try:
-        if chosen.is_embedded:
-            raise ConfigurationError("TILECHORD_BROKER_URL is not set: there are no queues to show")
-        registry.register(QueueCollector(chosen))
-        server, thread = start_http_server(options.port, addr=options.host, registry=registry)
-    except (ConfigurationError, OSError) as err:
-        print(f"metrics cannot be served on {options.host}:{options.port}: {err}", file=sys.stderr)  # noqa: T201
-        return 2
-    log.info("metrics.served", extra={"host": options.host, "port": options.port})
-    _wait_for_stop()
-    server.shutdown()
-    thread.join()
+        chosen = settings()
+        options = _parser(chosen).parse_args(arguments)
+        set_up_logging(logging.INFO, chosen.log_format)
+        _serve(chosen, options.host, options.port)
+    except RenderError as err:
+        print(f"tilechord: {err}", file=sys.stderr)  # noqa: T201
+        return exit_code(err)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: Settings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.telemetry", description=__doc__)
-    parser.add_argument("--host", default=settings().metrics_host)
-    parser.add_argument("--port", type=int, default=settings().metrics_port or 9808)
+    parser.add_argument("--host", default=chosen.metrics_host)
+    parser.add_argument("--port", type=int, default=chosen.metrics_port or 9808)
     return parser
+
+
+def _serve(chosen: Settings, host: str, port: int) -> None:
+    if chosen.is_embedded:
+        raise ConfigurationError("TILECHORD_BROKER_URL is not set: there are no queues to show")
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(chosen))
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except (OSError, OverflowError) as err:  # OverflowError: a port above 65535
+        raise ConfigurationError(f"metrics cannot be served on {host}:{port}: {err}") from err
+    log.info("metrics.served", extra={"host": host, "port": port})
+    _wait_for_stop()
+    server.shutdown()
+    thread.join()
 
 
 def _wait_for_stop() -> None:

@@ -188,13 +188,13 @@ def left_in(folder) -> list[str]:
     return found
 
 
-def test_a_damaged_state_is_one_sentence_and_exit_code_two(tmp_path):
+def test_a_damaged_state_is_one_sentence_and_the_code_of_a_setting(tmp_path):
     (tmp_path / "state.json").write_text("{")
 
     told = cluster_command(tmp_path, "status")
 
-    assert told.returncode == 2
-    assert told.stderr.startswith(f"error: cluster state {tmp_path}/state.json must be readable")
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"tilechord: cluster state {tmp_path}/state.json must be readable")
     assert "Traceback" not in told.stderr
 
 

@@ -10,9 +10,7 @@ from typer.testing import CliRunner
 
 from app.bootstrap import runtime
 from app.cli import cli
-from app.cli.errors import ExitCode, exit_code
 from app.cli.serving import celery_arguments, is_rendering
-from app.domain import errors
 from app.jobs import JobLedger
 from app.planning import plan_request
 from app.schemas import read_request
@@ -233,30 +231,6 @@ def test_the_env_file_is_read_and_the_environment_wins(
 
 def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"tilechord \d+\.\d+\.\d+\n", CliRunner().invoke(cli, ["--version"]).stdout)
-
-
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        (errors.LimitExceededError, ExitCode.USAGE),
-        (errors.InvalidPlanError, ExitCode.USAGE),
-        (errors.UnsupportedError, ExitCode.USAGE),
-        (errors.ConfigurationError, ExitCode.CONFIGURATION),
-        (errors.ModelError, ExitCode.CONFIGURATION),
-        (errors.StorageUnavailableError, ExitCode.UNREACHABLE),
-        (errors.BrokerUnavailableError, ExitCode.UNREACHABLE),
-        (errors.NotFoundError, ExitCode.NOT_FOUND),
-        (errors.RenderFailedError, ExitCode.FAILED),
-        (errors.RenderCancelledError, ExitCode.FAILED),
-        (errors.CorruptBlobError, ExitCode.FAILED),
-        (errors.DeviceOutOfMemoryError, ExitCode.FAILED),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else value.name,
-)
-def test_each_kind_of_error_has_its_exit_code(
-    kind: type[errors.RenderError], code: ExitCode
-) -> None:
-    assert exit_code(kind("why")) is code
 
 
 def test_a_rendering_worker_takes_one_unit_at_a_time_from_its_queue(

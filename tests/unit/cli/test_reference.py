@@ -6,8 +6,8 @@ from pathlib import Path
 from typer.main import get_command
 
 from app.cli import cli
-from app.cli.errors import ExitCode
 from app.cli.reference import reference
+from app.exits import ExitCode
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from app.cluster import packages
 from app.cluster import state as states
-from app.cluster.cli import cli
+from app.cluster.cli import cli, main
 from app.cluster.lifecycle import log_path
 from app.cluster.process import identify
 from app.cluster.state import Record, State
@@ -65,3 +65,15 @@ def test_install_asks_for_exactly_what_is_missing(monkeypatch):
 
     assert asked == [["redis-server"]]
     assert told.stdout == "RabbitMQ, Redis and SeaweedFS are installed\n"
+
+
+def test_a_damaged_state_is_one_sentence_and_the_code_of_a_setting(tmp_path, monkeypatch, capsys):
+    (tmp_path / "state.json").write_text("{")
+    monkeypatch.setattr("sys.argv", ["cluster", "status", "--folder", str(tmp_path)])
+
+    with pytest.raises(SystemExit) as left:
+        main()
+
+    told = capsys.readouterr().err
+    assert left.value.code == 3
+    assert told.startswith(f"tilechord: cluster state {tmp_path}/state.json must be readable JSON")

@@ -1,0 +1,47 @@
+"""What a process tells by its exit status; all command lines say it alike."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from app.domain.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    InvalidPlanError,
+    InvalidRequestError,
+    ModelError,
+    NotFoundError,
+    RenderError,
+    StorageUnavailableError,
+    UnsupportedError,
+)
+
+
+class ExitCode(IntEnum):
+    """What a script can tell from the exit status; part of the documented interface."""
+
+    OK = 0
+    FAILED = 1
+    """The render failed or was cancelled."""
+    USAGE = 2
+    """The command line, the request or a limit."""
+    CONFIGURATION = 3
+    """A setting or a model."""
+    UNREACHABLE = 4
+    """Broker, results backend or store do not answer, or have no room; try again later."""
+    NOT_FOUND = 5
+    INTERRUPTED = 130
+    """Ctrl-C, as shells report it."""
+
+
+_CODES: tuple[tuple[type[RenderError] | tuple[type[RenderError], ...], ExitCode], ...] = (
+    ((InvalidRequestError, InvalidPlanError, UnsupportedError), ExitCode.USAGE),
+    ((ConfigurationError, ModelError), ExitCode.CONFIGURATION),
+    ((BrokerUnavailableError, StorageUnavailableError), ExitCode.UNREACHABLE),
+    (NotFoundError, ExitCode.NOT_FOUND),
+)
+
+
+def exit_code(error: RenderError) -> ExitCode:
+    """The exit code of *error*; what is not listed is a render that failed."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
