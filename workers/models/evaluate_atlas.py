@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import typer
 from PIL import Image
 from rich.console import Console
@@ -157,5 +156,4 @@ def save_grid(pictures: npt.NDArray[np.float32], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     app()

@@ -96,7 +96,7 @@ def denoiser(
         else (new_denoiser(), new_text_encoder(tokenizer))
     )
     unet.to(memory_format=torch.channels_last)
-    optimiser = Optimiser(unet, text, matrix_lr=0.01, other_lr=2e-3)
+    optimiser = Optimiser(unet, text, matrix_lr=0.02, other_lr=2e-3)
     averages = Averages(unet, text)
     parts = {"unet": unet, "text": text, "optimiser": optimiser, "averages": averages}
     stage = Stage("denoiser", work, minutes * 60, parts)
@@ -155,5 +155,4 @@ def standardised_autoencoder(work: Path) -> AutoencoderKL:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     app()

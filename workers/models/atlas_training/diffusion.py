@@ -14,11 +14,11 @@ from workers.models.atlas_training.latents import LatentSet
 from workers.models.atlas_training.optimiser import Optimiser
 from workers.models.atlas_training.text import TEXT_WIDTH, token_ids
 
-BATCH = 32
+BATCH = 24
 NATIVE = 16
 """Latents on a side of a training window: 128 pixels."""
 MIN_SNR = 5.0
-EMA_DECAY = 0.998
+EMA_DECAY = 0.993
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -46,7 +46,7 @@ def new_denoiser() -> UNet2DConditionModel:
         sample_size=NATIVE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(96, 144, 160),
+        block_out_channels=(64, 128, 160),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),

@@ -89,7 +89,7 @@ def run_stage(
                 smooth[key] = value + 0.98 * (smooth.get(key, value) - value)
             if after_step is not None:
                 after_step()
-            if stage.steps % 50 == 0:
+            if stage.steps % 20 == 0:
                 stage.log(smooth)
                 text = " ".join(f"{key} {value:.4f}" for key, value in smooth.items())
                 bar.update(task, description=f"{stage.name} {stage.steps} {text}")
