@@ -63,12 +63,12 @@ def _read_card(folder: Path) -> ModelCard:
             f"model {folder.name} must be of the Stable Diffusion 1/2 kind, "
             f"got {index.get('_class_name')}"
         )
-    vae = _read_json(folder / "vae" / "config.json")
+    vae = _Config(folder / "vae" / "config.json")
     levels = len(vae["block_out_channels"])
     scale = 2 ** (levels - 1)
     overrides = _read_json(folder / CARD) if (folder / CARD).is_file() else {}
     facts: dict[str, Any] = {
-        "native_size": _read_json(folder / "unet" / "config.json")["sample_size"] * scale,
+        "native_size": _Config(folder / "unet" / "config.json")["sample_size"] * scale,
     } | {name: overrides[name] for name in _DEFAULTS if name in overrides}
     return ModelCard(
         name=folder.name,
@@ -109,10 +109,8 @@ def verify(folder: Path) -> int:
     Raises ``ModelError`` naming the first file that is missing, changed, not listed, or of a
     format that can run code when it is loaded.
     """
-    listed = _read_json(folder / MANIFEST)["files"] if (folder / MANIFEST).is_file() else None
-    if listed is None:
-        read_revision(folder)
-        return 0
+    read_revision(folder)  # refuses a folder without a manifest
+    listed = _Config(folder / MANIFEST)["files"]
     for name, expected in sorted(listed.items()):
         path = folder / name
         if not path.is_file():
@@ -161,6 +159,19 @@ def _model_files(folder: Path) -> list[Path]:
             )
         found.append(path)
     return found
+
+
+class _Config:
+    """A JSON object on disk whose missing fields are named."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values = _read_json(path)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            raise ModelError(f"model file {self._path} must have the field {name}")
+        return self._values[name]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -100,16 +100,16 @@ class JobLedger:
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
-        if (reason := self.failure(job_id)) is not None:
-            return JobStatus(job_id, JobState.FAILED, reason=reason)
-        plan = self.plan(job_id)
-        done = progress(plan, set(self._store.keys(plan_prefix(plan))))
+        plan, reason = self.plan(job_id), self.failure(job_id)
+        done = progress(plan, present_keys(self._store, plan))
         state = JobState.RUNNING if done.done else JobState.SUBMITTED
-        if self.has_result(job_id):
-            state = JobState.SUCCEEDED
+        if self.has_result(job_id):  # nothing that came later takes a result back
+            state, reason = JobState.SUCCEEDED, None
+        elif reason is not None:
+            state = JobState.FAILED
         elif self.is_cancelled(job_id):
             state = JobState.CANCELLED
-        return JobStatus(job_id, state, plan.hash, done)
+        return JobStatus(job_id, state, plan.hash, done, reason)
 
     def _read(self, job_id: str, name: str) -> dict[str, object]:
         key = _key(job_id, name)
@@ -117,6 +117,11 @@ class JobLedger:
             raise NotFoundError(f"job {job_id} is not known")
         value = json.loads(self._store.get(key))
         return dict(value)
+
+
+def present_keys(store: BlobStore, plan: RenderPlan) -> set[str]:
+    """Keys of the plan's blobs that exist."""
+    return set(store.keys(plan_prefix(plan)))
 
 
 def _key(job_id: str, name: str) -> str:

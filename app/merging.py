@@ -16,7 +16,6 @@ from app.domain.work import (
     Stage,
     Work,
     canvas_key,
-    plan_prefix,
     quality_key,
     run_prefix,
 )
@@ -94,11 +93,6 @@ def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:
     """Every execution of the plan's units, in order of their start."""
     runs = [Run.parse(plan, key) for key in store.keys(run_prefix(plan))]
     return sorted(runs, key=lambda run: run.started_ms)
-
-
-def present_keys(store: BlobStore, plan: RenderPlan) -> set[str]:
-    """Keys of the plan's blobs that exist."""
-    return set(store.keys(plan_prefix(plan)))
 
 
 def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRecord:

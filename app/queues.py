@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError
 
 from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
-from app.domain.work import Stage
+from app.domain.work import WORKER_STAGES, Stage
 from app.settings import QueueProfile, Settings
 
 # Queue arguments are immutable: other arguments under the same name are refused by RabbitMQ,
@@ -31,6 +31,9 @@ _TYPES = {
 }
 
 
+RENDERING_TYPES = frozenset(_TYPES[stage] for stage in WORKER_STAGES)
+
+
 def queue_name(pool: str) -> str:
     return f"render.{pool}.v{VERSION}"
 
@@ -41,11 +44,13 @@ def queues(settings: Settings) -> list[Queue]:
     return [
         Queue(
             queue_name(pool),
-            bindings=[binding(EXCHANGE, routing_key=key) for key in keys],
+            # The publisher chose the pool: were patterns bound here, a message that two pools'
+            # patterns match would be delivered to both.
+            bindings=[binding(EXCHANGE, routing_key=f"{pool}.#")],
             queue_arguments=arguments,
             durable=True,
         )
-        for pool, keys in settings.pools.items()
+        for pool in settings.pools
     ]
 
 
@@ -69,22 +74,26 @@ def queue_arguments(settings: Settings) -> dict[str, object]:
 def route(settings: Settings, stage: Stage, model: str, priority: Priority) -> dict[str, Any]:
     """Publishing options for work of *stage* on *model*."""
     kind = _TYPES[stage]
-    resource = routing_word(model) if kind in {"base", "tile", "upscale"} else "default"
+    resource = routing_word(model) if kind in RENDERING_TYPES else "default"
     return route_key(settings, f"{kind}.{resource}", priority)
 
 
 def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[str, Any]:
-    """Publishing options for *routing_key*: naming the queue makes the publisher declare it.
+    """Publishing options for work of *routing_key*, in the first pool that takes it.
 
-    A message no queue is bound for would vanish without a trace.
+    Naming the queue makes the publisher declare it: a message no queue is bound for would vanish.
+    The timeouts end a publish that a broker under a memory or disk alarm never answers.
     """
+    limit = settings.broker_timeout_s
+    timeouts = {} if settings.is_embedded else {"timeout": limit, "confirm_timeout": limit}
     for pool, keys in settings.pools.items():
         if any(_matches(pattern, routing_key) for pattern in keys):
             return {
                 "queue": queue_name(pool),
                 "exchange": EXCHANGE.name,
-                "routing_key": routing_key,
+                "routing_key": f"{pool}.{routing_key}",
                 "priority": priority.level,
+                **timeouts,
             }
     raise ConfigurationError(f"TILECHORD_POOLS has no pool bound to {routing_key!r}")
 
@@ -101,7 +110,7 @@ def _matches(pattern: str, routing_key: str) -> bool:
 
 
 def check_broker(settings: Settings) -> str:
-    """Version of the RabbitMQ that answers.
+    """Declare every queue and return the version of the RabbitMQ that answers.
 
     Raises ``BrokerUnavailableError`` when none does, ``ConfigurationError`` when the queue
     profile is for another version or the queues exist with other arguments.

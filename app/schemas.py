@@ -186,7 +186,8 @@ class Manifest(BaseModel):
     images: list[PictureRecord]
     quality: dict[str, float]
     timings: dict[str, float]
-    """Seconds of work by stage, summed over workers, and ``wall`` for the whole job."""
+    """Seconds of work by stage, summed over workers; ``workers_wall`` is the time from the first
+    unit's start to the last one's end."""
     workers: dict[str, WorkerShare]
     executions: int
     """How often units were executed; more than ``units`` means some ran twice."""

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     # Where things are. The defaults need no server: one process, one folder.
     broker_url: SecretStr = SecretStr("memory://")
     result_backend: SecretStr = SecretStr("embedded")
-    store_url: str = f"file://{Path.cwd() / '.tilechord' / 'store'}"
+    store_url: str = Field(default_factory=lambda: (Path.cwd() / ".tilechord" / "store").as_uri())
     s3_endpoint: str = "127.0.0.1:9000"
     s3_access_key: SecretStr = SecretStr("")
     s3_secret_key: SecretStr = SecretStr("")
@@ -110,11 +110,14 @@ def settings() -> Settings:
     """The process's settings. Raises ``ConfigurationError`` naming the variable at fault."""
     try:
         return Settings()
-    except SettingsError as err:  # pools are the one setting that is written as JSON
-        raise ConfigurationError("TILECHORD_POOLS must be a JSON object of lists") from err
+    except SettingsError as err:  # its text names the field in quotes
+        name = str(err).split('"')[1].upper()
+        raise ConfigurationError(f"TILECHORD_{name} must be JSON") from err
     except ValidationError as err:
         first = err.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
+        name, *path = (str(part) for part in first["loc"])
+        where = f" at {'.'.join(path)}" if path else ""
+        rule = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigurationError(
-            f"TILECHORD_{name}: {first['msg'].lower()}, got {first['input']!r}"
+            f"TILECHORD_{name.upper()}{where}: {rule}, got {first['input']!r}"
         ) from err

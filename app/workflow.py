@@ -12,8 +12,9 @@ from app.bootstrap import Runtime
 from app.domain.errors import InvalidRequestError, RenderCancelledError, RenderFailedError
 from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work, next_work
-from app.merging import assemble_picture, merge_phase, present_keys, write_manifest
+from app.domain.work import WORKER_STAGES, Stage, Work, next_work
+from app.jobs import present_keys
+from app.merging import assemble_picture, merge_phase, write_manifest
 from app.planning import plan_request
 from app.queues import route
 from app.schemas import Manifest, RenderRequest, WorkMessage
@@ -21,12 +22,7 @@ from app.schemas import Manifest, RenderRequest, WorkMessage
 ADVANCE = "app.tasks.advance"
 MERGE = "app.tasks.merge"
 FINISH = "app.tasks.finish"
-WORKER_TASKS = {
-    Stage.BASE: "workers.tasks.base",
-    Stage.PREPARE: "workers.tasks.prepare",
-    Stage.TILE: "workers.tasks.tile",
-    Stage.CORE: "workers.tasks.core",
-}
+WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 

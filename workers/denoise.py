@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from app.domain.errors import DeviceOutOfMemoryError
+from app.domain.errors import DeviceOutOfMemoryError, UnsupportedError
 from app.domain.schedule import Sampler, Steps
 from workers.loading import Model
 
@@ -56,8 +56,12 @@ def _clean(x: Tensor, output: Tensor, sigma: float, prediction_type: str) -> Ten
             return x - sigma * output
         case "v_prediction":  # Salimans & Ho 2022, with alpha = 1 / sqrt(1 + sigma^2)
             return x / (1.0 + sigma**2) - output * (sigma / math.sqrt(1.0 + sigma**2))
-        case _:
+        case "sample":
             return output
+        case _:
+            raise UnsupportedError(
+                f"prediction_type must be epsilon, v_prediction or sample, got {prediction_type!r}"
+            )
 
 
 @torch.inference_mode()

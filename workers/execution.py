@@ -60,9 +60,10 @@ class Executor:
         An expected failure is recorded and reported, not raised: one raising member would
         discard the chord's callback, and with it the reason.
         """
-        plan = self._plan(message.plan_hash)
-        key = message.work.key(plan)
+        key = ""
         try:
+            plan = self._plan(message.plan_hash)
+            key = message.work.key(plan)
             if self._store.exists(key):
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
@@ -80,7 +81,8 @@ class Executor:
         """Record that *message* cannot be rendered; the job ends with this reason."""
         reason = str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"
         metrics.work_failed(message.stage, error)
-        log.info("work.failed", extra={"work": message.work.label, "reason": reason})
+        fields = {"job_id": message.job_id, "work": message.work.label, "reason": reason}
+        log.info("work.failed", extra=fields)
         self._ledger.fail(message.job_id, f"{message.work.label}: {reason}")
 
     def _render(self, plan: RenderPlan, message: WorkMessage, worker: str) -> None:

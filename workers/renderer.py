@@ -50,8 +50,10 @@ class Renderer:
                 return self._prepare(plan, work)
             case Stage.TILE:
                 return self._tile(plan, work, check)
-            case _:
+            case Stage.CORE:
                 return self._core(plan, work)
+            case _:
+                raise InvalidPlanError(f"{work.stage} is no work for a renderer")
 
     def _base(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
         if plan.base is None:
@@ -75,7 +77,7 @@ class Renderer:
         """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
         model = self._model(plan, plan.spec.refine_model)
         self._put(plan, work, "prompt", _encode_prompts(model, plan))
-        if plan.decode.freeze_statistics:
+        if plan.starts_from_picture:
             picture = self._starting_picture(plan, work)
             native = native_picture(picture, model.card)
             encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
@@ -99,7 +101,7 @@ class Renderer:
             stream=Stream.INITIAL,
             image=work.image,
         )
-        if plan.decode.freeze_statistics:
+        if plan.starts_from_picture:
             rows, columns = box.window
             x = x + self._shared_array(canvas_key(plan, work.image, work.phase))[:, rows, columns]
         text = self._shared_array(image_key(plan, work.image, "prompt"))

@@ -11,40 +11,32 @@ from app.celery import celery
 from app.domain.errors import TransientError
 from app.domain.work import Stage
 from app.schemas import WorkMessage
-from app.settings import settings
+from app.tasks.base import RETRIES
 from app.workflow import WORKER_TASKS
 from workers.bootstrap import worker_runtime
 
 log = logging.getLogger(__name__)
 
-# No delay: a delayed message would be held by one worker, or on quorum queues pass through
-# twenty-eight delay queues. The store's own client has backed off before it gave up.
-_RETRIES: dict[str, Any] = {
-    "autoretry_for": (TransientError,),
-    "max_retries": settings().max_retries,
-    "default_retry_delay": 0,
-}
 
-
-@celery.task(bind=True, name=WORKER_TASKS[Stage.BASE], **_RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.BASE], **RETRIES)
 def base(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Render the base picture of one image."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.PREPARE], **_RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.PREPARE], **RETRIES)
 def prepare(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Enlarge the base to the canvas and encode it."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.TILE], **_RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.TILE], **RETRIES)
 def tile(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Denoise one tile."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.CORE], **_RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.CORE], **RETRIES)
 def core(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Decode and super-resolve one core."""
     return _execute(self, message)
@@ -57,10 +49,10 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
     try:
         return executor.execute(message, str(task.request.hostname))
     except TransientError as err:
-        if task.request.retries < _RETRIES["max_retries"]:
+        if task.request.retries < RETRIES["max_retries"]:
             raise
         executor.fail(message, err)
     except Exception as err:  # a bug in one unit must not leave its job waiting for ever
-        log.exception("work.crashed", extra={"work": message.work.label})
+        log.exception("work.crashed", extra={"job_id": message.job_id, "work": message.work.label})
         executor.fail(message, err)
     return {"key": "", "status": "failed"}

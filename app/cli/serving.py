@@ -16,10 +16,9 @@ from app.bootstrap import runtime
 from app.celery import celery
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
-from app.queues import broker_error, queue_name
+from app.queues import RENDERING_TYPES, broker_error, queue_name
 from app.settings import settings
 
-_RENDERING = ("base", "tile", "upscale")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _INSPECT_TIMEOUT_S = 2.0
 
@@ -46,7 +45,7 @@ def read_pools(text: str) -> list[str]:
 def is_rendering(pools: list[str]) -> bool:
     """Whether any of *pools* is bound to work that needs a model."""
     keys = [key for pool in pools for key in settings().pools[pool]]
-    return any(key.split(".")[0] in {*_RENDERING, "*", "#"} for key in keys)
+    return any(key.split(".")[0] in {*RENDERING_TYPES, "*", "#"} for key in keys)
 
 
 def check(pools: list[str]) -> Iterator[str]:
@@ -84,7 +83,7 @@ def celery_arguments(pools: list[str], name: str) -> list[str]:
     return [
         *("-m", "celery", "-A", "app", "worker"),
         # One thread that renders: the process stays responsive to heartbeats and control.
-        *("-P", "threads", "-c", "1", "--prefetch-multiplier", "1"),
+        *("-P", "threads", "-c", "1"),
         *("-Q", ",".join(queue_name(pool) for pool in pools)),
         *(("--include", "workers.tasks") if is_rendering(pools) else ()),
         *("-n", f"{name}@%h", "--without-gossip", "--loglevel", "INFO"),

@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from statistics import mean
 
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, Stage, next_work, work_of
+from app.domain.work import WORKER_STAGES, Run, Stage, next_work, work_of
 
 _BAR_CHARS = 40
-_ON_WORKERS = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.CORE)
 
 
 def timeline(runs: Sequence[Run]) -> Iterator[tuple[str, str, str, str, str]]:
@@ -40,7 +39,7 @@ def remaining_s(plan: RenderPlan, keys: Collection[str], runs: Sequence[Run]) ->
     for run in runs:
         lengths[run.stage].append(run.seconds)
     typical = mean(run.seconds for run in runs)
-    pace = {stage: mean(lengths[stage]) if lengths[stage] else typical for stage in _ON_WORKERS}
+    pace = {stage: mean(lengths[stage]) if lengths[stage] else typical for stage in WORKER_STAGES}
     left = Counter(
         work.stage
         for group in work_of(plan)

@@ -8,7 +8,7 @@ RenderError
 │   ├── UnsupportedError         asks for something this version or model cannot do
 │   ├── ConfigurationError       a setting is wrong or contradicts the machine
 │   ├── ModelError               model files missing, changed or of a refused kind
-│   ├── CorruptBlobError         stored bytes do not match their checksum
+│   ├── CorruptBlobError         stored bytes or a picture file are damaged
 │   ├── NotFoundError            a job, blob or picture that is not there
 │   ├── RenderFailedError        a stage failed for good; carries its reason
 │   └── RenderCancelledError     the job was cancelled
@@ -52,7 +52,7 @@ class ModelError(PermanentError):
 
 
 class CorruptBlobError(PermanentError):
-    """Stored bytes do not match their checksum."""
+    """Stored bytes or a picture file are damaged."""
 
 
 class NotFoundError(PermanentError):

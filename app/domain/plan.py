@@ -9,7 +9,7 @@ from functools import cached_property
 
 from app.domain.geometry import Box
 from app.domain.schedule import Steps
-from app.domain.spec import RenderSpec
+from app.domain.spec import Mode, RenderSpec
 
 PLAN_VERSION = 1  # part of every hash: raise it when the same plan would give other pixels
 
@@ -85,6 +85,11 @@ class RenderPlan:
     def hash(self) -> str:
         """SHA-256 of the canonical form, hexadecimal."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    @property
+    def starts_from_picture(self) -> bool:
+        """Tiles start from the enlarged base or the user's picture, not from noise alone."""
+        return self.spec.mode is not Mode.DIRECT
 
     @property
     def canvas(self) -> Box:

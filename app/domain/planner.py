@@ -51,8 +51,7 @@ def plan_render(
     is_direct = spec.mode is Mode.DIRECT
     has_base = not is_direct and spec.init_image is None
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
-    phase = _plan_direct(spec, card, height, width) if is_direct else None
-    phase = phase or _plan_refine(spec, card, height, width)
+    phase = (_plan_direct if is_direct else _plan_refine)(spec, card, height, width)
     decode = _plan_decode(card, height, width, upscaler, whole=is_direct)
     plan = RenderPlan(
         spec=spec,
@@ -184,4 +183,6 @@ def _cost(
 def _check_tasks(plan: RenderPlan, limits: Limits) -> None:
     tiles = max(plan.cost.tiles, plan.cost.cores)
     if tiles > limits.max_tiles:
-        raise LimitExceededError(f"a job may have at most {limits.max_tiles} tiles, got {tiles}")
+        raise LimitExceededError(
+            f"a job may have at most {limits.max_tiles} tiles or cores, got {tiles}"
+        )

@@ -23,6 +23,10 @@ class Stage(StrEnum):
     PICTURE = "picture"
 
 
+WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.CORE)
+"""Stages that need a model; the others are done by the control worker."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Work:
     """One unit of work; its key names the blob that proves it done."""
@@ -101,10 +105,7 @@ class Run:
     @property
     def stage(self) -> Stage:
         name = self.unit.split("/")[-1]
-        return next(
-            (stage for stage in Stage if name.startswith(stage)),
-            Stage.PREPARE,
-        )
+        return next(stage for stage in Stage if name.startswith(stage))
 
 
 def run_prefix(plan: RenderPlan) -> str:
@@ -156,7 +157,7 @@ def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Units done and planned, over the stages that run on workers."""
+    """Units done and planned, of all stages."""
 
     done: int
     total: int

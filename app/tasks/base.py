@@ -11,11 +11,14 @@ from celery.canvas import Signature
 from app.bootstrap import runtime
 from app.domain.errors import PermanentError, TransientError
 from app.schemas import Manifest
+from app.settings import settings
 
+# No delay: a delayed message would be held by one worker, or on quorum queues pass through
+# twenty-eight delay queues. The store's own client has backed off before it gave up.
 RETRIES: dict[str, Any] = {
     "autoretry_for": (TransientError,),
-    "max_retries": 5,
-    "default_retry_delay": 1,
+    "max_retries": settings().max_retries,
+    "default_retry_delay": 0,
 }
 
 

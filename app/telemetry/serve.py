@@ -7,13 +7,13 @@ signals of the worker's main process: the threads pool never sends ``worker_proc
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
 from typing import Any
 
 from celery import Task
 from celery.signals import celeryd_init, setup_logging, task_failure, task_retry, worker_ready
 from prometheus_client import start_http_server
 
+from app import __version__
 from app.settings import Settings, settings
 from app.telemetry import logs, metrics
 
@@ -40,7 +40,7 @@ def serve_metrics(chosen: Settings) -> int | None:
 
 @worker_ready.connect
 def _announce(sender: Any, **_: object) -> None:
-    metrics.WORKER_INFO.labels(str(sender.hostname), version("tilechord")).set(1)
+    metrics.WORKER_INFO.labels(str(sender.hostname), __version__).set(1)
     serve_metrics(settings())
 
 

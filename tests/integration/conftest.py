@@ -18,12 +18,21 @@ def cluster_env(services, tmp_path_factory) -> dict[str, str]:
     }
 
 
+_USUAL = {"control": "control", "w1": "gpu", "w2": "gpu"}
+
+
 @pytest.fixture(scope="session")
 def cluster(cluster_env, tmp_path_factory):
     """A control worker and two rendering workers, real processes on real servers."""
     started = Cluster(cluster_env, tmp_path_factory.mktemp("logs"))
-    with running(started, {"control": "control", "w1": "gpu", "w2": "gpu"}):
+    with running(started, _USUAL):
         yield started
+
+
+@pytest.fixture
+def usual_workers(cluster):
+    """Whatever a test does to the workers, the next one finds them as they were."""
+    cluster.become(_USUAL)
 
 
 @pytest.fixture(scope="session")

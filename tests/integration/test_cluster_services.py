@@ -194,7 +194,9 @@ def test_a_damaged_state_is_one_sentence_and_the_code_of_a_setting(tmp_path):
     told = cluster_command(tmp_path, "status")
 
     assert told.returncode == 3
-    assert told.stderr.startswith(f"tilechord: cluster state {tmp_path}/state.json must be readable")
+    assert told.stderr.startswith(
+        f"tilechord: cluster state {tmp_path}/state.json must be readable"
+    )
     assert "Traceback" not in told.stderr
 
 

@@ -1,7 +1,13 @@
+import os
+import subprocess
+import sys
+
 import pytest
 from kombu import Connection, Producer
 
 from app.domain.errors import ConfigurationError
+from app.domain.spec import Priority
+from app.domain.work import Stage
 from app.queues import (
     DEAD_LETTERS,
     DEAD_QUEUE,
@@ -11,6 +17,7 @@ from app.queues import (
     queue_arguments,
     queue_name,
     queues,
+    route,
 )
 from app.settings import QueueProfile, Settings
 
@@ -29,7 +36,7 @@ def channel(broker_url):
 
 
 def publish(channel, priority, text):
-    Producer(channel).publish(text, exchange=EXCHANGE, routing_key="tile.m", priority=priority)
+    Producer(channel).publish(text, exchange=EXCHANGE, routing_key="gpu.tile.m", priority=priority)
 
 
 def test_queues_are_declared_and_may_be_declared_again(chosen):
@@ -48,6 +55,19 @@ def test_messages_come_by_priority_and_then_by_age(chosen, channel):
     received = [queue.get(no_ack=True).payload for _ in range(6)]
 
     assert received == ["9-2", "9-5", "5-1", "5-4", "1-0", "1-3"]
+
+
+def test_a_message_that_two_pools_could_take_goes_to_one_of_them(broker_url, channel):
+    pools = {"maps": ["tile.atlas"], "gpu": ["tile.*"]}
+    chosen = Settings(broker_url=broker_url, pools=pools)
+    check_broker(chosen)
+    options = route(chosen, Stage.TILE, "atlas", Priority.NORMAL)
+
+    Producer(channel).publish("x", exchange=EXCHANGE, routing_key=options["routing_key"])
+
+    maps, gpu = (queue.bind(channel) for queue in queues(chosen))
+    assert maps.get(no_ack=True).payload == "x"
+    assert gpu.get(no_ack=True) is None
 
 
 def test_a_rejected_message_is_kept_for_a_person(chosen, channel):
@@ -95,3 +115,22 @@ def test_wrong_credentials_are_told_from_a_broker_that_is_down(broker_url):
 
     with pytest.raises(ConfigurationError, match=r"refuses these credentials"):
         check_broker(Settings(broker_url=wrong))
+
+
+def test_a_publish_under_a_memory_alarm_ends_with_an_error(rabbitmq, cluster_env):
+    env = cluster_env | {"TILECHORD_BROKER_URL": rabbitmq.new_vhost()}
+    rabbitmq.ctl("set_vm_memory_high_watermark", "0")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.client", "submit", '{"prompt": "a map"}'],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+
+    assert done.returncode == 1
+    assert "BrokerUnavailableError: broker amqp://tilechord:**@127.0.0.1" in done.stderr

@@ -13,10 +13,9 @@ from typing import Any
 
 from app.bootstrap import runtime
 from app.domain.spec import Priority
-from app.domain.work import Stage, next_work
-from app.merging import present_keys
+from app.domain.work import next_work
+from app.jobs import present_keys
 from app.planning import plan_request
-from app.queues import route_key
 from app.schemas import Manifest, read_request
 from app.settings import settings
 from app.workflow import WORKER_TASKS, stage_chord
@@ -46,17 +45,15 @@ def embedded(argument: str) -> dict[str, Any]:
 
 
 def resume(job_id: str) -> dict[str, Any]:
-    from app.tasks import advance
+    """Send a job on the way `tilechord resume` does, and wait for its manifest."""
+    from app import client
 
-    route = route_key(settings(), "finish.default", Priority.NORMAL)
-    result = advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
-    return dict(result.get(timeout=_WAIT_S))
+    client.resume(job_id)
+    return _wait_for_result(job_id)
 
 
 def scatter(argument: str) -> dict[str, Any]:
-    """Render with every unit delivered twice, in shuffled order, outside any chord."""
-    from app.celery import celery
-
+    """Render with every unit up to the merge delivered twice, shuffled, outside any chord."""
     request = read_request(json.loads(argument))
     job_id = f"scatter-{random.randrange(2**32):08x}"
     plan = plan_request(request, runtime().catalogue, settings())
@@ -70,13 +67,6 @@ def scatter(argument: str) -> dict[str, Any]:
         results = [task.apply_async() for task in messages]
         for result in results:
             result.get(timeout=_WAIT_S)
-        if missing[0].stage is Stage.TILE:
-            celery.send_task(
-                "app.tasks.merge",
-                kwargs={"job_id": job_id},
-                **route_key(settings(), "finish.default", Priority.NORMAL),
-            )
-            return _wait_for_result(job_id)
     return resume(job_id)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.bootstrap import Runtime, build_runtime
+from app.cli.serving import celery_arguments
 from app.domain.errors import NotFoundError
 from app.domain.work import Run
 from app.merging import read_runs
@@ -38,15 +39,23 @@ class Cluster:
     logs: Path
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, pool: str = "gpu") -> None:
-        """Start worker *name* on the queue of *pool* and wait until it takes work."""
-        self.start_all({name: pool})
+    def become(self, pools: dict[str, str]) -> None:
+        """Start and stop workers until exactly those of *pools* run."""
+        for name in [name for name in self.workers if name not in pools]:
+            self.stop(name)
+        missing = {name: pool for name, pool in pools.items() if name not in self.workers}
+        self.start_all(missing)
 
     def start_all(self, pools: dict[str, str]) -> None:
+        """Start workers, name by pool, and wait until they take work."""
         for name, pool in pools.items():
             log = (self.logs / f"{name}.log").open("ab")
             self.workers[name] = subprocess.Popen(
-                _command(name, pool), cwd=_ROOT, env=self._environment(), stdout=log, stderr=log
+                [sys.executable, *celery_arguments([pool], name)],
+                cwd=_ROOT,
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
             )
         for name in pools:
             self._wait_ready(name)
@@ -149,10 +158,3 @@ def running(cluster: Cluster, pools: dict[str, str]) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop_all()
-
-
-def _command(name: str, pool: str) -> list[str]:
-    include = ["--include", "workers.tasks"] if pool == "gpu" else []
-    options = ["-P", "threads", "-c", "1", "-Q", f"render.{pool}.v1", "-n", f"{name}@%h"]
-    quiet = ["--without-gossip", "-l", "INFO"]
-    return [sys.executable, "-m", "celery", "-A", "app", "worker", *options, *include, *quiet]

@@ -109,3 +109,19 @@ def test_another_family_is_refused(folder):
 
     with pytest.raises(UnsupportedError, match=r"must be of the Stable Diffusion 1/2 kind"):
         Catalogue([folder.parent]).card("tiny")
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [("manifest.json", "files"), ("vae/config.json", "latent_channels")],
+)
+def test_a_field_missing_from_a_models_files_is_named(folder, file, field):
+    values = json.loads((folder / file).read_text())
+    del values[field]
+    (folder / file).write_text(json.dumps(values))
+
+    with pytest.raises(ModelError) as caught:
+        Catalogue([folder.parent]).card("tiny")
+        verify(folder)
+
+    assert str(caught.value) == f"model file {folder / file} must have the field {field}"

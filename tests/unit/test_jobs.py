@@ -67,6 +67,15 @@ def test_the_first_reason_of_a_failure_counts(ledger):
     assert ledger.failure("job-1") == "tile 3 of image 0 is not finite"
 
 
+def test_a_result_outlives_a_failure_recorded_beside_it(ledger):
+    ledger.fail("job-1", "a late duplicate found the disk full")
+    ledger.finish(manifest())
+
+    status = ledger.status("job-1")
+
+    assert (status.state, status.reason) == (JobState.SUCCEEDED, None)
+
+
 def test_a_failed_job_can_be_reopened(ledger):
     ledger.fail("job-1", "the disk was full")
 

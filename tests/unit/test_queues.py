@@ -18,12 +18,12 @@ def chosen(**changes) -> Settings:
 @pytest.mark.parametrize(
     ("stage", "routing_key", "queue"),
     [
-        (Stage.BASE, "base.sd-1-5", "render.gpu.v1"),
-        (Stage.PREPARE, "base.sd-1-5", "render.gpu.v1"),
-        (Stage.TILE, "tile.sd-1-5", "render.gpu.v1"),
-        (Stage.CORE, "upscale.sd-1-5", "render.gpu.v1"),
-        (Stage.MERGE, "finish.default", "render.control.v1"),
-        (Stage.PICTURE, "finish.default", "render.control.v1"),
+        (Stage.BASE, "gpu.base.sd-1-5", "render.gpu.v1"),
+        (Stage.PREPARE, "gpu.base.sd-1-5", "render.gpu.v1"),
+        (Stage.TILE, "gpu.tile.sd-1-5", "render.gpu.v1"),
+        (Stage.CORE, "gpu.upscale.sd-1-5", "render.gpu.v1"),
+        (Stage.MERGE, "control.finish.default", "render.control.v1"),
+        (Stage.PICTURE, "control.finish.default", "render.control.v1"),
     ],
 )
 def test_work_goes_to_the_pool_bound_to_its_type(stage, routing_key, queue):
@@ -62,7 +62,7 @@ def test_a_message_without_a_pool_is_refused_and_not_lost():
 def test_any_model_name_becomes_one_word_of_a_routing_key(name):
     key = route(chosen(), Stage.TILE, name, Priority.LOW)["routing_key"]
 
-    assert key.count(".") == 1
+    assert key.count(".") == 2
 
 
 def test_classic_queues_have_priorities_and_no_delivery_limit():
@@ -81,12 +81,11 @@ def test_quorum_queues_have_a_delivery_limit_and_no_max_priority():
     }
 
 
-def test_every_pool_is_one_queue_with_all_its_bindings():
+def test_every_pool_is_one_queue_that_gets_only_its_own_messages():
     declared = {queue.name: queue for queue in queues(chosen())}
 
     assert set(declared) == {"render.control.v1", "render.gpu.v1"}
-    keys = {item.routing_key for item in declared["render.gpu.v1"].bindings}
-    assert keys == {"base.*", "tile.*", "upscale.*"}
+    assert [item.routing_key for item in declared["render.gpu.v1"].bindings] == ["gpu.#"]
     assert dead_queue().name == "render.dead.v1"
 
 
@@ -100,3 +99,9 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password():
 
 def test_the_embedded_broker_needs_no_check():
     assert check_broker(chosen(broker_url="memory://")) == "embedded"
+
+
+def test_publishing_to_a_broker_has_an_end():
+    options = route(chosen(broker_timeout_s=2), Stage.TILE, "m", Priority.LOW)
+
+    assert (options["timeout"], options["confirm_timeout"]) == (2, 2)

@@ -12,8 +12,7 @@ from app.domain.errors import (
     RenderFailedError,
 )
 from app.domain.work import Stage, next_work, work_of
-from app.jobs import JobLedger
-from app.merging import present_keys
+from app.jobs import JobLedger, present_keys
 from app.pictures.codecs import encode_array, encode_pixels
 from app.schemas import Manifest, read_request
 from app.settings import Settings
@@ -165,7 +164,7 @@ def test_members_and_callbacks_carry_the_jobs_priority_and_route(runtime):
     chord = workflow.start(runtime, "job", REQUEST)
 
     assert chord.tasks[0].options["priority"] == 9
-    assert chord.tasks[0].options["routing_key"] == "base.tiny"
+    assert chord.tasks[0].options["routing_key"] == "gpu.base.tiny"
     assert chord.body.options["queue"] == "render.control.v1"
 
 

@@ -70,7 +70,7 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 UNPLANNABLE: list[tuple[str, dict[str, Any], str]] = [
-    ("unknown-model", {"model": "mona"}, "model 'mona' is not known; known models: tiny"),
+    ("unknown-model", {"model": "mona"}, "model 'mona' is not known; known models: atlas, tiny"),
     (
         "path-as-model",
         {"model": "../../etc"},
@@ -116,7 +116,7 @@ UNPLANNABLE: list[tuple[str, dict[str, Any], str]] = [
     (
         "too-many-tiles",
         {"width": 2048, "height": 2048},
-        "a job may have at most 1000 tiles, got 1849",
+        "a job may have at most 1000 tiles or cores, got 1849",
     ),
     (
         "direct-canvas-too-large",

@@ -109,7 +109,7 @@ def test_status_of_a_failed_job_is_no_failure_of_the_command(installation: Insta
     result = installation.invoke("status", "job-1")
 
     assert result.exit_code == 0
-    assert "reason  tile 3 of image 0: the device is gone" in result.stdout
+    assert "reason     tile 3 of image 0: the device is gone" in result.stdout
 
 
 def test_watching_a_failed_job_ends_with_its_reason(installation: Installation) -> None:
@@ -165,7 +165,7 @@ def test_jobs_lists_every_job_one_a_line(installation: Installation) -> None:
 
     assert result.stdout.splitlines() == [
         "job-1\tsubmitted\t0/25\t256x192\ta hill",
-        "job-2\tfailed\t-\t256x192\ttwo lines and a [bracket]",
+        "job-2\tfailed\t0/25\t256x192\ttwo lines and a [bracket]",
     ]
 
 
@@ -239,7 +239,7 @@ def test_a_rendering_worker_takes_one_unit_at_a_time_from_its_queue(
     arguments = celery_arguments(["gpu"], "left")
 
     line = " ".join(arguments)
-    assert "worker -P threads -c 1 --prefetch-multiplier 1 -Q render.gpu.v1 " in line
+    assert "worker -P threads -c 1 -Q render.gpu.v1 " in line
     assert "--include workers.tasks -n left@%h --without-gossip" in line
 
 

@@ -166,7 +166,7 @@ def test_impossible_tiles_are_refused_with_the_numbers(change, message):
         ({"count": 1001}, "count must be at most 1000, got 1001"),
         (
             {"height": 16_000, "width": 16_000, "tile": 128, "overlap": 32},
-            "a job may have at most 2000 tiles, got 27889",
+            "a job may have at most 2000 tiles or cores, got 27889",
         ),
         (
             {"mode": Mode.DIRECT},

@@ -4,11 +4,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from app.domain.errors import RenderCancelledError
+from app.domain.errors import RenderCancelledError, UnsupportedError
 from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
 from app.domain.schedule import NoiseSchedule, Steps, full_steps, partial_steps
-from workers.denoise import denoise, guided_denoiser
+from workers.denoise import _clean, denoise, guided_denoiser
 
 NOISE = torch.from_numpy(noise_field(Box(0, 0, 16, 16), 4, seed=3, stream=Stream.INITIAL, image=0))[
     None
@@ -68,9 +68,7 @@ def test_the_second_order_sampler_is_more_exact_than_the_first():
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_each_prediction_type_recovers_a_known_picture(tiny, prediction_type):
-    from workers.denoise import _clean
-
+def test_each_prediction_type_recovers_a_known_picture(prediction_type):
     sigma, picture = 1.7, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     x = picture + sigma * NOISE[..., :8, :8]
     alpha = 1 / math.sqrt(1 + sigma**2)
@@ -81,6 +79,13 @@ def test_each_prediction_type_recovers_a_known_picture(tiny, prediction_type):
     }[prediction_type]
 
     torch.testing.assert_close(_clean(x, output, sigma, prediction_type), picture)
+
+
+def test_a_prediction_type_nobody_knows_is_refused():
+    x = torch.zeros(1, 4, 8, 8)
+
+    with pytest.raises(UnsupportedError, match=r"^prediction_type must be epsilon, .*got 'flow'$"):
+        _clean(x, x, 1.0, "flow")
 
 
 def test_a_picture_without_added_noise_is_left_alone_by_a_perfect_denoiser():

@@ -194,7 +194,8 @@ def test_a_file_without_spandrel_is_refused(tmp_path, monkeypatch):
 
     with pytest.raises(
         ConfigurationError,
-        match=r"^an upscaler from a file needs the packages spandrel and torchvision, got ",
+        match=r"^an upscaler from a file needs spandrel and torchvision: "
+        r"pip install 'tilechord\[upscalers\]', got ",
     ):
         load_upscaler(str(path), 4, CPU)
 
