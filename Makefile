@@ -68,4 +68,4 @@ bench: system ## Run the benchmarks
 
 clean: ## Remove .venv, caches and the demo picture; cluster and pictures in .tilechord stay
 	rm -rf $(VENV) build dist *.egg-info demo.png
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

@@ -127,7 +127,8 @@ def _spandrel() -> Callable[[dict[str, torch.Tensor]], _Descriptor]:
         loader = importlib.import_module("spandrel").ModelLoader()
     except ImportError as err:
         raise ConfigurationError(
-            f"an upscaler from a file needs the packages spandrel and torchvision, got {err}"
+            "an upscaler from a file needs spandrel and torchvision: "
+            f"pip install 'tilechord[upscalers]', got {err}"
         ) from err
     return cast("Callable[[dict[str, torch.Tensor]], _Descriptor]", loader.load_from_state_dict)
 
