@@ -158,9 +158,10 @@ def _write(
             append_webp_chunk(file, recipe)
         file.flush()
     except pyvips.Error as err:
-        reason = " ".join(str(err).split())
-        raise pipe.error or RenderFailedError(f"libvips failed on the picture: {reason}") from err
-    if pipe.error:
+        if pipe.error is None:
+            reason = " ".join(str(err).split())
+            raise RenderFailedError(f"libvips failed on the picture: {reason}") from err
+    if pipe.error is not None:
         raise pipe.error
 
 

@@ -65,7 +65,7 @@ def main():
                 [*command, str(side), str(height)], capture_output=True, text=True, check=True
             )
             peak_mb, rate = (float(word) for word in run.stdout.split())
-            print(f"{format:8}{f'{side} x {height}':>16}{peak_mb:10.0f}{rate:8.1f}")  # noqa: T201
+            print(f"{kind:8}{f'{side} x {height}':>16}{peak_mb:10.0f}{rate:8.1f}")  # noqa: T201
 
 
 if __name__ == "__main__":

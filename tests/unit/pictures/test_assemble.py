@@ -19,6 +19,7 @@ from app.domain.errors import (
 )
 from app.domain.geometry import Box
 from app.pictures.assemble import assemble
+from app.pictures.bands import stored_png
 from app.pictures.embedding import read_recipe
 from app.pictures.recipe import Recipe
 
@@ -193,6 +194,20 @@ def test_a_core_that_cannot_be_loaded_leaves_nothing_behind(tmp_path, kind):
         merge(noise(), QUARTERS, target, format=kind, load=load)
 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"an earlier picture"]
+
+
+def test_a_failure_after_the_last_pixel_counts_too(tmp_path, monkeypatch):
+    def breaking(*canvas):
+        *pieces, _, _ = stored_png(*canvas)
+        yield from pieces
+        raise NotFoundError("the stream broke")
+
+    monkeypatch.setattr("app.pictures.assemble.stored_png", breaking)
+
+    with pytest.raises(NotFoundError, match=r"^the stream broke$"):
+        merge(noise(), [Box(0, 0, 64, 96)], tmp_path / "picture.png")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_named(tmp_path):
