@@ -9,33 +9,49 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app import __version__
-from app.domain.blending import Accumulator, blend_weight
+from app.canvas import band_boxes, write_band
+from app.domain.blending import Accumulator, BlendWeights, Spread
+from app.domain.geometry import Box
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import (
     Run,
     Stage,
     Work,
     canvas_key,
-    quality_key,
     run_prefix,
 )
 from app.pictures.assemble import assemble
-from app.pictures.codecs import decode_array, decode_pixels, encode_array
+from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
 from app.schemas import Manifest, PictureRecord, WorkerShare
 from app.storage.port import BlobStore
 
 
 def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> None:
-    """Blend the tiles of one phase into the canvas latents of the next."""
+    """Blend the tiles of one phase into the canvas latents of the next, band by band.
+
+    A tile that reaches into two bands is read twice; memory does not grow with the height.
+    """
+    spread = Spread()
+    for number, band in enumerate(band_boxes(plan)):
+        merged = _merge_band(store, plan, image, phase, band)
+        spread += merged.spread()
+        write_band(store, plan, image, phase + 1, number, merged.result())
+    quality = {"overlap_disagreement": round(spread.disagreement(), 6)}
+    store.put(canvas_key(plan, image, phase + 1), canonical_json(quality))
+
+
+def _merge_band(
+    store: BlobStore, plan: RenderPlan, image: int, phase: int, band: Box
+) -> Accumulator:
     tiles = plan.phases[phase].tiles
-    canvas = Accumulator(plan.latent_channels, plan.canvas_height, plan.canvas_width)
+    weights = BlendWeights(tiles, margin=plan.phases[phase].margin)
+    merged = Accumulator(plan.latent_channels, band)
     for index, box in enumerate(tiles):
-        tile = decode_array(store.get(Work(Stage.TILE, image, phase, index).key(plan)))
-        canvas.add(tile, box, blend_weight(box, tiles, margin=plan.phases[phase].margin))
-    quality = {"overlap_disagreement": round(canvas.disagreement(), 6)}
-    store.put(quality_key(plan, image, phase), canonical_json(quality))
-    store.put(canvas_key(plan, image, phase + 1), encode_array(canvas.result()))
+        if box.intersection(band) is not None:
+            tile = decode_array(store.get(Work(Stage.TILE, image, phase, index).key(plan)))
+            merged.add(tile, box, weights.of(box))
+    return merged
 
 
 def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
@@ -50,7 +66,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             lambda index: decode_pixels(store.get(Work(Stage.CORE, image, index=index).key(plan))),
             target,
             format=plan.spec.format,
-            recipe=recipe_of(plan),
+            recipe=recipe_of(plan, image),
         )
         work = Work(Stage.PICTURE, image)
         record = {
@@ -64,13 +80,16 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
         store.put_file(work.key(plan), target)
 
 
-def recipe_of(plan: RenderPlan) -> Recipe:
-    """The request with every default filled in: submitted again, it gives the same plan."""
+def recipe_of(plan: RenderPlan, image: int) -> Recipe:
+    """The request with every default filled in: submitted again, it gives the same plan.
+
+    ``image`` says which of its pictures this is.
+    """
     spec = asdict(plan.spec)
     models = {"base": spec.pop("base_model"), "upscale": spec.pop("upscaler")}
     spec["model"] = spec.pop("refine_model")
     request = {name: value for name, value in spec.items() if value is not None}
-    return Recipe(request | {"models": models}, plan.hash, __version__)
+    return Recipe(request | {"models": models}, plan.hash, __version__, image)
 
 
 def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool) -> Manifest:
@@ -106,7 +125,7 @@ def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:
     worst: dict[str, float] = {}
     for image in range(plan.spec.count):
         for phase in range(len(plan.phases)):
-            for name, value in json.loads(store.get(quality_key(plan, image, phase))).items():
+            for name, value in json.loads(store.get(canvas_key(plan, image, phase + 1))).items():
                 worst[name] = max(worst.get(name, value), value)
     return worst
 

@@ -34,18 +34,19 @@ class Enlarger:
         self._plan = plan
         self._picture = picture
 
-    def latents(self, encode: Callable[[Pixels], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Canvas latents ``(C, H, W)``: windows encoded with the encoder's receptive field."""
+    def latents(
+        self, band: Box, encode: Callable[[Pixels], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Latents ``(C, h, w)`` of *band*: windows encoded with the encoder's receptive field."""
         plan = self._plan
-        shape = (plan.latent_channels, plan.canvas_height, plan.canvas_width)
-        canvas = np.empty(shape, np.float32)
+        canvas = np.empty((plan.latent_channels, band.height, band.width), np.float32)
         padding = plan.encoder_padding // plan.latent_scale
-        cores = plan_cores(plan.canvas_height, plan.canvas_width, core=CORE_LATENTS)
-        for core in cores:
+        for part in plan_cores(band.height, band.width, core=CORE_LATENTS):
+            core = part.inside(band)
             padded = core.padded(padding, within=plan.canvas)
             encoded = encode(self.window(padded.scaled(plan.latent_scale)))
             rows, columns = core.relative_to(padded).window
-            canvas[(slice(None), *core.window)] = encoded[:, rows, columns]
+            canvas[(slice(None), *part.window)] = encoded[:, rows, columns]
         return canvas
 
     def window(self, box: Box) -> Pixels:

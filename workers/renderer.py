@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.canvas import band_boxes, read_window, write_band
 from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.schedule import Steps
-from app.domain.work import Stage, Work, canvas_key, image_key
+from app.domain.work import Stage, Work, image_key
 from app.pictures.codecs import decode_array, encode_array, encode_pixels
 from app.pictures.reading import read_picture
 from app.storage.port import BlobStore
@@ -26,7 +27,7 @@ from workers.vae import decode, encode, measure
 
 Latents = NDArray[np.float32]
 Check = Callable[[], None]
-_KEPT_BLOBS = 4  # canvas and embeddings of the job at hand: every tile of it reads them
+_KEPT_BLOBS = 6  # bands, statistics and embeddings of the job at hand: its tiles share them
 
 
 class Renderer:
@@ -83,11 +84,11 @@ class Renderer:
             encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
             latents = encode(model.vae, native)
             decoder = measure(model.vae.decoder, lambda: decode(model.vae, latents))
-            canvas = Enlarger(plan, picture).latents(
-                lambda pixels: encode(model.vae, pixels, encoder)
-            )
             self._put(plan, work, "statistics", decoder)
-            self._store.put(canvas_key(plan, work.image, 0), encode_array(canvas))
+            enlarger = Enlarger(plan, picture)
+            for number, band in enumerate(band_boxes(plan)):
+                latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, encoder))
+                write_band(self._store, plan, work.image, 0, number, latents)
         return canonical_json({"model": model.card.name})
 
     def _tile(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
@@ -102,8 +103,7 @@ class Renderer:
             image=work.image,
         )
         if plan.starts_from_picture:
-            rows, columns = box.window
-            x = x + self._shared_array(canvas_key(plan, work.image, work.phase))[:, rows, columns]
+            x = x + read_window(plan, work.image, work.phase, box, self._shared_array)
         text = self._shared_array(image_key(plan, work.image, "prompt"))
         return encode_array(_walk(plan, model, text, x, check, phase.steps))
 
@@ -111,14 +111,13 @@ class Renderer:
         model = self._model(plan, plan.spec.refine_model)
         core = plan.decode.cores[work.index]
         padded = core.padded(plan.decode.padding, within=plan.canvas)
-        rows, columns = padded.window
-        canvas = self._shared_array(canvas_key(plan, work.image, len(plan.phases)))
+        latents = read_window(plan, work.image, len(plan.phases), padded, self._shared_array)
         statistics = (
             self._shared_array(image_key(plan, work.image, "statistics"))
             if plan.decode.freeze_statistics
             else None
         )
-        pixels = decode(model.vae, np.ascontiguousarray(canvas[:, rows, columns]), statistics)
+        pixels = decode(model.vae, latents, statistics)
         if plan.spec.upscale > 1:
             pixels = self._upscalers.get(plan)(pixels)
         scale = plan.latent_scale * plan.spec.upscale

@@ -46,6 +46,23 @@ class Box:
             min(self.right + margin, within.right),
         )
 
+    def intersection(self, other: Box) -> Self | None:
+        """The part shared with *other*; ``None`` when it is empty."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        if top >= bottom or left >= right:
+            return None
+        return type(self)(top, left, bottom, right)
+
+    def inside(self, origin: Box) -> Self:
+        """This box, given relative to *origin*, in the coordinates of *origin*."""
+        return type(self)(
+            self.top + origin.top,
+            self.left + origin.left,
+            self.bottom + origin.top,
+            self.right + origin.left,
+        )
+
     def relative_to(self, origin: Box) -> Self:
         """This box in coordinates whose zero is the top-left corner of *origin*."""
         return type(self)(

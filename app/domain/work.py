@@ -71,12 +71,8 @@ def image_key(plan: RenderPlan, image: int, name: str) -> str:
 
 
 def canvas_key(plan: RenderPlan, image: int, phase: int) -> str:
-    """Canvas latents before *phase*; phase 0 is the enlarged base."""
-    return image_key(plan, image, f"canvas-{phase}")
-
-
-def quality_key(plan: RenderPlan, image: int, phase: int) -> str:
-    return image_key(plan, image, f"quality-{phase}.json")
+    """Proof that the canvas before *phase* is complete, with its quality; see ``app.canvas``."""
+    return image_key(plan, image, f"canvas-{phase}.json")
 
 
 @dataclass(frozen=True, slots=True)

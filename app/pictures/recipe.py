@@ -33,6 +33,8 @@ class Recipe:
     request: Mapping[str, JsonValue]
     plan_hash: str
     version: str
+    image: int = 0
+    """Which picture of a batch this is; its noise depends on it."""
 
     def to_json(self) -> str:
         """One line of pure ASCII, the same for equal recipes whatever the key order."""
@@ -40,6 +42,7 @@ class Recipe:
             "request": dict(self.request),
             "plan_hash": self.plan_hash,
             "version": self.version,
+            "image": self.image,
         }
         return json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
@@ -49,14 +52,13 @@ class Recipe:
         try:
             content = json.loads(text)
             request, plan_hash = content["request"], content["plan_hash"]
-            version = content["version"]
+            version, image = content["version"], content.get("image", 0)
         except (ValueError, KeyError, TypeError, RecursionError) as err:
             raise CorruptBlobError(f"a recipe must be JSON as tilechord writes it: {err}") from err
-        if not (
-            isinstance(request, dict) and isinstance(plan_hash, str) and isinstance(version, str)
-        ):
-            raise CorruptBlobError("a recipe must hold an object and two strings, got other types")
-        return cls(request, plan_hash, version)
+        found = [type(value) for value in (request, plan_hash, version, image)]
+        if found != [dict, str, str, int]:
+            raise CorruptBlobError("a recipe must hold an object, two strings and a number")
+        return cls(request, plan_hash, version, image)
 
     def parameters_text(self) -> str:
         """The recipe as prompt, negative prompt and one line of settings."""
@@ -69,6 +71,7 @@ class Recipe:
             for field, name in _A1111_NAMES.items()
             if values.get(field) is not None
         ]
+        settings += [f"Image: {self.image}"] if self.image else []
         settings += [f"Plan: {self.plan_hash}", f"Version: tilechord {self.version}"]
         lines.append(", ".join(settings))
         # Half a surrogate pair is legal in JSON but in no encoding a file can carry.

@@ -71,13 +71,28 @@ def test_a_second_identical_request_renders_nothing(cluster):
 
 def test_a_killed_worker_costs_no_finished_tile(cluster):
     slow = SMALL | {"seed": 5, "steps": 60, "tile": 64, "overlap": 16}
-    job = cluster.client("submit", slow)["job_id"]
+    client = cluster.begin("render", slow)
+    job = cluster.wait_for_job()
     cluster.wait_for_runs(job, 8)
 
     cluster.kill("w1")
-    manifest = cluster.client("resume", job)
+    manifest = cluster.finish(client)
 
+    assert manifest["job_id"] == job
     assert manifest["executions"] == manifest["units"]
+
+
+def test_tiles_redelivered_through_their_chord_change_nothing(cluster, reference, services):
+    request = SMALL | {"seed": 11, "steps": 60}
+    client = cluster.begin("render", request)
+    cluster.wait_for_runs(cluster.wait_for_job(), 3)
+
+    # The tiles in work are finished, cannot be acknowledged, and are delivered again.
+    services.rabbitmq.ctl("close_all_connections", "a test")
+    manifest = cluster.finish(client)
+
+    alone = reference.client("embedded", request)
+    assert np.abs(cluster.pixels(manifest) - reference.pixels(alone)).max() <= 1
 
 
 def test_a_job_survives_the_loss_of_all_workers_and_of_redis(cluster, redis_flush):

@@ -38,6 +38,7 @@ class Cluster:
     env: dict[str, str]
     logs: Path
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _jobs: set[str] = field(default_factory=set)
 
     def become(self, pools: dict[str, str]) -> None:
         """Start and stop workers until exactly those of *pools* run."""
@@ -77,6 +78,8 @@ class Cluster:
         return self.finish(self.begin(verb, argument, **env))
 
     def begin(self, verb: str, argument: object, **env: str) -> subprocess.Popen[str]:
+        """Start a client; the jobs that exist now are not its own."""
+        self._jobs = set(self.runtime.ledger.job_ids())
         text = argument if isinstance(argument, str) else json.dumps(argument)
         return subprocess.Popen(
             [sys.executable, "-m", "tests.support.client", verb, text],
@@ -104,6 +107,15 @@ class Cluster:
         except NotFoundError:
             return []
         return read_runs(self.runtime.store, plan)
+
+    def wait_for_job(self) -> str:
+        """The id of the job that is accepted next."""
+        deadline = time.monotonic() + 60
+        while not (new := set(self.runtime.ledger.job_ids()) - self._jobs):
+            if time.monotonic() > deadline:
+                raise TimeoutError("no job was accepted")
+            time.sleep(0.05)
+        return new.pop()
 
     def wait_for_runs(self, job_id: str, count: int) -> None:
         """Wait until *count* units of the job have been rendered."""

@@ -14,6 +14,8 @@ from app.domain.errors import (
 from app.domain.work import Stage, next_work, work_of
 from app.jobs import JobLedger, present_keys
 from app.pictures.codecs import encode_array, encode_pixels
+from app.pictures.embedding import read_recipe
+from app.planning import plan_request
 from app.schemas import Manifest, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
@@ -100,6 +102,27 @@ def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):
     assert isinstance(second, Manifest)
     assert second.cached
     assert second.images == outcome.images
+
+
+def test_each_picture_of_a_batch_says_which_it_is_and_how_to_make_it_again(runtime, tmp_path):
+    batch = read_request({"prompt": "a map", "height": 64, "width": 64, "count": 2, "seed": 3})
+    outcome = workflow.start(runtime, "job", batch)
+    plan = runtime.ledger.plan("job")
+    while not isinstance(outcome, Manifest):
+        finish_units(runtime, outcome, plan)
+        outcome = workflow.advance(runtime, "job")
+
+    recipes = []
+    for image in outcome.images:
+        path = tmp_path / "picture.png"
+        path.write_bytes(runtime.store.get(image.key))
+        recipes.append(read_recipe(path))
+
+    assert [recipe.image for recipe in recipes] == [0, 1]
+    again = plan_request(
+        read_request(dict(recipes[1].request)), runtime.catalogue, runtime.settings
+    )
+    assert again.hash == plan.hash
 
 
 def test_advancing_a_finished_job_again_gives_the_same_manifest(runtime):
