@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -52,7 +54,12 @@ class UpscalerFile(BaseModel):
 class Settings(BaseSettings):
     """The process's configuration; every field is the variable ``TILECHORD_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="TILECHORD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TILECHORD_",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # an address carries a password
+    )
 
     # Where things are. The defaults need no server: one process, one folder.
     broker_url: SecretStr = SecretStr("memory://")
@@ -93,6 +100,32 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_format: LogFormat = LogFormat.TEXT
 
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: SecretStr) -> SecretStr:
+        """Several addresses, tried in turn, are separated by ``;`` as Celery does."""
+        for url in value.get_secret_value().split(";"):
+            scheme = _scheme(url)
+            if scheme not in {"memory", "amqp", "amqps"}:
+                raise ValueError(
+                    f"must start with memory://, amqp:// or amqps://, got {_told(scheme)}"
+                )
+            if scheme != "memory":
+                _check_place(url)
+        return value
+
+    @field_validator("result_backend")
+    @classmethod
+    def _is_backend(cls, value: SecretStr) -> SecretStr:
+        """What cannot count a chord is refused where it is needed, by ``check_results``."""
+        url = value.get_secret_value()
+        scheme = _scheme(url)
+        if not scheme and url != "embedded":
+            raise ValueError("must start with redis:// or rediss://, got no scheme")
+        if scheme in {"redis", "rediss"}:
+            _check_place(url)
+        return value
+
     @field_validator("models_path", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
@@ -114,10 +147,39 @@ def settings() -> Settings:
         name = str(err).split('"')[1].upper()
         raise ConfigurationError(f"TILECHORD_{name} must be JSON") from err
     except ValidationError as err:
-        first = err.errors()[0]
-        name, *path = (str(part) for part in first["loc"])
-        where = f" at {'.'.join(path)}" if path else ""
-        rule = first["msg"][0].lower() + first["msg"][1:]
-        raise ConfigurationError(
-            f"TILECHORD_{name.upper()}{where}: {rule}, got {first['input']!r}"
-        ) from err
+        raise ConfigurationError(_sentence(err)) from err
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name, *path = (str(part) for part in first["loc"])
+    variable = f"TILECHORD_{name.upper()}"
+    if first["type"] == "value_error":  # our own rules say what they got, without a password
+        return f"{variable} {first['ctx']['error']}"
+    where = f" at {'.'.join(path)}" if path else ""
+    rule = first["msg"][0].lower() + first["msg"][1:]
+    return f"{variable}{where}: {rule}, got {first['input']!r}"
+
+
+def _scheme(url: str) -> str:
+    """The scheme of *url*, empty when it has none."""
+    found = re.match(r"([a-z][a-z0-9+.-]*)://", url)
+    return found[1] if found else ""
+
+
+def _told(scheme: str) -> str:
+    return f"scheme {scheme!r}" if scheme else "no scheme"
+
+
+def _check_place(url: str) -> None:
+    """Raises ``ValueError``, which never quotes *url*: a misread port may be its password."""
+    try:
+        address = urlsplit(url)
+        host, _port = address.hostname, address.port
+    except ValueError:
+        raise ValueError(
+            "must have a host and a port of 0 to 65535 after its scheme, "
+            "and '/', '#', '?', '[' and ']' in a password percent-encoded"
+        ) from None
+    if not host:
+        raise ValueError(f"must have a host after {address.scheme}://")

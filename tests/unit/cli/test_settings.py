@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
+from app.domain.errors import ConfigurationError
+from app.settings import Settings, settings
+from tests.support.installation import Installation
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,55 @@ def test_no_model_folders_are_set_by_default(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("TILECHORD_MODELS_PATH", raising=False)
 
     assert Settings().models_path == []
+
+
+PLACE = (
+    "must have a host and a port of 0 to 65535 after its scheme, "
+    "and '/', '#', '?', '[' and ']' in a password percent-encoded"
+)
+BROKER_SCHEMES = "must start with memory://, amqp:// or amqps://"
+BAD_ADDRESSES = {
+    "unknown": ("BROKER_URL", "odd://u:hush@h", f"{BROKER_SCHEMES}, got scheme 'odd'"),
+    "misspelt": ("BROKER_URL", "ampq://u:hush@h", f"{BROKER_SCHEMES}, got scheme 'ampq'"),
+    "redis": ("BROKER_URL", "redis://:hush@h", f"{BROKER_SCHEMES}, got scheme 'redis'"),
+    "bare": ("BROKER_URL", "u:hush@h", f"{BROKER_SCHEMES}, got no scheme"),
+    "empty": ("BROKER_URL", "", f"{BROKER_SCHEMES}, got no scheme"),
+    "port": ("BROKER_URL", "amqp://u:hush@h:port/", PLACE),
+    "far port": ("BROKER_URL", "amqp://u:hush@h:65536/", PLACE),
+    "slash in password": ("BROKER_URL", "amqp://u:hush/x@h/", PLACE),
+    "bracket in password": ("BROKER_URL", "amqp://u:hush[x@h/", PLACE),
+    "no host": ("BROKER_URL", "amqp://u:hush@/", "must have a host after amqp://"),
+    "second": ("BROKER_URL", "amqp://h;odd://u:hush@h", f"{BROKER_SCHEMES}, got scheme 'odd'"),
+    "results port": ("RESULT_BACKEND", "redis://:hush@h:port/0", PLACE),
+    "results host": ("RESULT_BACKEND", "rediss://:hush@/0", "must have a host after rediss://"),
+    "bare results": (
+        "RESULT_BACKEND",
+        "hush@h",
+        "must start with redis:// or rediss://, got no scheme",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "url", "rule"), BAD_ADDRESSES.values(), ids=BAD_ADDRESSES.keys())
+def test_a_malformed_address_is_told_without_its_password(
+    name: str, url: str, rule: str, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TILECHORD_{name}", url)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        settings()
+    told = installation.invoke("doctor")
+
+    assert str(refusal.value) == f"TILECHORD_{name} {rule}"
+    assert "hush" not in str(refusal.value.__cause__)
+    assert told.exit_code == 3
+    assert told.stdout.startswith(f"failed  settings: TILECHORD_{name} {rule}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", "amqp://h", "amqps://u:p%2Fw@[::1]:5671//", "amqp://a:1;amqp://b:2"],
+    ids=["memory", "host", "everything", "several"],
+)
+def test_a_broker_of_rabbitmq_is_accepted(url: str) -> None:
+    assert Settings(broker_url=url).broker_url.get_secret_value() == url  # type: ignore[arg-type]
