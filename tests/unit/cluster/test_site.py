@@ -144,6 +144,7 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
     with pytest.raises(ConfigurationError) as refused:
         packages.require()
 
+    assert "apt-get update && " in str(refused.value)
     assert str(refused.value).endswith(
         "apt-get install --yes --no-install-recommends rabbitmq-server redis-server"
     )
@@ -156,4 +157,20 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
 def test_only_an_ordinary_user_needs_sudo(monkeypatch, user, first):
     monkeypatch.setattr(packages.os, "geteuid", lambda: user)
 
-    assert packages.install_command(["redis-server"])[0] == first
+    assert [command[0] for command in packages.install_commands(["redis-server"])] == [first] * 2
+
+
+def test_package_lists_are_fetched_before_anything_is_installed(monkeypatch, tmp_path):
+    said = tmp_path / "said"
+    apt = tmp_path / "apt-get"
+    apt.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    apt.chmod(0o700)
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    packages.install(["redis-server"])
+
+    assert said.read_text().splitlines() == [
+        "update",
+        "install --yes --no-install-recommends redis-server",
+    ]
