@@ -159,9 +159,9 @@ def features(pictures: Array) -> Array:
     return unit
 
 
-def nearest(pictures: Array, others: Array) -> tuple[Array, npt.NDArray[np.int64]]:
-    """The highest feature correlation of each picture with *others*, and with which."""
-    scores = features(pictures) @ features(others).T
+def nearest(pictures: Array, known: Array) -> tuple[Array, npt.NDArray[np.int64]]:
+    """The highest correlation of each picture with the *known* features, and with which."""
+    scores = features(pictures) @ known.T
     return scores.max(axis=1), scores.argmax(axis=1)
 
 
