@@ -12,7 +12,7 @@ from app.domain.geometry import Box
 from app.domain.plan import Base, Cost, Decode, Phase, RenderPlan
 from app.domain.schedule import full_steps, partial_steps
 from app.domain.spec import Mode, RenderSpec
-from app.domain.tiling import plan_cores, plan_tiles
+from app.domain.tiling import axis_starts, plan_cores, plan_tiles
 
 CORE_LATENTS = (
     64  # a side; the middle attention sees a padded core, its cost is the square of its area
@@ -48,12 +48,13 @@ def plan_render(
     height, width = (
         -(-side // (card.latent_scale * spec.upscale)) for side in (spec.height, spec.width)
     )
+    _check_tasks(spec, card, height, width, limits)
     is_direct = spec.mode is Mode.DIRECT
     has_base = not is_direct and spec.init_image is None
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
     phase = (_plan_direct if is_direct else _plan_refine)(spec, card, height, width)
     decode = _plan_decode(card, height, width, upscaler, whole=is_direct)
-    plan = RenderPlan(
+    return RenderPlan(
         spec=spec,
         revisions=_revisions(spec, cards, base, upscaler),
         canvas_height=height,
@@ -66,8 +67,6 @@ def plan_render(
         decode=decode,
         cost=_cost(spec, card, base, phase, decode),
     )
-    _check_tasks(plan, limits)
-    return plan
 
 
 def _check_spec(spec: RenderSpec, card: ModelCard, limits: Limits) -> None:
@@ -100,7 +99,27 @@ def _plan_base(spec: RenderSpec, card: ModelCard) -> Base:
     aspect = math.sqrt(spec.height / spec.width)
     # A multiple of 8 latents halves evenly through the UNet's levels.
     height, width = (max(8, round(native * side / 8) * 8) for side in (aspect, 1 / aspect))
+    if height * width > DIRECT_LIMIT * native**2:
+        raise LimitExceededError(
+            f"height and width must not differ more: model {card.name} would start from "
+            f"{width * card.latent_scale}x{height * card.latent_scale} px, got "
+            f"{spec.width}x{spec.height} px"
+        )
     return Base(height, width, full_steps(card.schedule, spec.steps, spec.sampler))
+
+
+def _check_tasks(
+    spec: RenderSpec, card: ModelCard, height: int, width: int, limits: Limits
+) -> None:
+    """Refuse by arithmetic: a million boxes need not be made to be counted."""
+    tile, overlap = spec.tile // card.latent_scale, spec.overlap // card.latent_scale
+    tiles = math.prod(len(axis_starts(side, tile, overlap)) for side in (height, width))
+    cores = math.prod(-(-side // CORE_LATENTS) for side in (height, width))
+    units = spec.count * (1 if spec.mode is Mode.DIRECT else max(tiles, cores))
+    if units > limits.max_tiles:
+        raise LimitExceededError(
+            f"a job may have at most {limits.max_tiles} tiles or cores, got {units}"
+        )
 
 
 def _plan_direct(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Phase:
@@ -178,11 +197,3 @@ def _cost(
         overlap_overhead=round(tile_area / canvas_area, 4),
         blob_bytes=spec.count * (latent_bytes + 2 * 3 * spec.height * spec.width),
     )
-
-
-def _check_tasks(plan: RenderPlan, limits: Limits) -> None:
-    tiles = max(plan.cost.tiles, plan.cost.cores)
-    if tiles > limits.max_tiles:
-        raise LimitExceededError(
-            f"a job may have at most {limits.max_tiles} tiles or cores, got {tiles}"
-        )

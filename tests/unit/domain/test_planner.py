@@ -172,8 +172,13 @@ def test_impossible_tiles_are_refused_with_the_numbers(change, message):
             {"mode": Mode.DIRECT},
             "mode direct denoises at most 1 megapixels with model sd15, got 3.1; use mode refine",
         ),
+        (
+            {"height": 64, "width": 90_000},
+            "height and width must not differ more: model sd15 would start from "
+            "19200x64 px, got 90000x64 px",
+        ),
     ],
-    ids=["canvas", "count", "tiles", "direct"],
+    ids=["canvas", "count", "tiles", "direct", "aspect"],
 )
 def test_orders_beyond_the_limits_are_refused_with_the_number(change, message):
     with pytest.raises(LimitExceededError) as caught:
