@@ -16,14 +16,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from kombu.exceptions import OperationalError
-
 from app.bootstrap import runtime
 from app.domain.errors import InvalidRequestError, LimitExceededError, StorageUnavailableError
 from app.domain.spec import Priority
 from app.jobs import JobState
 from app.pictures.reading import read_picture
-from app.queues import broker_error, route_key
+from app.queues import route_key, translated_send_errors
 from app.schemas import Manifest, RenderRequest
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
@@ -73,10 +71,8 @@ def resume(job_id: str) -> bool:
     priority = Priority(app.ledger.request(job_id).priority)
     route = route_key(app.settings, "finish.default", priority)
     app.ledger.reopen(job_id)
-    try:
+    with translated_send_errors(app.settings):
         advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
-    except (OperationalError, OSError) as err:
-        raise broker_error(app.settings.broker_url.get_secret_value(), err) from err
     return True
 
 

@@ -12,20 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError
-
 from app.bootstrap import Runtime, build_runtime
 from app.cards import verify
 from app.domain.errors import (
-    BrokerUnavailableError,
     ConfigurationError,
     RenderError,
     StorageUnavailableError,
     TransientError,
 )
 from app.exits import ExitCode
-from app.queues import check_broker
+from app.queues import check_broker, check_results
 from app.settings import Settings, settings
 
 _MIN_FREE_BYTES = 1 << 30  # a picture of 300 megapixels and its tiles take about that
@@ -110,36 +106,9 @@ def check_packages(chosen: Settings) -> str:
 
 
 def _describe_broker(chosen: Settings) -> str:
-    found = check_broker(chosen)
     if chosen.is_embedded:
         return "none, every render runs in the process that asks for it"
-    return f"RabbitMQ {found} with queue profile {chosen.queue_profile}"
-
-
-def check_results(chosen: Settings) -> str:
-    """Raises ``ConfigurationError`` for a backend without chords, ``BrokerUnavailableError``
-    for one that does not answer.
-    """
-    if chosen.is_embedded:
-        return "in this process"
-    url = chosen.result_backend.get_secret_value()
-    address = urlsplit(url)
-    if address.scheme not in {"redis", "rediss"}:
-        raise ConfigurationError(
-            "TILECHORD_RESULT_BACKEND must be redis:// or rediss://, which can count the tiles "
-            f"of a chord, got {address.scheme or url!r}"
-        )
-    place = f"{address.scheme}://{address.hostname}:{address.port or 6379}"
-    try:
-        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as redis:
-            found = redis.info("server")["redis_version"]
-    except AuthenticationError as err:
-        raise ConfigurationError(f"results backend {place} refuses these credentials") from err
-    except (RedisError, ValueError) as err:
-        raise BrokerUnavailableError(
-            f"results backend {place} does not answer ({type(err).__name__})"
-        ) from err
-    return f"Redis {found} at {place}"
+    return f"RabbitMQ {check_broker(chosen)} with queue profile {chosen.queue_profile}"
 
 
 def _probe(app: Runtime, chosen: Settings) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from amqp.exceptions import AMQPError, PreconditionFailed
 from kombu import Connection, Exchange, Queue, binding
-from kombu.exceptions import KombuError
+from kombu.exceptions import KombuError, OperationalError
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
 
 from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
@@ -133,6 +137,48 @@ def check_broker(settings: Settings) -> str:
         ) from err
     except (KombuError, AMQPError, OSError) as err:
         raise broker_error(url, err) from err
+
+
+def check_results(settings: Settings) -> str:
+    """Version and place of the Redis that answers.
+
+    Raises ``BrokerUnavailableError`` when none does, ``ConfigurationError`` for a backend that
+    cannot count a chord's tiles or refuses the credentials.
+    """
+    if settings.is_embedded:
+        return "in this process"
+    url, limit = settings.result_backend.get_secret_value(), settings.broker_timeout_s
+    scheme = url.partition(":")[0]
+    if scheme not in {"redis", "rediss"}:
+        raise ConfigurationError(
+            "TILECHORD_RESULT_BACKEND must be redis:// or rediss://, which can count the tiles "
+            f"of a chord, got {scheme}"
+        )
+    place = Connection(url).as_uri()
+    try:
+        with Redis.from_url(url, socket_timeout=limit, socket_connect_timeout=limit) as redis:
+            return f"Redis {redis.info('server')['redis_version']} at {place}"
+    except AuthenticationError as err:
+        raise ConfigurationError(f"results backend {place} refuses these credentials") from err
+    except (RedisError, ValueError) as err:
+        raise BrokerUnavailableError(
+            f"results backend {place} does not answer ({type(err).__name__})"
+        ) from err
+
+
+@contextmanager
+def translated_send_errors(settings: Settings) -> Iterator[None]:
+    """Raises what publishing raises as ``BrokerUnavailableError`` or ``ConfigurationError``."""
+    try:
+        yield
+    except (OperationalError, OSError) as err:
+        raise broker_error(settings.broker_url.get_secret_value(), err) from err
+    except (RedisError, RuntimeError) as err:
+        # Celery raises what Redis does, or a RuntimeError of its own when retries are used up.
+        if not isinstance(err, RedisError) and not isinstance(err.__cause__, (OSError, RedisError)):
+            raise
+        place = Connection(settings.result_backend.get_secret_value()).as_uri()
+        raise BrokerUnavailableError(f"results backend {place} does not answer") from err
 
 
 def broker_error(url: str, error: BaseException) -> BrokerUnavailableError | ConfigurationError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from app.doctor import check_results
 from app.domain.errors import ConfigurationError
-from app.queues import check_broker
+from app.queues import check_broker, check_results
 from app.settings import settings
 
 
@@ -13,7 +12,7 @@ def require_broker(wish: str) -> str:
 
     Raises ``ConfigurationError`` when no broker is set to do *wish* with, the error of
     ``check_broker`` or ``check_results`` when it cannot be used: Celery itself would try for
-    twenty seconds before it says so.
+    five seconds before it says so.
     """
     if settings().is_embedded:
         raise ConfigurationError(

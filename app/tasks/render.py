@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Task
 from celery.result import AsyncResult
-from kombu import Connection
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from app import workflow
 from app.bootstrap import runtime
 from app.celery import celery
-from app.domain.errors import BrokerUnavailableError, ConfigurationError
+from app.domain.errors import ConfigurationError, InvalidRequestError
 from app.domain.spec import Priority
 from app.embedded import is_worker_running
-from app.queues import broker_error, route_key
+from app.queues import route_key, translated_send_errors
 from app.schemas import read_request
 from app.settings import settings
 from app.tasks.base import RETRIES, settle
@@ -29,7 +27,7 @@ class RenderTask(Task[..., Any]):
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
         """Send a render. Raises ``InvalidRequestError`` or ``BrokerUnavailableError``."""
-        request = read_request((args or [None])[0] if args else (kwargs or {}).get("request"))
+        request = read_request(_only_request(args or (), kwargs or {}))
         chosen = settings()
         if chosen.is_embedded and not is_worker_running():
             raise ConfigurationError(
@@ -38,15 +36,15 @@ class RenderTask(Task[..., Any]):
             )
         payload = request.model_dump(mode="json", exclude_unset=True)
         route = route_key(chosen, "plan.default", Priority(request.priority))
-        try:
+        with translated_send_errors(chosen):
             return super().apply_async(args=(payload,), **(route | options))
-        except (OperationalError, OSError) as err:
-            raise broker_error(chosen.broker_url.get_secret_value(), err) from err
-        except RuntimeError as err:  # Celery's own, when Redis outlasts its retries
-            if not isinstance(err.__cause__, (OSError, RedisError)):
-                raise
-            place = Connection(chosen.result_backend.get_secret_value()).as_uri()
-            raise BrokerUnavailableError(f"results backend {place} does not answer") from err
+
+
+def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> object:
+    given = [*args, *kwargs.values()]
+    if len(given) != 1 or kwargs.keys() - {"request"}:
+        raise InvalidRequestError(f"render takes one request, got {len(given)} arguments")
+    return given[0]
 
 
 @celery.task(bind=True, base=RenderTask, name="app.tasks.render", **RETRIES)

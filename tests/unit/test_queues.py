@@ -1,3 +1,6 @@
+import socket
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +8,16 @@ from hypothesis import strategies as st
 from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
 from app.domain.work import Stage
-from app.queues import check_broker, dead_queue, queue_arguments, queues, route, route_key
+from app.queues import (
+    check_broker,
+    check_results,
+    dead_queue,
+    queue_arguments,
+    queues,
+    route,
+    route_key,
+    translated_send_errors,
+)
 from app.settings import QueueProfile, Settings
 
 BROKER = "amqp://user:secret@127.0.0.1:1//"
@@ -105,3 +117,34 @@ def test_publishing_to_a_broker_has_an_end():
     options = route(chosen(broker_timeout_s=2), Stage.TILE, "m", Priority.LOW)
 
     assert (options["timeout"], options["confirm_timeout"]) == (2, 2)
+
+
+@pytest.mark.parametrize("url", ["rpc://", "amqp://host", "embedded", "cache+memory://"])
+def test_results_that_cannot_count_a_chord_are_refused(url):
+    with pytest.raises(ConfigurationError, match="which can count the tiles of a chord"):
+        check_results(chosen(result_backend=url))
+
+
+def test_results_that_do_not_answer_are_told_without_their_password():
+    with pytest.raises(BrokerUnavailableError) as refusal:
+        check_results(chosen(result_backend="redis://:secret@127.0.0.1:1/0"))
+
+    assert str(refusal.value) == (
+        "results backend redis://:**@127.0.0.1:1/0 does not answer (ConnectionError)"
+    )
+
+
+def test_results_are_waited_for_as_long_as_the_broker():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        started = time.monotonic()
+
+        with pytest.raises(BrokerUnavailableError, match=r"does not answer \(TimeoutError\)$"):
+            check_results(chosen(result_backend=url, broker_timeout_s=0.2))
+
+    assert time.monotonic() - started < 2
+
+
+def test_an_error_that_is_not_about_sending_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="a bug"), translated_send_errors(chosen()):
+        raise RuntimeError("a bug")

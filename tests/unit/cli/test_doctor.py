@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app import doctor
-from app.domain.errors import BrokerUnavailableError, ConfigurationError, StorageUnavailableError
+from app.domain.errors import ConfigurationError, StorageUnavailableError
 from app.settings import Settings
 from tests.support.installation import Installation
 
@@ -58,21 +58,6 @@ def test_a_wrong_setting_is_the_only_finding(
     assert result.stdout.startswith("failed  settings: TILECHORD_MAX_COUNT: ")
 
 
-@pytest.mark.parametrize("url", ["rpc://", "amqp://host", "embedded", "cache+memory://"])
-def test_results_that_cannot_count_a_chord_are_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="which can count the tiles of a chord"):
-        doctor.check_results(cluster_settings(url))
-
-
-def test_results_that_do_not_answer_are_told_without_their_password() -> None:
-    with pytest.raises(BrokerUnavailableError) as refusal:
-        doctor.check_results(cluster_settings("redis://:secret@127.0.0.1:1/0"))
-
-    assert str(refusal.value) == (
-        "results backend redis://127.0.0.1:1 does not answer (ConnectionError)"
-    )
-
-
 def test_a_client_without_torch_needs_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "torch" else name)
 
@@ -87,3 +72,11 @@ def test_a_nearly_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     with pytest.raises(StorageUnavailableError, match="must have 1024 MiB free, got 5 MiB"):
         doctor.check_disk(Settings(store_url=f"file://{tmp_path}/not/there/yet"))
+
+
+def test_without_a_broker_none_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_broker", None)
+
+    told = doctor._describe_broker(Settings(broker_url="memory://"))  # type: ignore[arg-type]
+
+    assert told == "none, every render runs in the process that asks for it"
