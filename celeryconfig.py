@@ -44,7 +44,11 @@ worker_cancel_long_running_tasks_on_connection_loss = True  # the tile is redeli
 # leaves workers alive but stuck, or parts acknowledged and never counted.
 result_backend_always_retry = True
 redis_socket_timeout = 10.0
-redis_socket_connect_timeout = 5.0
+redis_socket_connect_timeout = _settings.broker_timeout_s
+# A client is told within 10 s that Redis is down: Celery's own 20 retries to subscribe take 19 s,
+# and those to read never end. Eight take 2.5 s. Workers take both limits off (app/celery.py).
+result_backend_transport_options = {"retry_policy": {"timeout": 5.0}}
+result_backend_max_retries = 8
 redis_backend_health_check_interval = 25
 result_expires = 7 * 86400
 result_chord_expires = 14 * 86400  # must outlive the longest job and its time in the queue

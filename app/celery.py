@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from celery import Celery
+from celery.app.utils import Settings
+from celery.signals import celeryd_init
 
 celery = Celery("tilechord")
 celery.config_from_object("celeryconfig")
+
+
+@celeryd_init.connect
+def _retry_results_without_end(conf: Settings, **_: object) -> None:
+    """In a worker: a chord whose size or part cannot be stored would hang."""
+    unbounded = {"max_retries": None, "timeout": None}
+    conf.result_backend_transport_options = {"retry_policy": unbounded}
+    conf.result_backend_max_retries = math.inf

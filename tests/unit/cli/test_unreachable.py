@@ -6,8 +6,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from app.domain.errors import BrokerUnavailableError, ConfigurationError
+from app.bootstrap import runtime
+from app.domain.errors import BrokerUnavailableError, ConfigurationError, InvalidRequestError
+from app.planning import plan_request
 from app.queues import broker_error
+from app.schemas import read_request
+from app.tasks import render
 from tests.support.installation import Installation
 
 # A port that nothing listens on: it is reserved and no service was ever given it.
@@ -93,25 +97,68 @@ def test_delay_tells_that_the_broker_does_not_answer(installation: Installation)
     assert site.blobs() == []
 
 
-def test_delay_tells_that_the_results_backend_does_not_answer(installation: Installation) -> None:
+@pytest.mark.parametrize(
+    "call",
+    ["client.submit({'prompt': 'a hill'})", "client.resume('job-1')"],
+    ids=["submit", "resume"],
+)
+def test_a_client_is_told_within_ten_seconds_that_results_do_not_answer(
+    call: str, installation: Installation
+) -> None:
+    request = read_request({"prompt": "a hill", "width": 64, "height": 64})
+    app = runtime()
+    app.ledger.accept("job-1", request, plan_request(request, app.catalogue, app.settings))
     site = cluster(
         installation, BROKER_URL=f"amqp://{NOWHERE}", RESULT_BACKEND=f"redis://:pw@{NOWHERE}/0"
     )
 
     result = site.python(
-        "from app.celery import celery\n"
-        "from app.tasks import render\n"
+        "import time\n"
+        "from app import client, tasks\n"
         "from app.domain.errors import BrokerUnavailableError\n"
-        "celery.conf.result_backend_transport_options = {'retry_policy': {'max_retries': 1}}\n"
+        "started = time.monotonic()\n"
         "try:\n"
-        "    render.delay({'prompt': 'a hill'})\n"
+        f"    {call}\n"
         "except BrokerUnavailableError as err:\n"
+        "    print(time.monotonic() - started)\n"
         "    raise SystemExit(str(err))\n"
     )
 
     assert result.stderr.splitlines()[-1] == (
         "results backend redis://:**@127.0.0.1:1/0 does not answer"
     )
+    assert float(result.stdout) < 10
+
+
+def test_a_worker_asks_a_results_backend_that_is_down_without_end(
+    installation: Installation,
+) -> None:
+    site = cluster(
+        installation, BROKER_URL=f"amqp://{NOWHERE}", RESULT_BACKEND=f"redis://{NOWHERE}/0"
+    )
+
+    result = site.python(
+        "from app.celery import celery\n"
+        "celery.Worker(hostname='one@here', pool='threads')\n"
+        "policy = celery.backend.retry_policy\n"
+        "print(policy['max_retries'], policy['timeout'], celery.backend.max_retries)\n"
+    )
+
+    assert result.stdout == "None None inf\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "count"),
+    [([{"prompt": "a"}, 7], {}, 2), ([{"prompt": "a"}], {"model": "tiny"}, 2), ([], {}, 0)],
+    ids=["positional", "named", "none"],
+)
+def test_delay_takes_a_request_and_nothing_else(
+    args: list[object], kwargs: dict[str, object], count: int
+) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        render.delay(*args, **kwargs)
+
+    assert str(refusal.value) == f"render takes one request, got {count} arguments"
 
 
 def test_wrong_broker_credentials_are_a_setting_to_correct() -> None:
