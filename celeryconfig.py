@@ -68,6 +68,8 @@ else:
     # ever without the timeouts.
     broker_transport_options = {
         "confirm_publish": True,
+        "read_timeout": _settings.broker_timeout_s,  # clients only, see app/celery.py
+        "write_timeout": _settings.broker_timeout_s,
         "max_retries": 3,
         "interval_start": 0.0,
         "interval_step": 0.3,

@@ -18,3 +18,12 @@ def _retry_results_without_end(conf: Settings, **_: object) -> None:
     unbounded = {"max_retries": None, "timeout": None}
     conf.result_backend_transport_options = {"retry_policy": unbounded}
     conf.result_backend_max_retries = math.inf
+
+
+@celeryd_init.connect
+def _wait_for_messages_without_end(conf: Settings, **_: object) -> None:
+    """In a worker: its connection also receives, and may be idle for hours."""
+    options = dict(conf.broker_transport_options)
+    options.pop("read_timeout", None)
+    options.pop("write_timeout", None)
+    conf.broker_transport_options = options

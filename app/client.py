@@ -72,6 +72,8 @@ def resume(job_id: str) -> bool:
     route = route_key(app.settings, "finish.default", priority)
     app.ledger.reopen(job_id)
     with translated_send_errors(app.settings):
+        # The id is used again: its old outcome must not be taken for the new one.
+        advance.AsyncResult(job_id).forget()
         advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
     return True
 

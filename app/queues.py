@@ -86,10 +86,7 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
     """Publishing options for work of *routing_key*, in the first pool that takes it.
 
     Naming the queue makes the publisher declare it: a message no queue is bound for would vanish.
-    The timeouts end a publish that a broker under a memory or disk alarm never answers.
     """
-    limit = settings.broker_timeout_s
-    timeouts = {} if settings.is_embedded else {"timeout": limit, "confirm_timeout": limit}
     for pool, keys in settings.pools.items():
         if any(_matches(pattern, routing_key) for pattern in keys):
             return {
@@ -97,7 +94,6 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
                 "exchange": EXCHANGE.name,
                 "routing_key": f"{pool}.{routing_key}",
                 "priority": priority.level,
-                **timeouts,
             }
     raise ConfigurationError(f"TILECHORD_POOLS has no pool bound to {routing_key!r}")
 

@@ -113,12 +113,6 @@ def test_the_embedded_broker_needs_no_check():
     assert check_broker(chosen(broker_url="memory://")) == "embedded"
 
 
-def test_publishing_to_a_broker_has_an_end():
-    options = route(chosen(broker_timeout_s=2), Stage.TILE, "m", Priority.LOW)
-
-    assert (options["timeout"], options["confirm_timeout"]) == (2, 2)
-
-
 @pytest.mark.parametrize("url", ["rpc://", "amqp://host", "embedded", "cache+memory://"])
 def test_results_that_cannot_count_a_chord_are_refused(url):
     with pytest.raises(ConfigurationError, match="which can count the tiles of a chord"):
