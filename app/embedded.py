@@ -20,6 +20,9 @@ from app.settings import settings
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _running = threading.Event()
+# Celery keeps one stop mark for the whole process: held from the start of a worker to the end of
+# its thread, which may come after the end of its block.
+_only_one = threading.Lock()
 
 
 def is_worker_running() -> bool:
@@ -31,30 +34,18 @@ def worker(name: str = "embedded") -> Iterator[None]:
     """Serve all queues in this process until the block ends.
 
     One thread: a model's weights and torch's own threads fill the machine already.
-    Raises ``ConfigurationError`` when a broker is configured.
+    Work still queued at the end is dropped; ``app.client.resume`` goes on with its job.
+    Raises ``ConfigurationError`` when a broker is configured or another worker still runs.
     """
     if not settings().is_embedded:
         raise ConfigurationError(
             "an embedded worker needs TILECHORD_BROKER_URL unset or memory://, got a broker"
         )
-    celery.loader.import_task_module("workers.tasks")
-    celery.finalize()
-    controller = _Controller(
-        app=celery,
-        hostname=nodename(name, gethostname()),
-        pool="threads",
-        concurrency=1,
-        loglevel="WARNING",
-        without_heartbeat=True,
-        without_mingle=True,
-        without_gossip=True,
-    )
-    thread = threading.Thread(target=controller.start, name="tilechord-worker", daemon=True)
-    thread.start()
-    if not controller.ready.wait(_START_TIMEOUT_S):
-        raise ConfigurationError(f"the embedded worker did not start in {_START_TIMEOUT_S:g} s")
-    _running.set()
+    controller, thread = _start(name)
     try:
+        if not controller.ready.wait(_START_TIMEOUT_S):
+            raise ConfigurationError(f"the embedded worker did not start in {_START_TIMEOUT_S:g} s")
+        _running.set()
         # The pool forbids waiting for results anywhere in its process; here the main thread may.
         with allow_join_result():
             yield
@@ -62,7 +53,43 @@ def worker(name: str = "embedded") -> Iterator[None]:
         _running.clear()
         state.should_stop = 0  # type: ignore[assignment]  # an exit code; the stubs know None only
         thread.join(_STOP_TIMEOUT_S)
+
+
+def _start(name: str) -> tuple[_Controller, threading.Thread]:
+    if not _only_one.acquire(blocking=False):
+        raise ConfigurationError("a process can run one embedded worker at a time, one runs still")
+    try:
+        state.should_stop = None  # a worker that ended by itself could not take its mark back
+        celery.loader.import_task_module("workers.tasks")
+        celery.finalize()
+        controller = _Controller(
+            app=celery,
+            hostname=nodename(name, gethostname()),
+            pool="threads",
+            concurrency=1,
+            loglevel="WARNING",
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+        thread = threading.Thread(
+            target=_serve, args=(controller,), name="tilechord-worker", daemon=True
+        )
+        thread.start()
+    except BaseException:
+        _only_one.release()
+        raise
+    return controller, thread
+
+
+def _serve(controller: _Controller) -> None:
+    """Run until told to stop, and leave nothing to the next worker."""
+    try:
+        controller.start()
+    finally:
+        celery.control.purge()  # in memory, queues would outlive their worker
         state.should_stop = None
+        _only_one.release()
 
 
 class _Controller(WorkController):

@@ -1,0 +1,138 @@
+"""The worker in this process, with its real queues, pool and a tiny model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery.worker import state
+
+from app import embedded, workflow
+from app.bootstrap import runtime
+from app.domain.errors import ConfigurationError
+from app.settings import settings
+from app.tasks import render
+from tests.support.installation import Installation
+from tests.support.tiny_model import build_tiny_model
+from workers.bootstrap import worker_runtime
+
+REQUEST = {"prompt": "a hill", "height": 64, "width": 64, "steps": 1}
+ONE_RUNS = "a process can run one embedded worker at a time, one runs still"
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    build_tiny_model(root / "tiny")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def installation(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Installation]:
+    made = Installation(tmp_path, models, "tiny")
+    for name, value in made.variables.items():
+        monkeypatch.setenv(name, value)
+    caches = (settings, runtime, worker_runtime)
+    for cache in caches:
+        cache.cache_clear()
+    yield made
+    for thread in worker_threads():
+        thread.join(WAIT_S)
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds every render that starts until it is set."""
+    opened, start = threading.Event(), workflow.start
+
+    def wait_and_start(*arguments):
+        opened.wait(WAIT_S)
+        return start(*arguments)
+
+    monkeypatch.setattr(workflow, "start", wait_and_start)
+    yield opened
+    opened.set()
+
+
+def worker_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "tilechord-worker"]
+
+
+def render_one() -> dict[str, object]:
+    return dict(render.delay(REQUEST).get(timeout=WAIT_S, interval=0.01))
+
+
+def test_a_worker_renders_in_one_block_after_another():
+    with embedded.worker():
+        first = render_one()
+    with embedded.worker():
+        second = render_one()
+
+    assert first["images"] == second["images"]
+    assert worker_threads() == []
+
+
+def test_work_left_in_the_queues_ends_with_its_block(gate):
+    with embedded.worker():
+        left = [render.delay(REQUEST | {"seed": seed}).id for seed in range(20)]
+        gate.set()
+
+    with embedded.worker():
+        render_one()
+
+    assert not runtime().ledger.has_request(left[-1])
+
+
+def test_a_second_worker_is_refused_and_the_first_goes_on():
+    with embedded.worker():
+        with pytest.raises(ConfigurationError) as refusal, embedded.worker("second"):
+            pass
+        is_first_running = embedded.is_worker_running()
+        manifest = render_one()
+
+    assert str(refusal.value) == ONE_RUNS
+    assert is_first_running
+    assert manifest["units"] == manifest["executions"]
+
+
+def test_a_worker_that_starts_too_late_ends(monkeypatch):
+    monkeypatch.setattr(embedded, "_START_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(embedded._Controller, "on_consumer_ready", lambda self, consumer: None)
+
+    with pytest.raises(ConfigurationError) as failure, embedded.worker():
+        pass
+
+    assert str(failure.value) == "the embedded worker did not start in 0.1 s"
+    assert worker_threads() == []
+    assert state.should_stop is None
+
+
+def test_a_worker_that_outlives_its_block_stays_told_to_stop(gate, monkeypatch):
+    monkeypatch.setattr(embedded, "_STOP_TIMEOUT_S", 0.1)
+    started = threading.Event()
+    wait_and_start = workflow.start
+    monkeypatch.setattr(
+        workflow, "start", lambda *arguments: (started.set(), wait_and_start(*arguments))[1]
+    )
+
+    with embedded.worker():
+        render.delay(REQUEST)
+        assert started.wait(WAIT_S)
+    (thread,) = worker_threads()
+    stop_mark = state.should_stop
+    with pytest.raises(ConfigurationError) as refusal, embedded.worker():
+        pass
+    gate.set()
+    thread.join(WAIT_S)
+
+    assert stop_mark == 0
+    assert str(refusal.value) == ONE_RUNS
+    assert not thread.is_alive()
+    assert state.should_stop is None
