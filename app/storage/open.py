@@ -76,11 +76,18 @@ def _s3(address: SplitResult, chosen: Settings) -> S3Store:
 
 
 def _client(chosen: Settings) -> Minio:
+    access_key = chosen.s3_access_key.get_secret_value()
+    secret_key = chosen.s3_secret_key.get_secret_value()
+    if bool(access_key) != bool(secret_key):
+        given, missing = ("ACCESS", "SECRET") if access_key else ("SECRET", "ACCESS")
+        raise ConfigurationError(
+            f"TILECHORD_S3_{missing}_KEY must be set where TILECHORD_S3_{given}_KEY is"
+        )
     try:
         return Minio(
             chosen.s3_endpoint,
-            access_key=chosen.s3_access_key.get_secret_value() or None,
-            secret_key=chosen.s3_secret_key.get_secret_value() or None,
+            access_key=access_key or None,
+            secret_key=secret_key or None,
             secure=chosen.s3_secure,
             region=chosen.s3_region,  # given, so that no request is spent on asking for it
             http_client=bounded_pool(),

@@ -81,3 +81,17 @@ def test_an_endpoint_is_host_and_port(endpoint):
     assert str(refused.value) == (
         f"TILECHORD_S3_ENDPOINT must be host:port without scheme or path, got {endpoint!r}"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("ACCESS", "SECRET"), ("SECRET", "ACCESS")],
+    ids=["without secret", "without name"],
+)
+def test_half_a_key_pair_names_the_other_half(given, missing):
+    with pytest.raises(ConfigurationError) as refused:
+        opened("s3://bucket", **{f"s3_{given.lower()}_key": "hush"})
+
+    assert str(refused.value) == (
+        f"TILECHORD_S3_{missing}_KEY must be set where TILECHORD_S3_{given}_KEY is"
+    )
