@@ -38,7 +38,9 @@ task_acks_on_failure = True  # a raised error is final; only lost workers redeli
 # rivals: there the next tiles wait beside it, not one polling interval away.
 worker_prefetch_multiplier = 8 if _settings.is_embedded else 1
 worker_deduplicate_successful_tasks = False  # its shortcut skips the chord's counter: hangs
-worker_cancel_long_running_tasks_on_connection_loss = True  # the tile is redelivered anyway
+# The threads pool cannot cancel, it would only warn. The running tile finishes; its blob makes the
+# redelivered message a no-op.
+worker_cancel_long_running_tasks_on_connection_loss = False
 
 # Results: Redis counts chord members. Without unbounded retries a three-second restart of it
 # leaves workers alive but stuck, or parts acknowledged and never counted.
