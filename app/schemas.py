@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -26,12 +29,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
 # Pydantic names the type where our sentence names the field.
 _SUBJECT = re.compile(r"^(Value error, |Input |String |List |Dictionary )")
 _SHOWN_CHARS = 60
+_MAX_REQUEST_BYTES = 60 << 10  # with Celery's envelope a message stays below 64 KiB
+
+
+def _is_printable(text: str) -> str:
+    if found := _CONTROL.search(text):
+        raise ValueError(f"must not contain the control character U+{ord(found[0]):04X}")
+    return text
+
 
 ModeName = Literal["auto", "direct", "refine", "phased", "multidiffusion", "spot"]
 PriorityName = Literal["high", "normal", "low"]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Text = Annotated[str, Field(max_length=100_000)]
-Tag = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_printable)]
+Prompt = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_is_printable)]
+Text = Annotated[str, Field(max_length=100_000), AfterValidator(_is_printable)]
+Tag = Annotated[str, Field(max_length=200), AfterValidator(_is_printable)]
 
 
 class StageModels(BaseModel):
@@ -49,7 +61,7 @@ class RenderRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    prompt: Annotated[Text, Field(min_length=1)]
+    prompt: Prompt
     negative_prompt: Text = ""
     height: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
     width: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
@@ -72,18 +84,10 @@ class RenderRequest(BaseModel):
     overlap: Annotated[int, Field(ge=0, le=8192)] | None = None
     upscale: Literal[1, 2, 4] = 1
     wrap: Literal["none", "x", "xy"] = "none"
-    regions: Annotated[list[dict[str, Any]], Field(max_length=1000)] = []
+    regions: Annotated[list[dict[str, JsonValue]], Field(max_length=1000)] = []
     priority: PriorityName = "normal"
     format: PictureFormat = "png"
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
-
-    @field_validator("prompt", "negative_prompt", "model", "init_image", "mask")
-    @classmethod
-    def _is_printable(cls, text: str | None) -> str | None:
-        found = _CONTROL.search(text) if text else None
-        if found:
-            raise ValueError(f"must not contain the control character U+{ord(found[0]):04X}")
-        return text
 
     @field_validator("prompt")
     @classmethod
@@ -98,6 +102,16 @@ class RenderRequest(BaseModel):
             raise ValueError("strength and nsr must not both be given")
         if self.mask is not None and self.init_image is None:
             raise ValueError("mask needs an init_image")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_message(self) -> Self:
+        size_bytes = len(json.dumps(self.model_dump(mode="json", exclude_unset=True)))
+        if size_bytes > _MAX_REQUEST_BYTES:
+            raise ValueError(
+                f"request must take at most {_MAX_REQUEST_BYTES} bytes of JSON, "
+                f"got {size_bytes} bytes"
+            )
         return self
 
 
@@ -118,7 +132,7 @@ def read_request(payload: object) -> RenderRequest:
 def _sentence(error: ValidationError) -> str:
     """The first broken rule in our words: pydantic's own text is for its programmers."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or "request"
+    name = ".".join(_spoken(part) for part in first["loc"]) or "request"
     if first["type"] == "extra_forbidden":
         return f"{name} is not a field of a request"
     if first["type"] == "missing":
@@ -127,6 +141,14 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "value_error" and name == "request":
         return rule
     return f"{name} {rule[0].lower()}{rule[1:]}, got {_shown(first['input'])}"
+
+
+def _spoken(part: str | int) -> str:
+    """One step of the way to a field; the sender chose it where it is the key of a mapping."""
+    text = str(part)
+    if len(text) > _SHOWN_CHARS:
+        return f"{text[:_SHOWN_CHARS]!r}…"
+    return repr(text) if _CONTROL.search(text) else text
 
 
 def _shown(value: object) -> str:

@@ -46,6 +46,38 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
         {"negative_prompt": "a\x00b"},
         "negative_prompt must not contain the control character U+0000, got 'a\\x00b'",
     ),
+    (
+        "control-character-in-a-model-of-a-stage",
+        {"models": {"refine": "a\x1bb"}},
+        "models.refine must not contain the control character U+001B, got 'a\\x1bb'",
+    ),
+    (
+        "control-character-in-a-tag",
+        {"tags": {"owner": "a\x1bb"}},
+        "tags.owner must not contain the control character U+001B, got 'a\\x1bb'",
+    ),
+    (
+        "control-character-in-the-name-of-a-tag",
+        {"tags": {"a\x1bb": "me"}},
+        "tags.'a\\x1bb'.[key] must not contain the control character U+001B, got 'a\\x1bb'",
+    ),
+    (
+        "long-name-of-a-tag",
+        {"tags": {"x" * 10_000: "me"}},
+        f"tags.{'x' * 60!r}….[key] should have at most 200 characters, "
+        f"got {'x' * 60!r} and 9940 more characters",
+    ),
+    ("control-character-in-a-field", {"a\x1bb": 1}, "'a\\x1bb' is not a field of a request"),
+    (
+        "regions-of-a-megabyte",
+        {"regions": [{"prompt": "x" * 1_000_000}]},
+        "request must take at most 61440 bytes of JSON, got 1000078 bytes",
+    ),
+    (
+        "a-region-that-is-no-json",
+        {"regions": [{"prompt": b"x"}]},
+        "regions.0.prompt input was not a valid JSON value, got b'x'",
+    ),
     ("unknown-field", {"colour": "red"}, "colour is not a field of a request"),
     (
         "unknown-sampler",
