@@ -5,7 +5,7 @@
     <root>/<key>          the blob, byte for byte
     <root>/.sums/<key>    SHA-256 of every version a writer offered, one hex line each
     <root>/.tmp/          files being written
-    <root>/.lock          shared by writers, exclusive to a delete
+    <root>/.lock          shared by writers, exclusive to a delete and after a failed write
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class FolderStore:
         with self._translated(key), self._locked(fcntl.LOCK_EX):
             if target.is_file():
                 target.unlink()
-                self._sums(key).unlink(missing_ok=True)
+                self._clear_up(key)
 
     def url(self, key: str) -> str:
         return (self._root / check_key(key)).absolute().as_uri()
@@ -96,13 +96,35 @@ class FolderStore:
         digest = file_digest(source, "sha256").hexdigest()
         size_bytes = source.seek(0, io.SEEK_END)
         source.seek(0)
-        with self._translated(key, size_bytes), self._locked(fcntl.LOCK_SH):
-            if target.is_file():
-                return False
-            # The checksum comes first: whoever can see the blob can verify it. A loser's line
-            # stays beside the winner's, which costs 65 bytes and still exposes any damage.
-            _append(self._sums(key), f"{digest}\n")
-            return self._publish(target, source)
+        with self._translated(key, size_bytes):
+            try:
+                with self._locked(fcntl.LOCK_SH):
+                    if target.is_file():
+                        return False
+                    # The checksum comes first: whoever can see the blob can verify it. A loser's
+                    # line stays beside the winner's, which costs 65 bytes and still exposes any
+                    # damage.
+                    _append(self._sums(key), f"{digest}\n")
+                    return self._publish(target, source)
+            except OSError:
+                self._forget(key)
+                raise
+
+    def _forget(self, key: str) -> None:
+        """Remove what a failed write left, unless another writer's blob is there."""
+        with suppress(OSError), self._locked(fcntl.LOCK_EX):
+            if not (self._root / key).is_file():
+                self._clear_up(key)
+
+    def _clear_up(self, key: str) -> None:
+        """Remove checksum and empty folders of a blob that is gone.
+
+        Under the exclusive lock: a writer may be between its checksum, its folders and its blob.
+        """
+        sums = self._sums(key)
+        sums.unlink(missing_ok=True)
+        _prune(sums.parent, self._root / ".sums")
+        _prune((self._root / key).parent, self._root)
 
     def _publish(self, target: Path, source: io.BufferedIOBase) -> bool:
         """Make the bytes appear at *target* in one step; False when something is there already."""
@@ -127,7 +149,7 @@ class FolderStore:
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        """Keep a delete from falling between a writer's checksum and its blob."""
+        """Keep what removes files from falling between a writer's checksum and its blob."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("a") as file:
             fcntl.flock(file, kind)
@@ -177,6 +199,18 @@ def _append(path: Path, line: str) -> None:
     with path.open("ab", buffering=0) as file:
         file.write(line.encode())
         os.fsync(file.fileno())
+
+
+def _prune(folder: Path, root: Path) -> None:
+    """Remove *folder* and those above it, below *root*, up to the first that is not empty."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass  # the write failed before this one was made
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def _lines(path: Path) -> list[str]:

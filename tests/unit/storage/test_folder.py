@@ -1,5 +1,7 @@
+import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,13 @@ def test_deleting_removes_the_checksum_too(store, tmp_path):
     assert files(tmp_path / "store") == set()
 
 
+def test_the_folder_of_a_deleted_blob_is_free_for_a_blob(store):
+    store.put("a/b", b"pixels")
+    store.delete("a/b")
+
+    assert store.put("a", b"x") is True
+
+
 @pytest.mark.parametrize("key", ["a", "a/b/c"], ids=["folder", "below a blob"])
 def test_a_key_that_is_both_blob_and_folder_is_refused(store, tmp_path, key):
     store.put("a/b", b"pixels")
@@ -112,6 +121,43 @@ def test_a_full_disk_is_a_storage_failure_and_leaves_no_half_file(small_disk):
     assert not store.exists("large")
     assert not list((small_disk / "store/.tmp").iterdir())
     assert store.get("small") == b"x" * 1000
+
+
+def test_a_failed_write_leaves_no_checksum_and_no_empty_folder(store, tmp_path, monkeypatch):
+    store.put("job/small", b"pixels")
+    before = below(tmp_path / "store")
+    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+
+    with pytest.raises(StorageUnavailableError):
+        store.put("job/plan/deep/large", b"x")
+
+    assert below(tmp_path / "store") == before
+
+
+def test_a_failed_write_leaves_the_checksum_of_a_blob_stored_meanwhile(
+    store, tmp_path, monkeypatch
+):
+    write = shutil.copyfileobj
+
+    def lose(*_):
+        monkeypatch.setattr(shutil, "copyfileobj", write)
+        FolderStore(tmp_path / "store").put("job/tile", b"winner")
+        no_room()
+
+    monkeypatch.setattr(shutil, "copyfileobj", lose)
+    with pytest.raises(StorageUnavailableError):
+        store.put("job/tile", b"loser")
+
+    assert store.get("job/tile") == b"winner"
+
+
+def no_room(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def below(folder: Path) -> set[str]:
+    """Every file and folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def test_there_is_room_again_after_a_full_disk(small_disk):
