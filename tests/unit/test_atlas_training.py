@@ -95,6 +95,17 @@ def test_stage_resumes_where_it_was_saved(tmp_path: Path) -> None:
     assert torch.equal(other.weight, layer.weight)
 
 
+def test_a_pause_of_the_process_does_not_eat_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 2.0, 3602.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    stage = Stage("toy", tmp_path, 64.0, {})
+
+    assert stage.progress() == 2 / 64
+    assert stage.progress() == 32 / 64
+
+
 def test_averages_follow_the_live_weights() -> None:
     layer = nn.Linear(1, 1, bias=False)
     averages = Averages(layer)

@@ -17,7 +17,6 @@ from workers.models.atlas_training.text import TEXT_WIDTH, token_ids
 BATCH = 24
 NATIVE = 16
 """Latents on a side of a training window: 128 pixels."""
-MIN_SNR = 5.0
 EMA_DECAY = 0.993
 
 
@@ -118,15 +117,15 @@ def train_denoiser(
 def velocity_loss(
     unet: UNet2DConditionModel, clean: Tensor, states: Tensor, steps: Tensor, alphas: Tensor
 ) -> Tensor:
-    """Mean squared error of the predicted velocity, weighted by min-SNR.
+    """Mean squared error of the predicted velocity (Salimans and Ho 2022, eq. 11).
 
-    Salimans and Ho 2022, eq. 11 (velocity); Hang et al. 2023, eq. 8 (weights).
+    Unweighted: min-SNR weights vanish where sigma is above 3, and in so few latents that is where
+    a prompt decides what is painted; with them, 700 steps taught hardly anything of the text.
     """
     signal = alphas[steps].sqrt()[:, None, None, None]
     sigma = (1 - alphas[steps]).sqrt()[:, None, None, None]
     noise = torch.randn_like(clean)
     predicted = unet(signal * clean + sigma * noise, steps, states).sample
     error = (predicted - (signal * noise - sigma * clean)).square().mean(dim=(1, 2, 3))
-    ratio = alphas[steps] / (1 - alphas[steps])
-    loss: Tensor = (error * ratio.clamp(max=MIN_SNR) / (ratio + 1)).mean()
+    loss: Tensor = error.mean()
     return loss

@@ -11,6 +11,8 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 CHECKPOINT_EVERY_S = 180.0
+# A longer step was a pause of the process, which must not eat the budget.
+LONGEST_STEP_S = 30.0
 
 
 class Stateful(Protocol):
@@ -33,7 +35,7 @@ class Stage:
     parts: dict[str, Stateful]
     spent_s: float = 0.0
     steps: int = 0
-    _since: float = field(default_factory=time.monotonic)
+    _since: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def path(self) -> Path:
@@ -43,7 +45,8 @@ class Stage:
     def progress(self) -> float:
         """The share of the time budget that is used, across interruptions."""
         now = time.monotonic()
-        self.spent_s, self._since = self.spent_s + now - self._since, now
+        self.spent_s += min(now - self._since, LONGEST_STEP_S)
+        self._since = now
         return min(1.0, self.spent_s / self.budget_s)
 
     def resume(self) -> bool:
