@@ -155,7 +155,7 @@ def test_prometheus_tells_the_depth_and_consumers_of_every_queue(query, cluster,
     depth = wait_for(lambda: query(waiting))
     ready = {labels["queue"] for labels, _ in query("tilechord_queue_messages_ready")}
     consumers = {labels["queue"]: n for labels, n in query("tilechord_queue_consumers")}
-    control.start("control", "control")
+    control.start_all({"control": "control"})
 
     assert depth[0][1] == 1
     assert ready == {"render.control.v1", "render.gpu.v1", "render.dead.v1"}
