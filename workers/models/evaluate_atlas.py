@@ -40,8 +40,8 @@ from workers.models.atlas_training.prompts import DOUBLE, PLACED, SINGLE
 
 FOLDER = Path(__file__).parent / "atlas"
 WORK = Path(".tilechord/train")
-SEEDS = (1, 2, 3)
-TRAINING_CROPS = 20_000
+SEEDS = (1, 2)
+TRAINING_CROPS = 10_000
 VARIETY_PROMPT = "desert coast with turquoise shallows"
 SHEET = (
     "desert coast with turquoise shallows",

@@ -63,8 +63,9 @@ def latents(work: Work = WORK, count: int = 2500, seed: int = 0, warm: Warm = Fa
     with Progress() as bar:
         task = bar.add_task("latents", total=count)
         encoded = encode_crops(model, earth, count=count, seed=seed, tick=lambda: bar.advance(task))
-    scaled = LatentSet(standardise(model, encoded.latents), encoded.shares)
-    scaled.save(work / "latents.pt")
+    if not warm:  # the bundled autoencoder's latents are what the bundled denoiser knows
+        encoded = LatentSet(standardise(model, encoded.latents), encoded.shares)
+    encoded.save(work / "latents.pt")
     torch.save(model.state_dict(), work / "standardised.pt")
 
 
@@ -136,7 +137,7 @@ def manifest(folder: Path = FOLDER) -> None:
 
 def bundled() -> StableDiffusionPipeline:
     """The committed model."""
-    return StableDiffusionPipeline.from_pretrained(FOLDER, torch_dtype=torch.float32)
+    return StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
 
 
 def trained_autoencoder(work: Path) -> AutoencoderKL:

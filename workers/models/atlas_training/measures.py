@@ -66,7 +66,7 @@ class Painter:
 
 def load_painter(folder: str, settings: Settings) -> Painter:
     """The model in *folder*, ready to paint on the CPU."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     scheduler = SAMPLERS[settings.sampler]
     pipeline.scheduler = scheduler.from_config(
         pipeline.scheduler.config, timestep_spacing="trailing"
