@@ -25,6 +25,7 @@ from workers.models.atlas_training.export import (
 from workers.models.atlas_training.measures import (
     Painter,
     Settings,
+    chance_score,
     features,
     held_out_crops,
     load_painter,
@@ -108,6 +109,7 @@ def _painting_figures(painter: Painter) -> dict[str, object]:
     for name, prompts in (("single", SINGLE), ("two", DOUBLE), ("position", PLACED)):
         score, failed = prompt_score(painter, prompts, seeds=SEEDS)
         figures[name], figures[f"{name}_failed"] = score, failed
+        figures[f"{name}_by_chance"] = chance_score(painter, prompts, seeds=SEEDS)
     figures["negative"] = negative_effect(painter)
     figures["seconds_256"] = painting_seconds(painter, size=256)
     return figures

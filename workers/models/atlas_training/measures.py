@@ -128,6 +128,14 @@ def prompt_score(
     return float(np.mean(met)), failed
 
 
+def chance_score(painter: Painter, prompts: tuple[Prompt, ...], *, seeds: tuple[int, ...]) -> float:
+    """What ``prompt_score`` gives pictures of the empty prompt: its zero."""
+    surveys = [survey(picture) for picture in painter.paint([""] * len(seeds), list(seeds))]
+    return float(
+        np.mean([all(is_found(s, ask) for ask in p.asks) for p in prompts for s in surveys])
+    )
+
+
 def negative_effect(painter: Painter, *, count: int = 16) -> list[dict[str, str | float]]:
     """The mean share of a subject without and with it in the negative prompt."""
     rows: list[dict[str, str | float]] = []
