@@ -62,7 +62,7 @@ def test_chain_from_crops_to_a_folder_that_paints(earth: Earth, tmp_path: Path) 
     losses += list(steps)
     export_folder(tmp_path, autoencoder=autoencoder, unet=unet, text=text, tokenizer=tokenizer)
 
-    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, dtype=torch.float32)
     picture = pipeline("sea", num_inference_steps=2, output_type="np").images
 
     assert all(np.isfinite(value) for step in losses for value in step.values())
