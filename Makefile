@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 # For example PIP_FLAGS="--extra-index-url …" where torch should come as a CPU build.
 PIP_FLAGS ?=
-PROMPT ?= snow-covered mountains above a river valley
+PROMPT ?= desert coast with turquoise shallows
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +37,8 @@ system: setup
 		|| { $(APT) update && $(APT) install --yes --no-install-recommends prometheus; }
 
 demo: setup ## Render a picture in this process: demo.png and a timeline of its tiles
-	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --timeline -o demo.png
+	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --seed 5 --nsr 1.1 \
+		--timeline -o demo.png
 
 test: system ## Run all tests, those with real servers included
 	@$(BIN)/pytest
