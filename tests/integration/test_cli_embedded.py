@@ -44,7 +44,7 @@ def test_a_render_writes_the_picture_its_recipe_and_a_timeline(site: Installatio
     assert path == "out.png"
     assert re.fullmatch(r".* s, 6 tiles on 1 worker, job [0-9a-f-]{36}", told)
     assert sum("phase-0/tile-" in line for line in timeline) == 6
-    assert "tile: 2 of 11 units" in rendered.stderr
+    assert "done: 11 of 11 units" in rendered.stderr
     assert pixels(site.root / "out.png").shape == (96, 128, 3)
     assert recipe.stdout.startswith("a hill\nSteps: 4, ")
     manifest = json.loads(again.stdout)
