@@ -13,6 +13,7 @@ from workers.device import choose_device
 from workers.execution import Executor
 from workers.loading import ModelCache
 from workers.renderer import Renderer
+from workers.stages.context import Context
 from workers.upscaling import UpscalerCache
 
 
@@ -30,13 +31,13 @@ def worker_runtime() -> WorkerRuntime:
     device = choose_device(app.settings.device)
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
-    renderer = Renderer(
+    context = Context(
         app.store,
         ModelCache(app.catalogue, device),
         UpscalerCache(app.settings.upscalers, device),
         app.settings.max_input_mpx,
     )
-    return WorkerRuntime(Executor(app.store, app.ledger, renderer, device.type))
+    return WorkerRuntime(Executor(app.store, app.ledger, Renderer(context), device.type))
 
 
 def check_worker() -> str:

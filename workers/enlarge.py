@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.domain.card import ModelCard
+from app.domain.decoding import CORE_LATENTS
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
-from app.domain.planner import CORE_LATENTS
 from app.domain.tiling import plan_cores
 
 Pixels = NDArray[np.float32]

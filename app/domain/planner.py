@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.card import ModelCard, UpscalerCard
+from app.domain.cost import plan_cost
+from app.domain.decoding import CORE_LATENTS, plan_decode
 from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
 from app.domain.geometry import Box
-from app.domain.plan import Base, Cost, Decode, Phase, RenderPlan
+from app.domain.plan import Base, Phase, RenderPlan
 from app.domain.schedule import full_steps, partial_steps
 from app.domain.spec import Mode, RenderSpec
-from app.domain.tiling import axis_starts, plan_cores, plan_tiles
+from app.domain.tiling import axis_starts, plan_tiles
 
-CORE_LATENTS = (
-    64  # a side; the middle attention sees a padded core, its cost is the square of its area
-)
 DIRECT_LIMIT = 4  # a single window of more than 4x the native area repeats its subject
 SUPPORTED_MODES = (Mode.DIRECT, Mode.REFINE)
 
@@ -53,7 +52,7 @@ def plan_render(
     has_base = not is_direct and spec.init_image is None
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
     phase = (_plan_direct if is_direct else _plan_refine)(spec, card, height, width)
-    decode = _plan_decode(card, height, width, upscaler, whole=is_direct)
+    decode = plan_decode(card, height, width, upscaler, whole=is_direct)
     return RenderPlan(
         spec=spec,
         revisions=_revisions(spec, cards, base, upscaler),
@@ -65,7 +64,7 @@ def plan_render(
         base=base,
         phases=(phase,),
         decode=decode,
-        cost=_cost(spec, card, base, phase, decode),
+        cost=plan_cost(spec, card, base, phase, decode),
     )
 
 
@@ -149,19 +148,6 @@ def _plan_refine(spec: RenderSpec, card: ModelCard, height: int, width: int) -> 
     )
 
 
-def _plan_decode(
-    card: ModelCard, height: int, width: int, upscaler: UpscalerCard | None, *, whole: bool
-) -> Decode:
-    core = max(height, width) if whole else CORE_LATENTS
-    around = upscaler.padding if upscaler else 0
-    padding = card.decoder_padding - (-around // card.latent_scale)
-    return Decode(
-        cores=tuple(plan_cores(height, width, core=core)),
-        padding=padding,
-        freeze_statistics=not whole,
-    )
-
-
 def _revisions(
     spec: RenderSpec,
     cards: Mapping[str, ModelCard],
@@ -174,26 +160,3 @@ def _revisions(
     if upscaler:
         revisions[upscaler.name] = upscaler.revision
     return dict(sorted(revisions.items()))
-
-
-def _cost(
-    spec: RenderSpec, card: ModelCard, base: Base | None, phase: Phase, decode: Decode
-) -> Cost:
-    latent_mpx = card.latent_scale**2 / 1e6
-    tile_area = sum(tile.area for tile in phase.tiles)
-    canvas_area = sum(core.area for core in decode.cores)
-    base_area = base.height * base.width if base else 0
-    base_steps = len(base.steps) if base else 0
-    guided = 2 if spec.guidance > 1 else 1
-    evaluations = guided * (base_steps + len(phase.steps) * len(phase.tiles))
-    denoised = guided * (base_area * base_steps + tile_area * len(phase.steps)) * latent_mpx
-    latent_bytes = 4 * card.latent_channels * (2 * canvas_area + tile_area + base_area)
-    return Cost(
-        tiles=spec.count * len(phase.tiles),
-        cores=spec.count * len(decode.cores),
-        unet_evaluations=spec.count * evaluations,
-        denoised_mpx=round(spec.count * denoised, 3),
-        decoded_mpx=round(spec.count * (canvas_area + base_area) * latent_mpx, 3),
-        overlap_overhead=round(tile_area / canvas_area, 4),
-        blob_bytes=spec.count * (latent_bytes + 2 * 3 * spec.height * spec.width),
-    )

@@ -1,0 +1,1 @@
+"""The stages of a render that need a model; one module each."""

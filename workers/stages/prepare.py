@@ -1,0 +1,41 @@
+"""Preparation: prompt embeddings, canvas latents and normalisation statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.canvas import band_boxes, write_band
+from app.domain.plan import RenderPlan, canonical_json
+from app.domain.work import Stage, Work
+from app.pictures.reading import read_picture
+from workers.enlarge import Enlarger, native_picture
+from workers.stages.context import Array, Context
+from workers.stages.walk import encode_prompts
+from workers.vae import decode, encode, measure
+
+
+def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
+    """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
+    model = context.model(plan, plan.spec.refine_model)
+    context.put(plan, work, "prompt", encode_prompts(model, plan))
+    if plan.starts_from_picture:
+        picture = _starting_picture(context, plan, work)
+        native = native_picture(picture, model.card)
+        encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
+        latents = encode(model.vae, native)
+        decoder = measure(model.vae.decoder, lambda: decode(model.vae, latents))
+        context.put(plan, work, "statistics", decoder)
+        enlarger = Enlarger(plan, picture)
+        for number, band in enumerate(band_boxes(plan)):
+            latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, encoder))
+            write_band(context.store, plan, work.image, 0, number, latents)
+    return canonical_json({"model": model.card.name})
+
+
+def _starting_picture(context: Context, plan: RenderPlan, work: Work) -> Array:
+    """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base."""
+    if plan.spec.init_image is None:
+        return context.array(Work(Stage.BASE, work.image).key(plan))
+    data = context.store.get(plan.spec.init_image)
+    picture = read_picture(data, field="init_image", max_mpx=context.max_input_mpx)
+    return picture.astype(np.float32) / 255.0
