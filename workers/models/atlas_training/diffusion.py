@@ -14,7 +14,8 @@ from workers.models.atlas_training.latents import LatentSet
 from workers.models.atlas_training.optimiser import Optimiser
 from workers.models.atlas_training.text import TEXT_WIDTH, token_ids
 
-BATCH = 24
+# The optimiser costs as much as 24 examples, so fewer would be spent mostly on it.
+BATCH = 64
 NATIVE = 16
 """Latents on a side of a training window: 128 pixels."""
 EMA_DECAY = 0.993

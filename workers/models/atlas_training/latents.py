@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from workers.models.atlas_training.captions import write_caption
 from workers.models.atlas_training.earth import Earth, random_crop
-from workers.models.atlas_training.surface import Survey, survey
+from workers.models.atlas_training.surface import SUBJECTS, Survey, survey
 
 SOURCE = 256
 """Pixels on a side of an encoded crop; training windows are cut from its latents."""
+CANDIDATES = 6
+"""Windows tried for one in which a subject lies on one side."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,54 @@ class LatentSet:
     shares: npt.NDArray[np.uint8]
 
     def batch(self, rng: np.random.Generator, *, count: int, size: int) -> tuple[Tensor, list[str]]:
-        """Random windows of *size* latents on a side, with captions of what they show."""
+        """Random windows of *size* latents on a side, with captions of what they show.
+
+        Subjects are drawn evenly: snow covers a hundredth of what the sea covers, and a model that
+        meets it a hundred times less often does not learn its words.
+        """
         windows, captions = [], []
         for _ in range(count):
-            index = int(rng.integers(len(self.latents)))
-            row, column = rng.integers(SOURCE // 8 - size + 1, size=2)
+            subject = int(rng.integers(len(SUBJECTS)))
+            index = _drawn(self._totals[:, subject], rng)
+            row, column = _corner(self.shares[index, ..., subject], size, rng)
             windows.append(self.latents[index, :, row : row + size, column : column + size])
             shares = Survey(self.shares[index].astype(np.float32) / 255)
-            captions.append(write_caption(shares.window(int(row), int(column), size), rng))
+            captions.append(write_caption(shares.window(row, column, size), rng))
         return torch.stack(windows).float(), captions
+
+    @cached_property
+    def _totals(self) -> npt.NDArray[np.float64]:
+        """How much of each subject every crop shows, accumulated over the crops."""
+        totals: npt.NDArray[np.float64] = self.shares.mean(axis=(1, 2)).cumsum(axis=0)
+        return totals
 
     def save(self, path: Path) -> None:
         """Write to *path*."""
         torch.save({"latents": self.latents, "shares": torch.from_numpy(self.shares)}, path)
+
+
+def _drawn(totals: npt.NDArray[np.float64], rng: np.random.Generator) -> int:
+    """A crop, as likely as its share in *totals*, the running sum over the crops."""
+    if totals[-1] <= 0:
+        return int(rng.integers(len(totals)))
+    return int(np.searchsorted(totals, rng.uniform(0, totals[-1]), side="right"))
+
+
+def _corner(shares: npt.NDArray[np.uint8], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Row and column of a window; half the time of one where the subject lies on one side."""
+    corners = rng.integers(shares.shape[0] - size + 1, size=(CANDIDATES, 2))
+    if rng.random() < 0.5:
+        return int(corners[0, 0]), int(corners[0, 1])
+    windows = [shares[r : r + size, c : c + size].astype(np.float32) for r, c in corners]
+    best = corners[int(np.argmax([_lopsidedness(window) for window in windows]))]
+    return int(best[0]), int(best[1])
+
+
+def _lopsidedness(window: npt.NDArray[np.float32]) -> float:
+    """How much more of the subject one half of *window* holds than the other."""
+    rows, columns = window.mean(axis=1), window.mean(axis=0)
+    middle = len(rows) // 2
+    return max(abs(float(line[:middle].mean() - line[middle:].mean())) for line in (rows, columns))
 
 
 def load_latents(path: Path) -> LatentSet:
