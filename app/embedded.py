@@ -51,7 +51,7 @@ def worker(name: str = "embedded") -> Iterator[None]:
             yield
     finally:
         _running.clear()
-        state.should_stop = 0  # type: ignore[assignment]  # an exit code; the stubs know None only
+        _tell_to_stop()
         thread.join(_STOP_TIMEOUT_S)
 
 
@@ -80,6 +80,13 @@ def _start(name: str) -> tuple[_Controller, threading.Thread]:
         _only_one.release()
         raise
     return controller, thread
+
+
+def _tell_to_stop() -> None:
+    """Set the stop mark, and wake Celery's loop: without messages it looks every two seconds."""
+    state.should_stop = 0  # type: ignore[assignment]  # an exit code; the stubs know None only
+    for _ in range(2):  # it waits once more after it has seen the mark
+        celery.control.broadcast("ping")
 
 
 def _serve(controller: _Controller) -> None:

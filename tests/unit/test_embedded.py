@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_a_worker_renders_in_one_block_after_another():
         second = render_one()
 
     assert first["images"] == second["images"]
+    assert worker_threads() == []
+
+
+def test_leaving_the_block_does_not_wait_for_the_worker_to_look():
+    with embedded.worker():
+        render_one()
+        left = time.monotonic()
+
+    assert time.monotonic() - left < 2  # unasked, Celery's loop looks after 2 s and once more
     assert worker_threads() == []
 
 
