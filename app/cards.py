@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from app.domain.card import ModelCard
-from app.domain.errors import ModelError, UnsupportedError
+from app.domain.errors import ModelError
 from app.domain.plan import canonical_json
-from app.domain.schedule import NoiseSchedule
+from app.model_files import Config, read_json, read_model_card
 
 BUNDLED = Path(__file__).parent.parent / "workers" / "models"
 MANIFEST = "manifest.json"
-CARD = "tilechord.json"
 _CHUNK_BYTES = 1 << 20
-_DEFAULTS = ("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr")
 
 
 class Catalogue:
@@ -56,40 +52,7 @@ class Catalogue:
 
 @lru_cache(maxsize=32)
 def _read_card(folder: Path) -> ModelCard:
-    index = _read_json(folder / "model_index.json")
-    unet_class = (index.get("unet") or [None, None])[1]
-    if unet_class != "UNet2DConditionModel" or "text_encoder_2" in index:
-        raise UnsupportedError(
-            f"model {folder.name} must be of the Stable Diffusion 1/2 kind, "
-            f"got {index.get('_class_name')}"
-        )
-    vae = _Config(folder / "vae" / "config.json")
-    levels = len(vae["block_out_channels"])
-    scale = 2 ** (levels - 1)
-    overrides = _read_json(folder / CARD) if (folder / CARD).is_file() else {}
-    facts: dict[str, Any] = {
-        "native_size": _Config(folder / "unet" / "config.json")["sample_size"] * scale,
-    } | {name: overrides[name] for name in _DEFAULTS if name in overrides}
-    return ModelCard(
-        name=folder.name,
-        revision=read_revision(folder),
-        family="sd",
-        latent_scale=scale,
-        latent_channels=vae["latent_channels"],
-        schedule=_read_schedule(folder / "scheduler" / "scheduler_config.json"),
-        vae_levels=levels,
-        vae_layers=vae["layers_per_block"],
-        **facts,
-    )
-
-
-def _read_schedule(path: Path) -> NoiseSchedule:
-    config = _read_json(path)
-    if config.get("rescale_betas_zero_snr"):
-        raise UnsupportedError(f"{path.name}: rescale_betas_zero_snr is not supported")
-    known = {field.name for field in fields(NoiseSchedule)} - {"train_steps"}
-    given = {name: value for name, value in config.items() if name in known}
-    return NoiseSchedule(train_steps=config.get("num_train_timesteps", 1000), **given)
+    return read_model_card(folder, read_revision(folder))
 
 
 def read_revision(folder: Path) -> str:
@@ -100,7 +63,7 @@ def read_revision(folder: Path) -> str:
             f"model {folder.name} has no {MANIFEST}; "
             f"check where its files come from, then run: tilechord models verify {folder} --write"
         )
-    return hashlib.sha256(canonical_json(_read_json(path))).hexdigest()
+    return hashlib.sha256(canonical_json(read_json(path))).hexdigest()
 
 
 def verify(folder: Path) -> int:
@@ -110,7 +73,7 @@ def verify(folder: Path) -> int:
     format that can run code when it is loaded.
     """
     read_revision(folder)  # refuses a folder without a manifest
-    listed = _Config(folder / MANIFEST)["files"]
+    listed = Config(folder / MANIFEST)["files"]
     for name, expected in sorted(listed.items()):
         path = folder / name
         if not path.is_file():
@@ -159,26 +122,3 @@ def _model_files(folder: Path) -> list[Path]:
             )
         found.append(path)
     return found
-
-
-class _Config:
-    """A JSON object on disk whose missing fields are named."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._values = _read_json(path)
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._values:
-            raise ModelError(f"model file {self._path} must have the field {name}")
-        return self._values[name]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise ModelError(f"model file {path} must be readable JSON, got: {err}") from err
-    if not isinstance(value, dict):
-        raise ModelError(f"model file {path} must hold a JSON object")
-    return value

@@ -1,8 +1,8 @@
 """Denoising in sigma space: ``x = x0 + sigma * noise``, as in Karras et al. 2022.
 
-One walk serves every model: a denoiser maps ``(x, sigma)`` to the predicted clean ``x0``.
-Diffusers' schedulers are not used because they keep state and draw their own noise, and a
-tile must depend on nothing but its plan.
+One walk serves every model: a denoiser maps ``(x, sigma)`` to the predicted clean ``x0``,
+whatever its family was trained to predict. Diffusers' schedulers are not used because they keep
+state and draw their own noise, and a tile must depend on nothing but its plan.
 """
 
 from __future__ import annotations
@@ -14,54 +14,39 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from app.domain.errors import DeviceOutOfMemoryError, UnsupportedError
+from app.domain.errors import DeviceOutOfMemoryError
 from app.domain.schedule import Sampler, Steps
-from workers.loading import Model
+from workers.families.conditioning import Conditioning
+from workers.families.model import Model
 
-Denoiser = Callable[[Tensor, float, int], Tensor]
+Denoiser = Callable[[Tensor, float, float], Tensor]
 """``(x, sigma, timestep) -> x0``, all ``(1, C, H, W)`` float32."""
 
 
-def guided_denoiser(model: Model, embeddings: Tensor, guidance: float) -> Denoiser:
+def guided_denoiser(model: Model, conditioning: Conditioning, guidance: float) -> Denoiser:
     """The model with classifier-free guidance (Ho & Salimans 2022).
 
-    *embeddings* ``(2, tokens, features)``: negative prompt, then prompt. At a guidance of 1 or
-    less the negative prompt has no effect and is not evaluated.
+    Guided are the predictions of the clean picture: for one ``x`` they are an affine function of
+    what the network puts out, so this is guidance of noise or velocity too. At a guidance of 1
+    or less the negative prompt has no effect and is not evaluated.
     """
     is_guided = guidance > 1.0
-    text = embeddings.to(model.device, model.dtype)
-    text = text if is_guided else text[1:]
+    rows = conditioning if is_guided else conditioning.without_negative()
+    rows = rows.to(model.device, model.dtype)
 
-    def denoise(x: Tensor, sigma: float, timestep: int) -> Tensor:
-        alpha = 1.0 / math.sqrt(1.0 + sigma**2)
-        scaled = (x * alpha).to(model.device, model.dtype).expand(len(text), -1, -1, -1)
+    def denoise(x: Tensor, sigma: float, timestep: float) -> Tensor:
         try:
-            output = model.unet(scaled, timestep, encoder_hidden_states=text).sample.float()
+            clean = model.predict(x.to(model.device), sigma, timestep, rows).to(x.device)
         except torch.OutOfMemoryError as err:
             raise DeviceOutOfMemoryError(
                 f"{model.device} has too little memory for {tuple(x.shape[-2:])} latents"
             ) from err
-        if is_guided:
-            negative, positive = output.chunk(2)
-            output = negative + guidance * (positive - negative)
-        return _clean(x, output.to(x.device), sigma, model.prediction_type)
+        if not is_guided:
+            return clean
+        negative, positive = clean.chunk(2)
+        return negative + guidance * (positive - negative)
 
     return denoise
-
-
-def _clean(x: Tensor, output: Tensor, sigma: float, prediction_type: str) -> Tensor:
-    """Predicted x0 from the network's *output* for ``x``."""
-    match prediction_type:
-        case "epsilon":
-            return x - sigma * output
-        case "v_prediction":  # Salimans & Ho 2022, with alpha = 1 / sqrt(1 + sigma^2)
-            return x / (1.0 + sigma**2) - output * (sigma / math.sqrt(1.0 + sigma**2))
-        case "sample":
-            return output
-        case _:
-            raise UnsupportedError(
-                f"prediction_type must be epsilon, v_prediction or sample, got {prediction_type!r}"
-            )
 
 
 @torch.inference_mode()
@@ -81,7 +66,9 @@ def denoise(
         if sampler == "dpm++2m":
             x = _dpm_step(x, x0, old, last_sigma, sigma, following)
         else:
-            x = x + (x - x0) / sigma * (following - sigma)
+            # Not x + (x - x0) / sigma * (following - sigma): where a flow starts, both terms
+            # are a million and their difference is what is looked for.
+            x = following / sigma * x + (1.0 - following / sigma) * x0
         old, last_sigma = x0, sigma
     return x / math.sqrt(1.0 + steps.sigmas[-1] ** 2)
 

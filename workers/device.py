@@ -24,6 +24,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Half precision on a GPU; CPUs without AMX are slower with it."""
-    return torch.float16 if device.type == "cuda" else torch.float32
+def choose_dtype(device: torch.device, half_precision: torch.dtype) -> torch.dtype:
+    """*half_precision* on a GPU; CPUs without AMX are slower with it."""
+    return half_precision if device.type == "cuda" else torch.float32

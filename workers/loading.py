@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
-from numpy.typing import NDArray
-from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
+from diffusers import DiffusionPipeline
+from torch import nn
 
 from app.cards import Catalogue, verify
-from app.domain.card import ModelCard
+from app.domain.card import Family
 from app.domain.errors import ModelError, PermanentError
 from app.telemetry import metrics
 from workers.device import choose_dtype
+from workers.families.model import Model
+from workers.families.sd import StableDiffusion
+from workers.families.sd3 import StableDiffusion3
+from workers.families.sdxl import StableDiffusionXL
 
 _WARM_MODELS = 2  # base and refine model of one job
-
-# Loading is announced by our own log line; the libraries' bars and notes would hide it.
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
-diffusers_logging.set_verbosity_error()
-diffusers_logging.disable_progress_bar()
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A Stable Diffusion model on its device."""
-
-    card: ModelCard
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    device: torch.device
-    dtype: torch.dtype
-    prediction_type: str
-
-    @torch.inference_mode()
-    def encode_prompts(self, prompts: list[str]) -> NDArray[np.float32]:
-        """Text embeddings, ``(len(prompts), tokens, features)`` float32."""
-        tokens = self.tokenizer(
-            prompts,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        embeddings = self.text_encoder(tokens.input_ids.to(self.device))[0]
-        return np.asarray(embeddings.float().cpu().numpy())
+_FAMILIES: dict[Family, type[Model]] = {
+    "sd": StableDiffusion,
+    "sdxl": StableDiffusionXL,
+    "sd3": StableDiffusion3,
+}
 
 
 class ModelCache:
@@ -89,34 +60,30 @@ class ModelCache:
 
 def load_model(catalogue: Catalogue, name: str, device: torch.device) -> Model:
     """Verify and load model *name*; only safetensors are ever read."""
-    folder = catalogue.folder(name)
+    card, folder = catalogue.card(name), catalogue.folder(name)
     verify(folder)
-    dtype = choose_dtype(device)
-    pipeline = _read_pipeline(folder, dtype)
-    for part in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
-        part.to(device).eval().requires_grad_(False)
-    pipeline.unet.to(memory_format=torch.channels_last)
-    return Model(
-        card=catalogue.card(name),
-        tokenizer=pipeline.tokenizer,
-        text_encoder=pipeline.text_encoder,
-        unet=pipeline.unet,
-        vae=pipeline.vae.to(torch.float32),  # half precision decoders overflow
-        device=device,
-        dtype=dtype,
-        prediction_type=pipeline.scheduler.config.prediction_type,
-    )
+    family = _FAMILIES[card.family]
+    dtype = choose_dtype(device, family.half_precision)
+    pipeline = _read_pipeline(family, folder, dtype)
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.to(device).eval().requires_grad_(False)
+    if "unet" in pipeline.components:
+        pipeline.unet.to(memory_format=torch.channels_last)
+    pipeline.vae.to(torch.float32)  # half precision decoders overflow
+    return family(card, pipeline, device, dtype)
 
 
-def _read_pipeline(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
+def _read_pipeline(family: type[Model], folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
+    absent = {name: None for name in family.optional_parts if not (folder / name).is_dir()}
     try:
-        return StableDiffusionPipeline.from_pretrained(
+        return family.pipeline_class.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
             local_files_only=True,
+            **family.load_options,
+            **absent,
         )
     except PermanentError:
         raise

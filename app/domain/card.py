@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.domain.schedule import NoiseSchedule, Sampler
+from app.domain.schedule import Sampler, Schedule
+
+Family = Literal["sd", "sdxl", "sd3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +17,19 @@ class ModelCard:
     name: str
     revision: str
     """SHA-256 over the manifest of the model's files: other weights make another plan."""
-    family: Literal["sd"]
+    family: Family
     native_size: int
     latent_scale: int
     """Pixels per latent along one axis."""
     latent_channels: int
-    schedule: NoiseSchedule
+    schedule: Schedule
     vae_levels: int
     vae_layers: int
+    alignment: int = 1
+    """Latents that every tile's origin and size are a multiple of; 2 where a model looks at
+    patches of 2x2."""
+    longest_side: int | None = None
+    """Longest side of a window in pixels, where the network's table of positions ends."""
     default_steps: int = 25
     default_guidance: float = 6.0
     default_sampler: Sampler = "dpm++2m"

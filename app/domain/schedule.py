@@ -2,13 +2,13 @@
 
 ``sigma`` is the noise-to-signal ratio (NSR) of Karras et al., "Elucidating the design space of
 diffusion-based generative models", 2022: ``x = x0 + sigma * noise``. Strength means different
-amounts of noise in different models; NSR means the same in all.
+amounts of noise in different models; NSR means the same in all, those of a flow included.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,11 @@ from app.domain.errors import UnsupportedError
 
 Sampler = Literal["ddim", "euler", "dpm++2m"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+
+# A flow starts from noise alone, which has no finite NSR. At 1e6 the share of the picture in the
+# start is one millionth: a hundredth of the tolerance that equality with diffusers is tested to,
+# and float32 still tells it from 1 - 2e-6.
+NSR_OF_NOISE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,41 @@ class NoiseSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowSchedule:
+    """The straight flow ``(1 - s) * x0 + s * noise`` of a rectified flow model.
+
+    Divided by ``1 - s`` it is ``x0 + sigma * noise`` with ``sigma = s / (1 - s)``. Esser et al.,
+    "Scaling rectified flow transformers for high-resolution image synthesis", 2024.
+    """
+
+    train_steps: int = 1000
+    shift: float = 1.0
+    """Moves the steps towards noise, equation 23; larger for more pixels. It is a number of the
+    model here, never of the canvas: a tile must not walk by other sigmas than its neighbour."""
+    last_time: float = 0.001
+    """Time of the last evaluation of a full walk, before the shift."""
+
+    def share(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Noise share ``s`` in ``[0, 1]`` at *time* in ``[0, 1]``, noise at 1."""
+        return np.asarray(self.shift * time / (1.0 + (self.shift - 1.0) * time))
+
+    def time(self, sigma: float) -> float:
+        """When the flow has the NSR *sigma*."""
+        share = sigma / (1.0 + sigma)
+        return share / (self.shift - (self.shift - 1.0) * share)
+
+
+Schedule = NoiseSchedule | FlowSchedule
+
+
+@dataclass(frozen=True, slots=True)
 class Steps:
     """One walk down the noise: evaluate at each timestep, step to the next sigma.
 
     ``noise_scale`` multiplies the unit noise added to the starting picture.
     """
 
-    timesteps: tuple[int, ...]
+    timesteps: tuple[int | float, ...]
     sigmas: tuple[float, ...]
     noise_scale: float
 
@@ -63,14 +96,20 @@ class Steps:
         return len(self.timesteps)
 
 
-def full_steps(schedule: NoiseSchedule, steps: int, sampler: Sampler) -> Steps:
+def full_steps(schedule: Schedule, steps: int, sampler: Sampler) -> Steps:
     """From pure noise to the picture in *steps* evaluations.
+
+    A flow has one set of steps, those of diffusers' ``FlowMatchEulerDiscreteScheduler``.
 
     ``ddim`` uses the timesteps of diffusers' ``DDIMScheduler`` ("leading"), so that a picture of
     native size equals ``StableDiffusionPipeline``; the others start at the last timestep
     ("trailing"), which few-step sampling needs (Lin et al., "Common diffusion noise schedules
     and sample steps are flawed", 2023).
     """
+    if isinstance(schedule, FlowSchedule):
+        walk = _flow_steps(schedule, np.linspace(1.0, schedule.last_time, steps))
+        # The flow's noise has unit variance where it starts, which is x / (1 + sigma).
+        return replace(walk, noise_scale=_rounded(1.0 + walk.sigmas[0]))
     if sampler == "ddim":
         stride = schedule.train_steps // steps
         timesteps = np.arange(steps)[::-1] * stride + schedule.steps_offset
@@ -84,11 +123,15 @@ def full_steps(schedule: NoiseSchedule, steps: int, sampler: Sampler) -> Steps:
     return _steps(timesteps, sigmas, final=final, scale=math.hypot(1.0, sigmas[timesteps[0]]))
 
 
-def partial_steps(schedule: NoiseSchedule, steps: int, *, nsr: float) -> Steps:
+def partial_steps(schedule: Schedule, steps: int, *, nsr: float) -> Steps:
     """From a picture with noise of ratio *nsr* back to a picture; *steps* counts a full walk.
 
     At least four evaluations are made: fewer leave the added noise visible.
     """
+    if isinstance(schedule, FlowSchedule):
+        first = schedule.time(nsr)
+        count = max(4, math.ceil(steps * first))
+        return _flow_steps(schedule, first * (1.0 - np.arange(count) / count))
     sigmas = schedule.sigmas()
     start = int(np.argmin(np.abs(sigmas - nsr)))
     count = min(start + 1, max(4, math.ceil(steps * (start + 1) / schedule.train_steps)))
@@ -96,10 +139,26 @@ def partial_steps(schedule: NoiseSchedule, steps: int, *, nsr: float) -> Steps:
     return _steps(timesteps, sigmas, final=0.0, scale=float(sigmas[timesteps[0]]))
 
 
-def strength_to_nsr(schedule: NoiseSchedule, strength: float) -> float:
+def strength_to_nsr(schedule: Schedule, strength: float) -> float:
     """NSR at which diffusers' image-to-image starts for *strength* in ``(0, 1]``."""
+    if isinstance(schedule, FlowSchedule):
+        return float(_share_to_nsr(schedule.share(np.array(strength))))
     last = schedule.train_steps - 1
     return float(schedule.sigmas()[min(last, max(0, round(strength * last)))])
+
+
+def _flow_steps(schedule: FlowSchedule, times: NDArray[np.float64]) -> Steps:
+    shares = schedule.share(times)
+    sigmas = [_rounded(sigma) for sigma in _share_to_nsr(shares)]
+    return Steps(
+        timesteps=tuple(_rounded(share * schedule.train_steps) for share in shares),
+        sigmas=(*sigmas, 0.0),
+        noise_scale=sigmas[0],
+    )
+
+
+def _share_to_nsr(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(share / np.maximum(1.0 - share, 1.0 / NSR_OF_NOISE))
 
 
 def _steps(

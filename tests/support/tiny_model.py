@@ -1,45 +1,49 @@
-"""A Stable Diffusion model small enough for tests: real classes, random weights, fixed seed."""
+"""Models small enough for tests: real classes, random weights, fixed seed."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from app.cards import write_manifest
 
 NATIVE_PX = 64
 LATENT_SCALE = 4
 
+FamilyName = Literal["sd", "sd-v", "sdxl", "sd3"]
+FAMILIES: tuple[FamilyName, ...] = ("sd", "sd-v", "sdxl", "sd3")
 
-def build_tiny_model(folder: Path, *, seed: int = 0, native_px: int = NATIVE_PX) -> Path:
+
+def build_tiny_model(
+    folder: Path, *, family: FamilyName = "sd", seed: int = 0, native_px: int = NATIVE_PX
+) -> Path:
     """Write the model into *folder*, in the layout of diffusers, with its manifest.
 
     A larger *native_px* means fewer, larger tiles: the network itself does not care.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    pipeline = StableDiffusionPipeline(
-        tokenizer=_tokenizer(folder / "tokenizer-source"),
-        text_encoder=_text_encoder(),
-        unet=_unet(),
-        vae=_vae(),
-        scheduler=DDIMScheduler(
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    _pipeline(family, _tokenizer(folder)).save_pretrained(folder, safe_serialization=True)
     for name in ("vocab.json", "merges.txt"):
         (folder / "tokenizer-source" / name).unlink()
     (folder / "tokenizer-source").rmdir()
@@ -54,21 +58,77 @@ def build_tiny_model(folder: Path, *, seed: int = 0, native_px: int = NATIVE_PX)
     return folder
 
 
+def _pipeline(family: FamilyName, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
+    match family:
+        case "sd" | "sd-v":
+            return StableDiffusionPipeline(
+                tokenizer=tokenizer,
+                text_encoder=CLIPTextModel(_text_config()),
+                unet=_unet(cross_attention_dim=16),
+                vae=_vae(channels=4),
+                scheduler=_scheduler("epsilon" if family == "sd" else "v_prediction"),
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+        case "sdxl":
+            return StableDiffusionXLPipeline(
+                tokenizer=tokenizer,
+                tokenizer_2=tokenizer,
+                text_encoder=CLIPTextModel(_text_config(layers=2)),
+                text_encoder_2=CLIPTextModelWithProjection(_text_config(layers=2)),
+                unet=_unet(
+                    cross_attention_dim=32,
+                    addition_embed_type="text_time",
+                    addition_time_embed_dim=8,
+                    projection_class_embeddings_input_dim=16 + 6 * 8,
+                ),
+                vae=_vae(channels=4),
+                scheduler=_scheduler("epsilon"),
+                add_watermarker=False,
+            )
+        case "sd3":
+            return StableDiffusion3Pipeline(
+                tokenizer=tokenizer,
+                tokenizer_2=tokenizer,
+                tokenizer_3=None,
+                text_encoder=CLIPTextModelWithProjection(_text_config(layers=2)),
+                text_encoder_2=CLIPTextModelWithProjection(_text_config(layers=2)),
+                text_encoder_3=None,
+                transformer=_transformer(),
+                vae=_vae(channels=16, shift_factor=0.06),
+                scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+            )
+
+
+def _scheduler(prediction_type: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+
+
 def _tokenizer(folder: Path) -> CLIPTokenizer:
-    folder.mkdir()
+    source = folder / "tokenizer-source"
+    source.mkdir()
     letters = [chr(code) for code in range(33, 127)]
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{char}</w>" for char in letters)]
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer.from_pretrained(folder, model_max_length=16)
+    (source / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (source / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer.from_pretrained(source, model_max_length=16)
 
 
-def _text_encoder() -> CLIPTextModel:
-    config = CLIPTextConfig(
+def _text_config(*, layers: int = 1) -> CLIPTextConfig:
+    return CLIPTextConfig(
         vocab_size=190,
         hidden_size=16,
         intermediate_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         max_position_embeddings=16,
         projection_dim=16,
@@ -76,10 +136,9 @@ def _text_encoder() -> CLIPTextModel:
         eos_token_id=1,
         pad_token_id=1,
     )
-    return CLIPTextModel(config)
 
 
-def _unet() -> UNet2DConditionModel:
+def _unet(**changes: object) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=NATIVE_PX // LATENT_SCALE,
         in_channels=4,
@@ -89,19 +148,36 @@ def _unet() -> UNet2DConditionModel:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         norm_num_groups=4,
-        cross_attention_dim=16,
         attention_head_dim=4,
+        **changes,
     )
 
 
-def _vae() -> AutoencoderKL:
+def _transformer() -> SD3Transformer2DModel:
+    return SD3Transformer2DModel(
+        sample_size=NATIVE_PX // LATENT_SCALE,
+        patch_size=2,
+        in_channels=16,
+        out_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        caption_projection_dim=16,
+        pooled_projection_dim=32,
+        pos_embed_max_size=24,
+    )
+
+
+def _vae(*, channels: int, shift_factor: float | None = None) -> AutoencoderKL:
     return AutoencoderKL(
-        latent_channels=4,
+        latent_channels=channels,
         block_out_channels=(8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
         norm_num_groups=4,
         scaling_factor=1.0,
+        shift_factor=shift_factor,
         sample_size=NATIVE_PX,
     )

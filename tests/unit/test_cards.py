@@ -103,12 +103,14 @@ def test_an_unknown_model_lists_the_known_ones(folder):
 
 
 def test_another_family_is_refused(folder):
-    index = json.loads((folder / "model_index.json").read_text())
-    index["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
-    (folder / "model_index.json").write_text(json.dumps(index))
+    change(folder / "model_index.json", _class_name="KolorsPipeline", unet=["diffusers", "Other"])
 
-    with pytest.raises(UnsupportedError, match=r"must be of the Stable Diffusion 1/2 kind"):
+    with pytest.raises(UnsupportedError) as caught:
         Catalogue([folder.parent]).card("tiny")
+
+    assert str(caught.value) == (
+        "model tiny must be of the Stable Diffusion 1/2, XL or 3 kind, got KolorsPipeline"
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,10 @@ def test_a_field_missing_from_a_models_files_is_named(folder, file, field):
         read_card_and_verify(folder)
 
     assert str(caught.value) == f"model file {folder / file} must have the field {field}"
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def read_card_and_verify(folder):

@@ -12,7 +12,9 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
 from app.pictures.codecs import decode_array, encode_array
 from app.storage.port import BlobStore
-from workers.loading import Model, ModelCache
+from workers.families.conditioning import Conditioning
+from workers.families.model import Model
+from workers.loading import ModelCache
 from workers.upscaling import UpscalerCache
 
 Array = NDArray[np.float32]
@@ -32,6 +34,7 @@ class Context:
         self.max_input_mpx = max_input_mpx
         self._models = models
         self.shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self.array)
+        self.shared_prompts = lru_cache(maxsize=_KEPT_BLOBS)(self.prompts)
 
     def model(self, plan: RenderPlan, name: str) -> Model:
         """Model *name* at the plan's revision."""
@@ -40,6 +43,10 @@ class Context:
     def array(self, key: str) -> Array:
         """The array stored under *key*."""
         return decode_array(self.store.get(key))
+
+    def prompts(self, key: str) -> Conditioning:
+        """The encoded prompts stored under *key*."""
+        return Conditioning.from_bytes(self.store.get(key))
 
     def put(self, plan: RenderPlan, work: Work, name: str, array: Array) -> None:
         """Store *array* as *name* of the image that *work* belongs to."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.canvas import band_boxes, write_band
 from app.domain.plan import RenderPlan, canonical_json
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, image_key
 from app.pictures.reading import read_picture
 from workers.enlarge import Enlarger, native_picture
 from workers.stages.context import Array, Context
@@ -17,7 +17,8 @@ from workers.vae import decode, encode, measure
 def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
     """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
     model = context.model(plan, plan.spec.refine_model)
-    context.put(plan, work, "prompt", encode_prompts(model, plan))
+    prompts = encode_prompts(model, plan).to_bytes()
+    context.store.put(image_key(plan, work.image, "prompt"), prompts)
     if plan.starts_from_picture:
         picture = _starting_picture(context, plan, work)
         native = native_picture(picture, model.card)

@@ -25,5 +25,5 @@ def render_tile(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     )
     if plan.starts_from_picture:
         x = x + read_window(plan, work.image, work.phase, box, context.shared_array)
-    text = context.shared_array(image_key(plan, work.image, "prompt"))
-    return encode_array(walk(plan, model, text, x, check, phase.steps))
+    prompts = context.shared_prompts(image_key(plan, work.image, "prompt"))
+    return encode_array(walk(plan, model, prompts, x, check, phase.steps))

@@ -2,13 +2,13 @@ import math
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from app.domain.errors import RenderCancelledError, UnsupportedError
 from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
 from app.domain.schedule import NoiseSchedule, Steps, full_steps, partial_steps
-from workers.denoise import _clean, denoise, guided_denoiser
+from workers.denoise import denoise
+from workers.families.sd import clean_picture
 
 NOISE = torch.from_numpy(noise_field(Box(0, 0, 16, 16), 4, seed=3, stream=Stream.INITIAL, image=0))[
     None
@@ -16,31 +16,6 @@ NOISE = torch.from_numpy(noise_field(Box(0, 0, 16, 16), 4, seed=3, stream=Stream
 
 
 def no_check() -> None: ...
-
-
-@pytest.mark.parametrize("guidance", [1.0, 3.0], ids=["unguided", "guided"])
-@pytest.mark.parametrize("steps", [4, 11])
-def test_a_direct_render_equals_the_pipeline_of_diffusers(tiny_folder, tiny, steps, guidance):
-    pipeline = StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    theirs = pipeline(
-        "a map",
-        negative_prompt="fog",
-        height=64,
-        width=64,
-        latents=NOISE.clone(),
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        output_type="latent",
-    ).images
-
-    text = torch.from_numpy(tiny.encode_prompts(["fog", "a map"]))
-    walk = full_steps(NoiseSchedule(), steps, "ddim")
-    ours = denoise(
-        guided_denoiser(tiny, text, guidance), NOISE * walk.noise_scale, walk, "ddim", no_check
-    )
-
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def gaussian_denoiser(x, sigma, timestep):
@@ -78,14 +53,14 @@ def test_each_prediction_type_recovers_a_known_picture(prediction_type):
         "sample": picture,
     }[prediction_type]
 
-    torch.testing.assert_close(_clean(x, output, sigma, prediction_type), picture)
+    torch.testing.assert_close(clean_picture(x, output, sigma, prediction_type), picture)
 
 
 def test_a_prediction_type_nobody_knows_is_refused():
     x = torch.zeros(1, 4, 8, 8)
 
     with pytest.raises(UnsupportedError, match=r"^prediction_type must be epsilon, .*got 'flow'$"):
-        _clean(x, x, 1.0, "flow")
+        clean_picture(x, x, 1.0, "flow")
 
 
 def test_a_picture_without_added_noise_is_left_alone_by_a_perfect_denoiser():

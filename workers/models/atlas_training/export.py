@@ -7,7 +7,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from app.cards import CARD, write_manifest
+from app.cards import write_manifest
+from app.model_files import CARD
 from workers.models.atlas_training.diffusion import new_scheduler
 from workers.models.atlas_training.text import MAX_TOKENS
 

@@ -1,0 +1,54 @@
+"""A model on its device, and what its family must be able to do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from torch import Tensor
+
+from app.domain.card import ModelCard
+from workers.families.conditioning import Conditioning, stack
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """A loaded model. Its networks, tokenizers and loaders are those of diffusers' pipeline."""
+
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    load_options: ClassVar[dict[str, object]] = {}
+    optional_parts: ClassVar[tuple[str, ...]] = ()
+    half_precision: ClassVar[torch.dtype] = torch.float16
+
+    card: ModelCard
+    pipeline: DiffusionPipeline
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        return self.pipeline.vae
+
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """Embeddings of ``[negative prompt, prompt, negative prompt, prompt, …]``."""
+        pairs = zip(prompts[::2], prompts[1::2], strict=True)
+        return stack([row for negative, prompt in pairs for row in self.encode(negative, prompt)])
+
+    @abstractmethod
+    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
+        """One row each, as diffusers' own pipeline encodes them."""
+
+    @abstractmethod
+    def predict(
+        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+    ) -> Tensor:
+        """The clean picture seen in *x* ``(1, C, H, W)``, once for each row of *conditioning*.
+
+        ``x = x0 + sigma * noise`` whatever the family was trained on; *timestep* is the one of
+        *sigma* in the model's own schedule. Returns ``(rows, C, H, W)`` float32 on the device.
+        Tensors are on the model's device, *conditioning* in its precision.
+        """

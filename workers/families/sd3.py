@@ -1,0 +1,44 @@
+"""Stable Diffusion 3: a transformer that predicts the velocity of a straight flow."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from torch import Tensor
+
+from workers.families.conditioning import Conditioning
+from workers.families.model import Model
+
+
+class StableDiffusion3(Model):
+    pipeline_class = StableDiffusion3Pipeline
+    load_options: ClassVar[dict[str, object]] = {"image_encoder": None, "feature_extractor": None}
+    optional_parts = ("text_encoder_3", "tokenizer_3")  # T5, larger than the rest of the model
+    half_precision = torch.bfloat16  # 3.5 overflows in float16
+
+    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
+        """Two CLIP encoders and T5; a model without T5 gets zeros in its place."""
+        wanted, unwanted, pooled, unwanted_pooled = self.pipeline.encode_prompt(
+            prompt, None, None, device=self.device, negative_prompt=negative
+        )
+        return Conditioning(unwanted, unwanted_pooled), Conditioning(wanted, pooled)
+
+    def predict(
+        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+    ) -> Tensor:
+        """``flow = (1 - s) x0 + s noise`` with ``s = sigma / (1 + sigma)`` is ``x / (1 + sigma)``.
+
+        Its velocity is ``noise - x0``. The position table is cut to the size of *x*: a tile's
+        positions are its own, as in the pictures the network was trained on.
+        """
+        rows = len(conditioning.text)
+        flow = x / (1.0 + sigma)
+        velocity: Tensor = self.pipeline.transformer(
+            hidden_states=flow.to(self.dtype).expand(rows, -1, -1, -1),
+            timestep=torch.full((rows,), timestep, device=self.device),
+            encoder_hidden_states=conditioning.text,
+            pooled_projections=conditioning.pooled,
+        ).sample
+        return flow - sigma / (1.0 + sigma) * velocity.float()
