@@ -16,7 +16,7 @@ from app.bootstrap import runtime
 from app.celery import celery
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
-from app.queues import RENDERING_TYPES, broker_error, queue_name
+from app.queues import RENDERING_TYPES, broker_error, connect, queue_name
 from app.settings import settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -95,7 +95,7 @@ def inspect_workers() -> list[dict[str, Any]]:
     url = settings().broker_url.get_secret_value()
     try:
         with celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=round(settings().broker_timeout_s))
+            connect(connection)
             inspect = celery.control.inspect(timeout=_INSPECT_TIMEOUT_S, connection=connection)
             queues, active = inspect.active_queues() or {}, inspect.active() or {}
     except (OperationalError, OSError) as err:

@@ -14,6 +14,7 @@ from app.cluster.packages import RABBITMQ, RABBITMQCTL, SEARCH_PATH, server, wee
 from app.cluster.ports import LOOPBACK, is_listening
 from app.cluster.service import Service, Site, write_private
 from app.domain.errors import RenderError
+from app.queues import connect
 from app.storage.s3 import S3Store, bounded_pool
 
 USER = "tilechord"
@@ -195,7 +196,7 @@ def _identities(site: Site) -> str:
 def _broker_answers(url: str) -> bool:
     try:
         with Connection(url, connect_timeout=2) as connection:
-            connection.connect()
+            connect(connection)
     except (OSError, AMQPError, OperationalError):  # AMQPError: up, but its user is not made yet
         return False
     return True

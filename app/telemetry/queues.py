@@ -15,7 +15,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from app.queues import broker_error, dead_queue, queues
+from app.queues import broker_error, connect, dead_queue, queues
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,7 @@ class QueueCollector:
         )
         try:
             with connection:
-                # Without a channel, so that the connection is tried once and not for ever.
-                connection.connect()
+                connect(connection)  # before a channel is asked for: that would try for ever
                 states = [self._state(connection, name) for name in self._names]
         except unreachable as err:
             self._errors += 1

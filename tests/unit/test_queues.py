@@ -1,4 +1,5 @@
 import socket
+import threading
 import time
 
 import pytest
@@ -117,6 +118,30 @@ def test_the_embedded_broker_needs_no_check():
 def test_results_that_cannot_count_a_chord_are_refused(url):
     with pytest.raises(ConfigurationError, match="which can count the tiles of a chord"):
         check_results(chosen(result_backend=url))
+
+
+def test_every_address_of_a_broker_is_tried_once_and_at_once():
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    urls = [f"amqp://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+    asked = []
+    for listener in listeners:
+        threading.Thread(target=hang_up, args=(listener, asked), daemon=True).start()
+    started = time.monotonic()
+
+    with pytest.raises(BrokerUnavailableError):
+        check_broker(chosen(broker_url=";".join(urls)))
+
+    assert asked == [listener.getsockname()[1] for listener in listeners]
+    assert time.monotonic() - started < 2  # what kombu waits before it tries again
+
+
+def hang_up(listener: socket.socket, asked: list[int]) -> None:
+    """Take connections and end them, noting the port that was asked."""
+    with listener:
+        while True:
+            caller, _ = listener.accept()
+            asked.append(listener.getsockname()[1])
+            caller.close()
 
 
 def test_results_that_do_not_answer_are_told_without_their_password():
