@@ -29,7 +29,9 @@ _TAKEN = "PreconditionFailed"
 _BUCKET_IS_THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
-def bounded_pool(*, connect_s: float = 3.0, read_s: float = 30.0, retries: int = 3) -> PoolManager:
+def bounded_pool(
+    *, connect_s: float = 3.0, read_s: float = 30.0, retries: int = 3, backoff_s: float = 0.2
+) -> PoolManager:
     """Connections that give up: minio's own pool waits five minutes for a silent server."""
     return PoolManager(
         timeout=Timeout(connect=connect_s, read=read_s),
@@ -38,7 +40,7 @@ def bounded_pool(*, connect_s: float = 3.0, read_s: float = 30.0, retries: int =
         # A PUT may be retried: it is conditional, so a second one cannot replace the first.
         retries=Retry(
             total=retries,
-            backoff_factor=0.2,
+            backoff_factor=backoff_s,
             status_forcelist=[500, 502, 503, 504],
             allowed_methods=None,
             raise_on_status=False,

@@ -267,13 +267,13 @@ def test_commands_that_only_look_import_no_torch_and_start_soon(
         "main()\n"
     )
 
-    runs_s = []
-    for _ in range(3):
+    # Processor time, the best of three: wall time would measure the neighbours.
+    runs_s: list[float] = []
+    while len(runs_s) < 3 and min(runs_s, default=1.0) >= 1.0:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = installation.python(code)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         runs_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     assert result.returncode == 0, result.stderr
-    # Processor time, the best of three: wall time would measure the neighbours.
     assert min(runs_s) < 1.0, f"{command} took {runs_s} s"

@@ -1,8 +1,5 @@
 import hashlib
 import resource
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,26 +254,3 @@ def test_sides_a_format_cannot_hold_are_refused_before_anything_is_loaded(
         )
 
     assert str(refusal.value) == message
-
-
-@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
-def test_memory_does_not_grow_with_the_height(kind):
-    # Held whole, the taller canvas would add 38 MB to about 120.
-    once, twice = (peak_mb(4096, height, kind) for height in (3072, 6144))
-
-    assert twice < once * 1.1
-
-
-def peak_mb(width, height, kind):
-    """Peak memory of a child process that merges a synthetic canvas."""
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.benchmarks.bench_merge"),
-            *("--child", kind, str(width), str(height)),
-        ],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(run.stdout.split()[0])

@@ -39,7 +39,7 @@ def serve():
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         server.seen = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         store = connect(server.server_port)
         store.requests = server.seen
@@ -58,7 +58,7 @@ def connect(port: int) -> S3Store:
         secret_key="secret",
         secure=False,
         region="us-east-1",
-        http_client=bounded_pool(connect_s=0.3, read_s=0.5),
+        http_client=bounded_pool(connect_s=0.3, read_s=0.5, backoff_s=0.01),
     )
     return S3Store(client, "bucket", prefix="", url_expiry_s=60)
 

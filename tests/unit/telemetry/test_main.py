@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import settings
+from app.telemetry import __main__
+
 ROOT = Path(__file__).parents[3]
 BROKER = {"TILECHORD_BROKER_URL": "amqp://127.0.0.1:1"}
 
@@ -23,6 +26,17 @@ def exporter(*arguments, **env):
     )
 
 
+@pytest.fixture(autouse=True)
+def forget_settings(monkeypatch):
+    """Settings as the test sets them, in this process too; its logs stay pytest's."""
+    for name in [name for name in os.environ if name.startswith("TILECHORD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(__main__, "set_up_logging", lambda *_: None)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("env", "arguments", "sentence"),
     [
@@ -32,12 +46,18 @@ def exporter(*arguments, **env):
     ],
     ids=["wrong setting", "no broker", "no such port"],
 )
-def test_what_cannot_be_served_is_one_sentence_and_the_code_of_a_setting(env, arguments, sentence):
-    told = exporter(*arguments, **env)
+def test_what_cannot_be_served_is_one_sentence_and_the_code_of_a_setting(
+    env, arguments, sentence, monkeypatch, capsys
+):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
 
-    assert told.returncode == 3
-    assert told.stderr.startswith(f"tilechord: {sentence}")
-    assert told.stderr.count("\n") == 1
+    code = __main__.main(arguments)
+
+    told = capsys.readouterr().err
+    assert code == 3
+    assert told.startswith(f"tilechord: {sentence}")
+    assert told.count("\n") == 1
 
 
 def test_a_taken_port_is_one_sentence():
