@@ -1,0 +1,95 @@
+"""Comparisons with the picture that a render started from: drift of its tones, repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.geometry import Box
+from app.domain.quality.profiles import CELL, Floats
+
+BLUR = 64
+"""Edge in pixels of the box that leaves the low frequencies."""
+PATCH = 16
+"""Samples a side that a tile is reduced to before it is compared with another."""
+MAX_TILES = 2048  # of more, evenly chosen ones are compared: time grows with the square
+_FLAT = 4.0 / 255.0  # a tile of less deviation has nothing that could be seen twice
+
+
+def _plane() -> NDArray[np.float64]:
+    """Orthonormal constant and slopes of a patch, ``(16 * 16, 3)``."""
+    slope, flat = np.arange(PATCH) - (PATCH - 1) / 2, np.ones(PATCH)
+    planes = [
+        np.outer(rows, columns).ravel()
+        for rows, columns in ((flat, flat), (slope, flat), (flat, slope))
+    ]
+    return np.stack([plane / np.linalg.norm(plane) for plane in planes], axis=1)
+
+
+_PLANE = _plane()
+
+
+def low_frequency_drift(cells: Floats, start: Floats) -> float | None:
+    """RMS difference of two pictures under a box blur of 64 px, in ``[0, 1]``.
+
+    Both are ``(h, w, 3)`` float32 in ``[0, 1]`` on cells of 8 px. ``None`` below 64 px a side.
+    """
+    if min(cells.shape[:2]) < BLUR // CELL:
+        return None
+    difference = (cells - start).astype(np.float64)
+    blurred = _box_means(_box_means(difference).swapaxes(0, 1))
+    return float(np.sqrt((blurred**2).mean()))
+
+
+def repetition(cells: Floats, start: Floats, tiles: Sequence[Box]) -> float | None:
+    """How much more two tiles resemble each other than any two did in the start.
+
+    The largest normalised cross-correlation of two of *tiles*, boxes in pixels, less the same of
+    *start*; pictures as in ``low_frequency_drift``. A subject that appears in every tile gives
+    up to 1. ``None`` where no two tiles can be compared.
+    """
+    chosen = tiles[:: 1 + len(tiles) // (MAX_TILES + 1)]
+    now, before = _largest_correlation(cells, chosen), _largest_correlation(start, chosen)
+    return None if now is None else now - (before or 0.0)
+
+
+def _box_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running means of 64 px along the first axis."""
+    size = BLUR // CELL
+    sums = np.cumsum(np.concatenate([np.zeros_like(values[:1]), values]), axis=0)
+    means: NDArray[np.float64] = (sums[size:] - sums[:-size]) / size
+    return means
+
+
+def _largest_correlation(cells: Floats, tiles: Sequence[Box]) -> float | None:
+    patches = [patch for tile in tiles if (patch := _patch(cells, tile)) is not None]
+    if len(patches) < 2:
+        return None
+    known = np.stack(patches)
+    correlations = known @ known.T
+    np.fill_diagonal(correlations, -1.0)
+    return float(correlations.max())
+
+
+def _patch(cells: Floats, tile: Box) -> Floats | None:
+    """*tile* at 16 samples a side, of unit length; ``None`` if flat.
+
+    Without its mean and slope: shores and skies resemble each other in nothing else.
+    """
+    window = cells[tile.top // CELL : tile.bottom // CELL, tile.left // CELL : tile.right // CELL]
+    if min(window.shape[:2]) < 2:
+        return None
+    patch = _reduced(_reduced(window).swapaxes(0, 1)).reshape(-1, 3).astype(np.float64)
+    patch -= _PLANE @ (_PLANE.T @ patch)
+    if patch.std() < _FLAT:
+        return None
+    return (patch / np.linalg.norm(patch)).ravel().astype(np.float32)
+
+
+def _reduced(window: Floats) -> Floats:
+    """Means of 16 near equal parts along the first axis, none empty."""
+    edges = len(window) * np.arange(PATCH + 1) // PATCH
+    counts = np.maximum(1, np.diff(edges))[:, None, None]
+    return (np.add.reduceat(window, edges[:-1], axis=0) / counts).astype(np.float32)

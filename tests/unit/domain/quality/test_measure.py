@@ -1,0 +1,44 @@
+import numpy as np
+
+from app.domain.geometry import Box
+from app.domain.quality import SeamAxis, SeamGrid, measure, seam_axis
+from tests.support.pictures import one_over_f, pixels, profiles
+
+SIDE = 512
+AXIS = seam_axis(SIDE, [(0, 288), (224, 512)])
+GRID = SeamGrid(AXIS, AXIS)
+TILES = [Box(top, left, top + 288, left + 288) for top in (0, 224) for left in (0, 224)]
+
+
+def test_a_sound_picture_has_sound_figures():
+    found = profiles(pixels(one_over_f(SIDE, SIDE, seed=0)))
+
+    figures = measure(found, GRID, tiles=TILES, start=found.cells).figures
+
+    assert 0.6 < figures["seam_z"] < 1.5
+    assert 0.93 < figures["variance_dip"] < 1.07
+    assert figures["low_frequency_drift"] == 0
+    assert figures["repetition"] == 0
+
+
+def test_without_the_picture_it_started_from_only_seams_and_dip_are_told():
+    found = profiles(pixels(one_over_f(SIDE, SIDE, seed=0)))
+
+    assert list(measure(found, GRID, tiles=TILES).figures) == ["seam_z", "variance_dip"]
+
+
+def test_one_tile_alone_has_no_seams():
+    found = profiles(pixels(one_over_f(SIDE, SIDE, seed=0)))
+
+    quality = measure(found, SeamGrid(SeamAxis(SIDE), SeamAxis(SIDE)))
+
+    assert quality.figures == {}
+    assert quality.seams.rows.shape == (0, 4)
+
+
+def test_figures_are_plain_numbers():
+    found = profiles(pixels(one_over_f(SIDE, SIDE, seed=0)))
+
+    figures = measure(found, GRID, tiles=TILES, start=np.roll(found.cells, 1, axis=0)).figures
+
+    assert {type(value) for value in figures.values()} == {float}
