@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
+from safetensors import SafetensorError
 from torch import nn
 
 from app.cards import Catalogue, verify
@@ -87,5 +88,6 @@ def _read_pipeline(family: type[Model], folder: Path, dtype: torch.dtype) -> Dif
         )
     except PermanentError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
-        raise ModelError(f"model {folder.name} cannot be loaded: {err}") from err
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as err:
+        reason = " ".join(str(err).split())
+        raise ModelError(f"model {folder.name} cannot be loaded: {reason}") from err

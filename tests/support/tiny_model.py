@@ -23,6 +23,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
 )
 
 from app.cards import write_manifest
@@ -35,7 +38,12 @@ FAMILIES: tuple[FamilyName, ...] = ("sd", "sd-v", "sdxl", "sd3")
 
 
 def build_tiny_model(
-    folder: Path, *, family: FamilyName = "sd", seed: int = 0, native_px: int = NATIVE_PX
+    folder: Path,
+    *,
+    family: FamilyName = "sd",
+    seed: int = 0,
+    native_px: int = NATIVE_PX,
+    with_t5: bool = False,
 ) -> Path:
     """Write the model into *folder*, in the layout of diffusers, with its manifest.
 
@@ -43,7 +51,10 @@ def build_tiny_model(
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    _pipeline(family, _tokenizer(folder)).save_pretrained(folder, safe_serialization=True)
+    pipeline = _pipeline(family, _tokenizer(folder))
+    if with_t5:
+        pipeline.register_modules(tokenizer_3=_t5_tokenizer(), text_encoder_3=_t5_encoder())
+    pipeline.save_pretrained(folder, safe_serialization=True)
     for name in ("vocab.json", "merges.txt"):
         (folder / "tokenizer-source" / name).unlink()
     (folder / "tokenizer-source").rmdir()
@@ -136,6 +147,17 @@ def _text_config(*, layers: int = 1) -> CLIPTextConfig:
         eos_token_id=1,
         pad_token_id=1,
     )
+
+
+def _t5_tokenizer() -> T5Tokenizer:
+    letters = [(chr(code), -3.0) for code in range(97, 123)]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*special, *letters], extra_ids=0)
+
+
+def _t5_encoder() -> T5EncoderModel:
+    config = T5Config(vocab_size=30, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=4)
+    return T5EncoderModel(config)
 
 
 def _unet(**changes: object) -> UNet2DConditionModel:

@@ -1,4 +1,4 @@
-"""Prompts as a network reads them; encoded once for a job, then shared by its tiles."""
+"""A prompt as a network reads it; encoded once for a job, then shared by its tiles."""
 
 from __future__ import annotations
 
@@ -14,26 +14,19 @@ from app.domain.errors import CorruptBlobError
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """Text embeddings in pairs of rows: a negative prompt, then its prompt."""
+    """Text embeddings: row 0 the negative prompt, row 1 the prompt."""
 
     text: Tensor
     """``(rows, tokens, features)``, one vector for each token."""
     pooled: Tensor | None = None
     """``(rows, features)``, one vector for the whole prompt, where the family has it."""
 
-    def prompt(self, number: int) -> Conditioning:
-        """The two rows of prompt *number*."""
-        return self._rows(slice(2 * number, 2 * number + 2))
-
     def without_negative(self) -> Conditioning:
-        return self._rows(slice(1, None, 2))
+        return Conditioning(self.text[1:], None if self.pooled is None else self.pooled[1:])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
         return Conditioning(self.text.to(device, dtype), pooled)
-
-    def _rows(self, rows: slice) -> Conditioning:
-        return Conditioning(self.text[rows], None if self.pooled is None else self.pooled[rows])
 
     def to_bytes(self) -> bytes:
         """Safetensors bytes; equal conditionings give equal bytes."""
@@ -52,10 +45,10 @@ class Conditioning:
             ) from err
 
 
-def stack(parts: list[Conditioning]) -> Conditioning:
-    """All rows of *parts*, float32 on the CPU."""
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return Conditioning(
-        torch.cat([part.text for part in parts]).float().cpu(),
-        torch.cat(pooled).float().cpu() if pooled else None,
-    )
+def stack(negative: Tensor, prompt: Tensor, *pooled: Tensor) -> Conditioning:
+    """The conditioning of what diffusers' ``encode_prompt`` returns, float32 on the CPU.
+
+    *pooled* are the negative prompt's and the prompt's vectors, or nothing.
+    """
+    text = torch.cat([negative, prompt]).float().cpu()
+    return Conditioning(text, torch.cat(pooled).float().cpu() if pooled else None)

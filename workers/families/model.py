@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor
 
 from app.domain.card import ModelCard
-from workers.families.conditioning import Conditioning, stack
+from workers.families.conditioning import Conditioning
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,9 @@ class Model(ABC):
     def vae(self) -> AutoencoderKL:
         return self.pipeline.vae
 
-    @torch.inference_mode()
-    def encode_prompts(self, prompts: list[str]) -> Conditioning:
-        """Embeddings of ``[negative prompt, prompt, negative prompt, prompt, …]``."""
-        pairs = zip(prompts[::2], prompts[1::2], strict=True)
-        return stack([row for negative, prompt in pairs for row in self.encode(negative, prompt)])
-
     @abstractmethod
-    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
-        """One row each, as diffusers' own pipeline encodes them."""
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """``[negative prompt, prompt]`` as diffusers' pipeline encodes them."""
 
     @abstractmethod
     def predict(

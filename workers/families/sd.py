@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from app.domain.errors import UnsupportedError
-from workers.families.conditioning import Conditioning
+from workers.families.conditioning import Conditioning, stack
 from workers.families.model import Model
 
 
@@ -20,11 +21,13 @@ class StableDiffusion(Model):
         "requires_safety_checker": False,
     }
 
-    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        negative, prompt = prompts
         wanted, unwanted = self.pipeline.encode_prompt(
             prompt, self.device, 1, True, negative_prompt=negative
         )
-        return Conditioning(unwanted), Conditioning(wanted)
+        return stack(unwanted, wanted)
 
     def predict(
         self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
@@ -38,9 +41,9 @@ class StableDiffusion(Model):
             added_cond_kwargs=self._added_conditions(x, conditioning),
         ).sample
         kind = self.pipeline.scheduler.config.prediction_type
-        return clean_picture(x, output.float(), sigma, kind)
+        return clean_picture(x, output.to(x.dtype), sigma, kind)
 
-    def _added_conditions(self, x: Tensor, conditioning: Conditioning) -> dict[str, Tensor]:
+    def _added_conditions(self, x: Tensor, conditioning: Conditioning) -> dict[str, Tensor | None]:
         """What the UNet is told beside text and timestep."""
         del x, conditioning
         return {}

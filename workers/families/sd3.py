@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 from torch import Tensor
 
-from workers.families.conditioning import Conditioning
+from workers.families.conditioning import Conditioning, stack
 from workers.families.model import Model
 
 
@@ -18,12 +18,14 @@ class StableDiffusion3(Model):
     optional_parts = ("text_encoder_3", "tokenizer_3")  # T5, larger than the rest of the model
     half_precision = torch.bfloat16  # 3.5 overflows in float16
 
-    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """Two CLIP encoders and T5; a model without T5 gets zeros in its place."""
+        negative, prompt = prompts
         wanted, unwanted, pooled, unwanted_pooled = self.pipeline.encode_prompt(
             prompt, None, None, device=self.device, negative_prompt=negative
         )
-        return Conditioning(unwanted, unwanted_pooled), Conditioning(wanted, pooled)
+        return stack(unwanted, wanted, unwanted_pooled, pooled)
 
     def predict(
         self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
@@ -41,4 +43,4 @@ class StableDiffusion3(Model):
             encoder_hidden_states=conditioning.text,
             pooled_projections=conditioning.pooled,
         ).sample
-        return flow - sigma / (1.0 + sigma) * velocity.float()
+        return flow - sigma / (1.0 + sigma) * velocity.to(x.dtype)

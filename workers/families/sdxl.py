@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
-from workers.families.conditioning import Conditioning
+from workers.families.conditioning import Conditioning, stack
 from workers.families.sd import StableDiffusion
 
 
@@ -16,14 +16,16 @@ class StableDiffusionXL(StableDiffusion):
     pipeline_class = StableDiffusionXLPipeline
     load_options: ClassVar[dict[str, object]] = {"add_watermarker": False}
 
-    def encode(self, negative: str, prompt: str) -> tuple[Conditioning, Conditioning]:
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """An empty negative prompt is zeros where the model was trained so."""
+        negative, prompt = prompts
         wanted, unwanted, pooled, unwanted_pooled = self.pipeline.encode_prompt(
             prompt, device=self.device, negative_prompt=negative or None
         )
-        return Conditioning(unwanted, unwanted_pooled), Conditioning(wanted, pooled)
+        return stack(unwanted, wanted, unwanted_pooled, pooled)
 
-    def _added_conditions(self, x: Tensor, conditioning: Conditioning) -> dict[str, Tensor]:
+    def _added_conditions(self, x: Tensor, conditioning: Conditioning) -> dict[str, Tensor | None]:
         """Pooled text, and the tile as a picture of its own: its size, nothing cropped.
 
         The canvas's size or the tile's place in it would ask for a part of a larger picture,
@@ -32,6 +34,5 @@ class StableDiffusionXL(StableDiffusion):
         height, width = (side * self.card.latent_scale for side in x.shape[-2:])
         original, crop, target = (height, width), (0, 0), (height, width)
         sizes = torch.tensor([[*original, *crop, *target]], device=self.device, dtype=self.dtype)
-        pooled = conditioning.pooled
-        assert pooled is not None
-        return {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), -1)}
+        rows = len(conditioning.text)
+        return {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(rows, -1)}

@@ -39,3 +39,13 @@ def family_model(request, family_folders) -> Model:
     """A tiny model, once for each family: what holds for tiles holds for all of them."""
     torch.set_num_threads(1)
     return load_model(Catalogue([family_folders]), request.param, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def sdxl_model(family_folders) -> Model:
+    return load_model(Catalogue([family_folders]), "sdxl", torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def sd3_model(family_folders) -> Model:
+    return load_model(Catalogue([family_folders]), "sd3", torch.device("cpu"))
