@@ -52,17 +52,21 @@ def assemble(
     recipe: Recipe,
     quality: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> Picture:
     """Write the picture *cores* partition to *target*, all of it or nothing.
 
     *load* gives core *i* as ``(h, w, 3)`` uint8 and is called once per core, row by row, from
-    another thread; *progress* hears of every core pasted, of how many. Raises
+    another thread; *progress* hears of every core pasted, of how many, and *observe* gets every
+    piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes. Raises
     ``InvalidPlanError`` unless the cores cover the canvas exactly once, ``CorruptBlobError``
     for a core of the wrong shape, ``StorageUnavailableError`` when *target* cannot be written.
     """
     check_format(format, height, width, quality=quality)
     check_cover(height, width, cores)
     rows = merged_rows(width, cores, load, progress=progress)
+    if observe is not None:
+        rows = _observed(rows, observe)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         with scratch.open("x+b") as file:
@@ -76,6 +80,14 @@ def assemble(
     finally:
         scratch.unlink(missing_ok=True)
     return Picture(height, width, format, sha256, size_bytes)
+
+
+def _observed(
+    rows: Iterator[NDArray[np.uint8]], observe: Callable[[NDArray[np.uint8]], None]
+) -> Iterator[NDArray[np.uint8]]:
+    for piece in rows:
+        observe(piece)
+        yield piece
 
 
 class _Pipe:

@@ -134,6 +134,26 @@ def test_each_core_is_loaded_once_and_progress_counts_them(tmp_path):
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_an_observer_sees_the_whole_picture_pass(tmp_path):
+    pieces = []
+
+    merge(noise(), QUARTERS, tmp_path / "seen.png", observe=lambda rows: pieces.append(rows.copy()))
+    merge(noise(), QUARTERS, tmp_path / "unseen.png")
+
+    np.testing.assert_array_equal(np.concatenate(pieces), noise())
+    assert (tmp_path / "seen.png").read_bytes() == (tmp_path / "unseen.png").read_bytes()
+
+
+def test_an_observer_that_fails_leaves_no_picture(tmp_path):
+    def observe(rows):
+        raise CorruptBlobError("these rows look odd")
+
+    with pytest.raises(CorruptBlobError, match=r"^these rows look odd$"):
+        merge(noise(), QUARTERS, tmp_path / "picture.png", observe=observe)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "got"),
     [
