@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.geometry import Box
+from app.domain.geometry import Box, parts
+from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan
 from app.domain.tiling import axis_edges
 from app.domain.work import image_key
@@ -33,20 +34,41 @@ def band_key(plan: RenderPlan, image: int, phase: int, band: int) -> str:
 def write_band(
     store: BlobStore, plan: RenderPlan, image: int, phase: int, band: int, latents: Latents
 ) -> None:
-    """Store *latents* ``(C, h, W)`` float32 as band *band* of the canvas before *phase*."""
+    """Store *latents* ``(C, h, W)`` as band *band* of the canvas before *phase*."""
     store.put(band_key(plan, image, phase, band), encode_array(latents))
 
 
 def read_window(
     plan: RenderPlan, image: int, phase: int, box: Box, read: Callable[[str], Latents]
 ) -> Latents:
-    """Latents ``(C, h, w)`` of the canvas before *phase* inside *box*; *read* gives a blob."""
+    """Latents ``(C, h, w)`` of the canvas before *phase* inside *box*; *read* gives a blob.
+
+    *box* may leave the canvas on an axis that wraps.
+    """
+    shape = (plan.latent_channels, box.height, box.width)
+    window: Latents | None = None
+    for part in parts(box, plan.canvas):
+        for number, band in enumerate(band_boxes(plan)):
+            shared = part.on_canvas.intersection(band)
+            if shared is None:
+                continue
+            there = shared.relative_to(band).window
+            here = shared.relative_to(part.on_canvas).inside(part.in_box).window
+            latents = read(band_key(plan, image, phase, number))
+            window = np.empty(shape, latents.dtype) if window is None else window
+            window[(slice(None), *here)] = latents[(slice(None), *there)]
+    return np.empty(shape, np.float32) if window is None else window
+
+
+def noise_window(plan: RenderPlan, image: int, box: Box) -> NDArray[np.float32]:
+    """The canvas's initial noise inside *box*, ``(C, h, w)``; it wraps like the canvas."""
     window = np.empty((plan.latent_channels, box.height, box.width), np.float32)
-    for number, band in enumerate(band_boxes(plan)):
-        shared = box.intersection(band)
-        if shared is None:
-            continue
-        rows, columns = shared.relative_to(band).window
-        latents = read(band_key(plan, image, phase, number))
-        window[(slice(None), *shared.relative_to(box).window)] = latents[:, rows, columns]
+    for part in parts(box, plan.canvas):
+        window[(slice(None), *part.in_box.window)] = noise_field(
+            part.on_canvas,
+            plan.latent_channels,
+            seed=plan.spec.seed,
+            stream=Stream.INITIAL,
+            image=image,
+        )
     return window

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from app import __version__
 from app.canvas import band_boxes, write_band
-from app.domain.blending import Accumulator, BlendWeights, Spread
-from app.domain.geometry import Box
+from app.domain.blending import MergedBand, Spread
+from app.domain.geometry import Box, parts
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import (
     Run,
@@ -32,25 +32,34 @@ def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> N
 
     A tile that reaches into two bands is read twice; memory does not grow with the height.
     """
-    spread = Spread()
-    for number, band in enumerate(band_boxes(plan)):
+    bands, spread = band_boxes(plan), Spread()
+    correlation = _noise_correlation(store, plan, image, phase)
+    for number, band in enumerate(bands):
         merged = _merge_band(store, plan, image, phase, band)
         spread += merged.spread()
-        write_band(store, plan, image, phase + 1, number, merged.result())
+        write_band(store, plan, image, phase + 1, number, merged.canvas(correlation))
     quality = {"overlap_disagreement": round(spread.disagreement(), 6)}
     store.put(canvas_key(plan, image, phase + 1), canonical_json(quality))
 
 
+def _noise_correlation(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> float:
+    """How alike the tiles' noises are, judged by the band in the middle of the canvas."""
+    if not plan.phases[phase].splits_noise:
+        return 1.0
+    bands = band_boxes(plan)
+    return _merge_band(store, plan, image, phase, bands[len(bands) // 2]).noise_correlation()
+
+
 def _merge_band(
-    store: BlobStore, plan: RenderPlan, image: int, phase: int, band: Box
-) -> Accumulator:
-    tiles = plan.phases[phase].tiles
-    weights = BlendWeights(tiles, margin=plan.phases[phase].margin)
-    merged = Accumulator(plan.latent_channels, band)
-    for index, box in enumerate(tiles):
-        if box.intersection(band) is not None:
-            tile = decode_array(store.get(Work(Stage.TILE, image, phase, index).key(plan)))
-            merged.add(tile, box, weights.of(box))
+    store: BlobStore, plan: RenderPlan, image: int, number: int, band: Box
+) -> MergedBand:
+    phase = plan.phases[number]
+    merged = MergedBand(phase, plan.latent_channels, band)
+    for index, box in enumerate(phase.tiles):
+        inside = [part for part in parts(box, plan.canvas) if part.on_canvas.intersection(band)]
+        if inside:
+            blob = store.get(Work(Stage.TILE, image, number, index).key(plan))
+            merged.add(decode_array(blob), phase.grid.weight(index), inside)
     return merged
 
 

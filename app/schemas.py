@@ -12,7 +12,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -56,6 +55,39 @@ class StageModels(BaseModel):
     upscale: Name | None = None
 
 
+class RegionBox(BaseModel):
+    """Half-open rectangle in pixels of the picture."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    top: Annotated[int, Field(ge=0)]
+    left: Annotated[int, Field(ge=0)]
+    bottom: int
+    right: int
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        if self.bottom <= self.top or self.right <= self.left:
+            raise ValueError("must have bottom > top and right > left")
+        return self
+
+
+class RegionRequest(BaseModel):
+    """A part of the picture with a prompt of its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    prompt: Prompt
+    negative_prompt: Text = ""
+    box: RegionBox | None = None
+    """The whole picture when left out, which makes sense with a mask."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    feather: Annotated[int, Field(ge=0, le=8192)] = 64
+    """Width of the border, in pixels, over which the region fades in."""
+    mask: Name | None = None
+    """Key of an uploaded picture, stretched over the box: white is inside."""
+
+
 class RenderRequest(BaseModel):
     """An order as a user gives it; sizes in pixels. Unset fields take the model's defaults."""
 
@@ -84,7 +116,9 @@ class RenderRequest(BaseModel):
     overlap: Annotated[int, Field(ge=0, le=8192)] | None = None
     upscale: Literal[1, 2, 4] = 1
     wrap: Literal["none", "x", "xy"] = "none"
-    regions: Annotated[list[dict[str, JsonValue]], Field(max_length=1000)] = []
+    blend: Literal["ramp", "uniform"] = "ramp"
+    """How overlapping tiles are averaged; ``uniform`` is MultiDiffusion's own rule."""
+    regions: Annotated[list[RegionRequest], Field(max_length=100)] = []
     priority: PriorityName = "normal"
     format: PictureFormat = "png"
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
@@ -102,6 +136,13 @@ class RenderRequest(BaseModel):
             raise ValueError("strength and nsr must not both be given")
         if self.mask is not None and self.init_image is None:
             raise ValueError("mask needs an init_image")
+        for number, region in enumerate(self.regions):
+            box = region.box
+            if box and (box.bottom > self.height or box.right > self.width):
+                raise ValueError(
+                    f"regions.{number}.box must lie inside the picture of "
+                    f"{self.width}x{self.height} px, got bottom {box.bottom}, right {box.right}"
+                )
         return self
 
     @model_validator(mode="after")

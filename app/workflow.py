@@ -106,6 +106,10 @@ def _raise_if_ended(runtime: Runtime, job_id: str) -> None:
 
 
 def _check_inputs(runtime: Runtime, plan: RenderPlan) -> None:
-    key = plan.spec.init_image
-    if key is not None and not runtime.store.exists(key):
-        raise InvalidRequestError(f"init_image must be the key of an uploaded picture, got {key!r}")
+    inputs = {"init_image": plan.spec.init_image}
+    inputs |= {f"regions.{n}.mask": region.mask for n, region in enumerate(plan.spec.regions)}
+    for field, key in inputs.items():
+        if key is not None and not runtime.store.exists(key):
+            raise InvalidRequestError(
+                f"{field} must be the key of an uploaded picture, got {key!r}"
+            )

@@ -52,14 +52,14 @@ def guided_denoiser(model: Model, conditioning: Conditioning, guidance: float) -
 @torch.inference_mode()
 def denoise(
     denoiser: Denoiser, x: Tensor, steps: Steps, sampler: Sampler, check: Callable[[], None]
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Walk *x* ``(1, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise.
 
-    The result is in the model's own scale, where a picture with residual noise ``sigma`` has
-    unit variance; for a walk that ends at zero it is the clean picture.
+    Returns ``x`` at the last sigma, and the last prediction of the clean ``x0``.
     """
     old: Tensor | None = None
     last_sigma = 0.0
+    x0 = x
     for timestep, (sigma, following) in zip(steps.timesteps, pairwise(steps.sigmas), strict=True):
         check()
         x0 = denoiser(x, sigma, timestep)
@@ -70,7 +70,47 @@ def denoise(
             # are a million and their difference is what is looked for.
             x = following / sigma * x + (1.0 - following / sigma) * x0
         old, last_sigma = x0, sigma
-    return x / math.sqrt(1.0 + steps.sigmas[-1] ** 2)
+    return x, x0
+
+
+def at_unit_variance(x: Tensor, sigma: float) -> Tensor:
+    """*x* in the model's own scale, where a picture with residual noise *sigma* has unit
+    variance; for a walk that ends at zero it is the clean picture."""
+    return x / math.sqrt(1.0 + sigma**2)
+
+
+def closed_denoiser(denoiser: Denoiser, *, rows: bool, columns: bool) -> Denoiser:
+    """*denoiser* for a canvas whose ends meet in rows, columns or both.
+
+    The network treats the canvas's ends as borders. So it also sees the canvas rolled by half,
+    where those ends lie in the middle, and each prediction counts where it is far from a border.
+    """
+    turns = [
+        (row, column)
+        for row in ((0, 1) if rows else (0,))
+        for column in ((0, 1) if columns else (0,))
+    ]
+
+    def denoise_ring(x: Tensor, sigma: float, timestep: float) -> Tensor:
+        height, width = x.shape[-2:]
+        total = torch.zeros_like(x)
+        for row, column in turns:
+            shift = (row * (height // 2), column * (width // 2))
+            seen = denoiser(x.roll(shift, (-2, -1)), sigma, timestep)
+            weight = torch.outer(_inner(height, rows), _inner(width, columns))
+            back = (-shift[0], -shift[1])
+            total += (seen * weight.to(seen)).roll(back, (-2, -1))
+        return total
+
+    return denoise_ring
+
+
+def _inner(length: int, wraps: bool) -> Tensor:
+    """Zero at both ends, one in the middle; with itself rolled by half it sums to one."""
+    if not wraps:
+        return torch.ones(length)
+    position = (torch.arange(length) + 0.5) / length
+    return torch.sin(math.pi * position) ** 2
 
 
 def _dpm_step(

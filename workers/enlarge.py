@@ -16,6 +16,7 @@ from app.domain.plan import RenderPlan
 from app.domain.tiling import plan_cores
 
 Pixels = NDArray[np.float32]
+_LANCZOS_SUPPORT = 4  # source pixels the filter looks beyond a crop when it enlarges
 
 
 def native_picture(picture: Pixels, card: ModelCard) -> Pixels:
@@ -24,7 +25,8 @@ def native_picture(picture: Pixels, card: ModelCard) -> Pixels:
     factor = card.native_size / math.sqrt(height * width)
     sides = (max(1, round(side * factor / card.latent_scale)) for side in (height, width))
     new_height, new_width = (side * card.latent_scale for side in sides)
-    return _resize(picture, (new_height, new_width), Box(0, 0, new_height, new_width))
+    scales = (height / new_height, width / new_width)
+    return _resize(picture, scales, Box(0, 0, new_height, new_width))
 
 
 class Enlarger:
@@ -32,7 +34,10 @@ class Enlarger:
 
     def __init__(self, plan: RenderPlan, picture: Pixels) -> None:
         self._plan = plan
-        self._picture = picture
+        self._size = picture.shape[:2]
+        self._border = _wrapped_border(plan, picture)
+        rows, columns = self._border
+        self._picture = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)), mode="wrap")
 
     def latents(
         self, band: Box, encode: Callable[[Pixels], NDArray[np.float32]]
@@ -43,23 +48,49 @@ class Enlarger:
         padding = plan.encoder_padding // plan.latent_scale
         for part in plan_cores(band.height, band.width, core=CORE_LATENTS):
             core = part.inside(band)
-            padded = core.padded(padding, within=plan.canvas)
+            padded = core.padded(padding, within=plan.reach)
             encoded = encode(self.window(padded.scaled(plan.latent_scale)))
             rows, columns = core.relative_to(padded).window
             canvas[(slice(None), *part.window)] = encoded[:, rows, columns]
         return canvas
 
     def window(self, box: Box) -> Pixels:
-        """The enlarged picture inside *box*, canvas pixels; equal to a crop of the whole."""
+        """The enlarged picture inside *box*, canvas pixels; equal to a crop of the whole.
+
+        *box* may leave the canvas by an encoder's padding on an axis that wraps.
+        """
         canvas = self._plan.canvas.scaled(self._plan.latent_scale)
-        return _resize(self._picture, (canvas.height, canvas.width), box)
+        scales = (self._size[0] / canvas.height, self._size[1] / canvas.width)
+        return _resize(self._picture, scales, box, border=self._border)
 
 
-def _resize(picture: Pixels, size: tuple[int, int], box: Box) -> Pixels:
-    """Crop *box* of *picture* resized to *size*; Pillow filters past the crop's edges."""
+def _wrapped_border(plan: RenderPlan, picture: Pixels) -> tuple[int, int]:
+    """Rows and columns of *picture* to repeat beyond its ends where the canvas wraps."""
     height, width = picture.shape[:2]
-    rows, columns = height / size[0], width / size[1]
-    source = (box.left * columns, box.top * rows, box.right * columns, box.bottom * rows)
+    reach = plan.encoder_padding / plan.latent_scale
+    rows = math.ceil(reach * height / plan.canvas_height) + _LANCZOS_SUPPORT
+    columns = math.ceil(reach * width / plan.canvas_width) + _LANCZOS_SUPPORT
+    return (
+        rows if plan.spec.wrap.rows else 0,
+        columns if plan.spec.wrap.columns else 0,
+    )
+
+
+def _resize(
+    picture: Pixels, scales: tuple[float, float], box: Box, *, border: tuple[int, int] = (0, 0)
+) -> Pixels:
+    """Box *box* of *picture* enlarged; *scales* are source pixels per pixel, rows and columns.
+
+    The picture starts *border* pixels inside *picture*. Pillow filters past the crop's edges.
+    """
+    rows, columns = scales
+    top, left = border
+    source = (
+        box.left * columns + left,
+        box.top * rows + top,
+        box.right * columns + left,
+        box.bottom * rows + top,
+    )
     channels = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(picture[..., channel])).resize(

@@ -21,11 +21,12 @@ _FORMATS = {
     ".tiff": "tiff",
 }
 _SIZE = re.compile(r"(-?\d{1,9})[x×](-?\d{1,9})")
+_REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.DOTALL)
 
 # Options that are called as the field they set.
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
-    *("count", "strength", "nsr", "priority"),
+    *("count", "strength", "nsr", "priority", "wrap", "blend"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -42,7 +43,9 @@ class RequestOptions:
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None
     sampler: Annotated[str | None, typer.Option(help="ddim, euler or dpm++2m.")] = None
     model: Annotated[str | None, typer.Option(help="Name from `tilechord models list`.")] = None
-    mode: Annotated[str | None, typer.Option(help="auto, direct or refine.")] = None
+    mode: Annotated[
+        str | None, typer.Option(help="auto, direct, refine, phased, multidiffusion or spot.")
+    ] = None
     upscale: Annotated[int | None, typer.Option(help="Super-resolution: 1, 2 or 4.")] = None
     tile: Annotated[int | None, typer.Option(help="Edge of a tile in pixels.")] = None
     overlap: Annotated[int | None, typer.Option(help="Pixels neighbouring tiles share.")] = None
@@ -52,6 +55,14 @@ class RequestOptions:
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
     strength: Annotated[float | None, typer.Option(help="Change of --init, 0 to 1.")] = None
     nsr: Annotated[float | None, typer.Option(help="Noise a refined tile starts from.")] = None
+    wrap: Annotated[str | None, typer.Option(help="x: panorama; xy: seamless texture.")] = None
+    blend: Annotated[str | None, typer.Option(help="Overlapping tiles: ramp or uniform.")] = None
+    region: Annotated[
+        list[str],
+        typer.Option(
+            metavar="WIDTHxHEIGHT+LEFT+TOP=PROMPT", help="A part with a prompt of its own."
+        ),
+    ] = field(default_factory=list)
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None
     tag: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Kept in the recipe.")] = (
         field(default_factory=list)
@@ -69,6 +80,7 @@ class RequestOptions:
             "height": height,
             "negative_prompt": self.negative,
             "format": choose_format(self.format, output),
+            "regions": read_regions(self.region) or None,
             "tags": read_tags(self.tag) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
@@ -82,6 +94,23 @@ def read_size(text: str) -> tuple[int, int]:
             f"must be WIDTHxHEIGHT such as 2048x1536, got {text[:60]!r}", param_hint="--size"
         )
     return int(match[1]), int(match[2])
+
+
+def read_regions(texts: list[str]) -> list[dict[str, Any]]:
+    """Regions of a request from ``512x512+0+256=a calm sea``."""
+    regions = []
+    for text in texts:
+        match = _REGION.fullmatch(text.strip())
+        if match is None:
+            raise typer.BadParameter(
+                "must be WIDTHxHEIGHT+LEFT+TOP=PROMPT such as 512x512+0+256=sea, "
+                f"got {text[:60]!r}",
+                param_hint="--region",
+            )
+        width, height, left, top = (int(match[group]) for group in range(1, 5))
+        box = {"top": top, "left": left, "bottom": top + height, "right": left + width}
+        regions.append({"prompt": match[5], "box": box})
+    return regions
 
 
 def read_tags(pairs: list[str]) -> dict[str, str]:
@@ -131,4 +160,4 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
 
 def _default(entry: Parameter) -> Any:
     """A dataclass shows a factory as a marker object, which is no default for an option."""
-    return [] if entry.name == "tag" else entry.default
+    return [] if entry.name in ("tag", "region") else entry.default

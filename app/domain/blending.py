@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.errors import RenderFailedError
-from app.domain.geometry import Box
+from app.domain.geometry import Box, Part
+from app.domain.plan import Phase
+
+Latents = NDArray[np.float32]
 
 
 class Accumulator:
@@ -24,9 +27,10 @@ class Accumulator:
         self._sum = np.zeros((channels, box.height, box.width), np.float64)
         self._square = np.zeros_like(self._sum)
         self._weight = np.zeros((box.height, box.width), np.float64)
+        self._weight_square = np.zeros_like(self._weight)
         self._covers = np.zeros((box.height, box.width), np.uint16)
 
-    def add(self, tile: NDArray[np.float32], box: Box, weight: NDArray[np.float64]) -> None:
+    def add(self, tile: Latents, box: Box, weight: NDArray[np.float64]) -> None:
         """Add the part of *tile* ``(C, h, w)`` at *box* that lies inside, *weight* ``(h, w)``.
 
         Raises ``RenderFailedError`` when the tile holds NaN or infinity: one such value would
@@ -43,13 +47,32 @@ class Accumulator:
         self._sum[(slice(None), *here)] += part * share
         self._square[(slice(None), *here)] += part**2 * share
         self._weight[here] += share
+        self._weight_square[here] += share**2
         self._covers[here] += share > 0
 
-    def result(self) -> NDArray[np.float32]:
+    def result(self) -> NDArray[np.float64]:
         """The merged box, ``(C, H, W)``. Raises ``RenderFailedError`` on an uncovered pixel."""
         if (self._weight <= 0).any():
             raise RenderFailedError("the canvas has pixels that no tile covers")
-        return (self._sum / self._weight).astype(np.float32)
+        return self._sum / self._weight
+
+    def noise_result(self, correlation: float) -> NDArray[np.float64]:
+        """The merged box of tiles that hold noise, at the variance of one tile.
+
+        The mean of *n* noises has less variance than each, unless they are the same; what blurs
+        MultiDiffusion. Noises of unit variance whose *correlation* is rho average, under weights
+        w that sum to one, to the variance ``sum w^2 + rho (1 - sum w^2)``.
+        """
+        squares = self._weight_square / self._weight**2
+        return self.result() / np.sqrt(squares + correlation * (1.0 - squares))
+
+    def correlation(self) -> float:
+        """Of what tiles say of the latents they share; 1 when all agree or nothing overlaps."""
+        mean, power = self._sum / self._weight, self._square / self._weight
+        shared = 1.0 - self._weight_square / self._weight**2
+        expected = float((power * shared).sum())
+        apart = float(np.maximum(power - mean**2, 0.0).sum())
+        return 1.0 - apart / expected if expected > 0 else 1.0
 
     def spread(self) -> Spread:
         """How far the tiles added so far are apart."""
@@ -94,44 +117,37 @@ class Spread:
         return float(np.sqrt(self.shared_variance / self.shared_count / max(variance, 1e-12)))
 
 
-class BlendWeights:
-    """Weights of the tiles of one grid.
+class MergedBand:
+    """The tiles of one phase merged inside one box of the canvas."""
 
-    Separable: zero on the outer *margin* of an overlap (where a convolution sees the tile's
-    own edge), a cosine ramp over the rest of it, one inside and at the canvas border.
-    No Gaussian: its corners underflow in half precision and turn into 0/0.
-    """
+    def __init__(self, phase: Phase, channels: int, box: Box) -> None:
+        self._phase = phase
+        self._channels = channels
+        self._clean = Accumulator(channels, box)
+        self._noise = Accumulator(channels, box) if phase.splits_noise else None
+        self._dtype: np.dtype[np.float32] = np.dtype(np.float32)
 
-    def __init__(self, boxes: Sequence[Box], *, margin: int) -> None:
-        self._rows = sorted({(box.top, box.bottom) for box in boxes})
-        self._columns = sorted({(box.left, box.right) for box in boxes})
-        self._margin = margin
+    def add(self, tile: Latents, weight: NDArray[np.float64], pieces: Iterable[Part]) -> None:
+        """Add the *pieces* of one tile: ``(C, h, w)``, or ``(2C, h, w)`` with its noise below."""
+        self._dtype = tile.dtype
+        for piece in pieces:
+            window = piece.in_box.window
+            here = (slice(None), *window)
+            self._clean.add(tile[: self._channels][here], piece.on_canvas, weight[window])
+            if self._noise is not None:
+                self._noise.add(tile[self._channels :][here], piece.on_canvas, weight[window])
 
-    def of(self, box: Box) -> NDArray[np.float64]:
-        """Weight of the tile at *box*, ``(h, w)`` in ``[0, 1]``."""
-        rows = _axis_weight(box.top, box.bottom, self._rows, self._margin)
-        columns = _axis_weight(box.left, box.right, self._columns, self._margin)
-        return np.outer(rows, columns)
+    def noise_correlation(self) -> float:
+        """Of the noises that tiles predict for what they share."""
+        return 1.0 if self._noise is None else self._noise.correlation()
 
+    def canvas(self, noise_correlation: float) -> Latents:
+        """The canvas latents after the phase, ``(C, H, W)``, at the phase's last sigma."""
+        merged = self._clean.result()
+        if self._noise is not None:
+            merged += self._phase.end_sigma * self._noise.noise_result(noise_correlation)
+        return merged.astype(self._dtype)
 
-def _axis_weight(
-    start: int, end: int, spans: Sequence[tuple[int, int]], margin: int
-) -> NDArray[np.float64]:
-    index = spans.index((start, end))
-    weight = np.ones(end - start, np.float64)
-    if index > 0:
-        ramp = _ramp(spans[index - 1][1] - start, margin)
-        weight[: ramp.size] *= ramp
-    if index + 1 < len(spans):
-        ramp = _ramp(end - spans[index + 1][0], margin)
-        weight[weight.size - ramp.size :] *= ramp[::-1]
-    return weight
-
-
-def _ramp(overlap: int, margin: int) -> NDArray[np.float64]:
-    """Rising weights over one overlap; a ramp and its mirror image sum to one."""
-    if overlap <= 0:
-        return np.ones(0, np.float64)
-    margin = min(margin, (overlap - 1) // 2)  # both ramps must not be zero at the same pixel
-    position = (np.arange(overlap) + 0.5 - margin) / (overlap - 2 * margin)
-    return 0.5 - 0.5 * np.cos(np.pi * np.clip(position, 0.0, 1.0))
+    def spread(self) -> Spread:
+        """How far the tiles' pictures are apart."""
+        return self._clean.spread()

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.domain.card import ModelCard
 from app.domain.plan import Base, Cost, Decode, Phase
 from app.domain.spec import RenderSpec
 
 
 def plan_cost(
-    spec: RenderSpec, card: ModelCard, base: Base | None, phase: Phase, decode: Decode
+    spec: RenderSpec,
+    card: ModelCard,
+    base: Base | None,
+    phases: Sequence[Phase],
+    decode: Decode,
 ) -> Cost:
+    """What *count* pictures of this plan take."""
     latent_mpx = card.latent_scale**2 / 1e6
-    tile_area = sum(tile.area for tile in phase.tiles)
+    areas = [sum(tile.area for tile in phase.tiles) for phase in phases]
+    walked = sum(len(phase.steps) * area for phase, area in zip(phases, areas, strict=True))
+    steps = sum(len(phase.steps) for phase in phases)
     canvas_area = sum(core.area for core in decode.cores)
     base_area = base.height * base.width if base else 0
     base_steps = len(base.steps) if base else 0
     guided = 2 if spec.guidance > 1 else 1
-    evaluations = guided * (base_steps + len(phase.steps) * len(phase.tiles))
-    denoised = guided * (base_area * base_steps + tile_area * len(phase.steps)) * latent_mpx
-    latent_bytes = 4 * card.latent_channels * (2 * canvas_area + tile_area + base_area)
+    evaluations = base_steps + sum(len(phase.steps) * len(phase.grid) for phase in phases)
+    # Two kinds of latents leave a tile that is merged clean and not yet at the end.
+    stored = sum(
+        area * (2 if phase.splits_noise else 1) for phase, area in zip(phases, areas, strict=True)
+    )
+    latents = (1 + len(phases)) * canvas_area + stored + base_area
     return Cost(
-        tiles=spec.count * len(phase.tiles),
+        tiles=spec.count * sum(len(phase.grid) for phase in phases),
         cores=spec.count * len(decode.cores),
-        unet_evaluations=spec.count * evaluations,
-        denoised_mpx=round(spec.count * denoised, 3),
+        unet_evaluations=spec.count * guided * evaluations,
+        denoised_mpx=round(spec.count * guided * (base_area * base_steps + walked) * latent_mpx, 3),
         decoded_mpx=round(spec.count * (canvas_area + base_area) * latent_mpx, 3),
-        overlap_overhead=round(tile_area / canvas_area, 4),
-        blob_bytes=spec.count * (latent_bytes + 2 * 3 * spec.height * spec.width),
+        overlap_overhead=round(walked / steps / canvas_area, 4),
+        blob_bytes=spec.count
+        * (4 * card.latent_channels * latents + 2 * 3 * spec.height * spec.width),
     )

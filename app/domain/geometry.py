@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -71,3 +72,29 @@ class Box:
             self.bottom - origin.top,
             self.right - origin.left,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a box that wraps around its canvas: where it lies, and where in the box."""
+
+    on_canvas: Box
+    in_box: Box
+
+
+def parts(box: Box, canvas: Box) -> Iterator[Part]:
+    """*box* cut where it wraps around *canvas*, which starts at zero; one part if it does not."""
+    for top, bottom, row in _laps(box.top, box.bottom, canvas.height):
+        for left, right, column in _laps(box.left, box.right, canvas.width):
+            inside = Box(row, column, row + bottom - top, column + right - left)
+            yield Part(Box(top, left, bottom, right), inside)
+
+
+def _laps(start: int, stop: int, length: int) -> Iterator[tuple[int, int, int]]:
+    """Runs of ``[start, stop)`` on a ring: first, last, and distance from *start*."""
+    position = start
+    while position < stop:
+        first = position % length
+        run = min(stop - position, length - first)
+        yield first, first + run, position - start
+        position += run

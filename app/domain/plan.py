@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from app.domain.geometry import Box
+from app.domain.grid import Grid
 from app.domain.schedule import Steps
-from app.domain.spec import Mode, RenderSpec
+from app.domain.spec import RenderSpec
 
-PLAN_VERSION = 1  # part of every hash: raise it when the same plan would give other pixels
+PLAN_VERSION = 2  # part of every hash: raise it when the same plan would give other pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,37 @@ class Base:
     steps: Steps
 
 
+class Merge(StrEnum):
+    """What the tiles of a phase are merged in."""
+
+    STATE = "state"
+    """The latents as they are: right after one step, at the end, and where nothing is averaged."""
+    CLEAN = "clean"
+    """The clean prediction and the noise apart: averaging noise that diverged over several
+    steps would lose its variance, which shows as blur."""
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Tiles denoised independently, then merged; boxes and margin in latents."""
+    """Tiles denoised independently over *steps*, then merged; lengths in latents."""
 
-    tiles: tuple[Box, ...]
-    margin: int
+    grid: Grid
     steps: Steps
+    merge: Merge = Merge.STATE
+
+    @property
+    def tiles(self) -> tuple[Box, ...]:
+        return self.grid.tiles
+
+    @property
+    def end_sigma(self) -> float:
+        """The noise left in the canvas after this phase."""
+        return self.steps.sigmas[-1]
+
+    @property
+    def splits_noise(self) -> bool:
+        """A tile stores its clean prediction and its noise, to be merged apart."""
+        return self.merge is Merge.CLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +115,18 @@ class RenderPlan:
     @property
     def starts_from_picture(self) -> bool:
         """Tiles start from the enlarged base or the user's picture, not from noise alone."""
-        return self.spec.mode is not Mode.DIRECT
+        return self.base is not None or self.spec.init_image is not None
 
     @property
     def canvas(self) -> Box:
         return Box(0, 0, self.canvas_height, self.canvas_width)
+
+    @property
+    def reach(self) -> Box:
+        """How far a box may be padded: one lap further on the axes that wrap."""
+        rows = self.canvas_height if self.spec.wrap.rows else 0
+        columns = self.canvas_width if self.spec.wrap.columns else 0
+        return Box(-rows, -columns, self.canvas_height + rows, self.canvas_width + columns)
 
     @property
     def picture(self) -> Box:

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from app.domain.card import ModelCard, UpscalerCard
 from app.domain.cost import plan_cost
 from app.domain.decoding import CORE_LATENTS, plan_decode
-from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
-from app.domain.geometry import Box
-from app.domain.plan import Base, Phase, RenderPlan
-from app.domain.schedule import full_steps, partial_steps
-from app.domain.spec import Mode, RenderSpec
-from app.domain.tiling import axis_starts, plan_tiles
+from app.domain.errors import InvalidPlanError, LimitExceededError
+from app.domain.phases import plan_phases, tile_grid
+from app.domain.plan import Base, RenderPlan
+from app.domain.schedule import full_steps
+from app.domain.spec import Mode, RenderSpec, Wrap
 
 DIRECT_LIMIT = 4  # a single window of more than 4x the native area repeats its subject
-SUPPORTED_MODES = (Mode.DIRECT, Mode.REFINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +42,15 @@ def plan_render(
     """
     card = cards[spec.refine_model]
     _check_spec(spec, card, limits)
-    height, width = (
-        -(-side // (card.latent_scale * spec.upscale)) for side in (spec.height, spec.width)
-    )
-    _check_tasks(spec, card, height, width, limits)
-    is_direct = spec.mode is Mode.DIRECT
-    has_base = not is_direct and spec.init_image is None
+    height, width = _canvas(spec, card)
+    has_base = spec.mode is Mode.REFINE and spec.init_image is None
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
-    phase = (_plan_direct if is_direct else _plan_refine)(spec, card, height, width)
-    decode = plan_decode(card, height, width, upscaler, whole=is_direct)
+    from_picture = has_base or spec.init_image is not None
+    _check_direct(spec, card, height, width)
+    _check_tasks(spec, card, height, width, limits)
+    phases = plan_phases(spec, card, height, width, from_picture=from_picture)
+    is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
+    decode = plan_decode(card, height, width, upscaler, whole=is_whole)
     return RenderPlan(
         spec=spec,
         revisions=_revisions(spec, cards, base, upscaler),
@@ -62,16 +60,30 @@ def plan_render(
         latent_channels=card.latent_channels,
         encoder_padding=card.encoder_padding,
         base=base,
-        phases=(phase,),
+        phases=phases,
         decode=decode,
-        cost=plan_cost(spec, card, base, phase, decode),
+        cost=plan_cost(spec, card, base, phases, decode),
     )
 
 
+def _canvas(spec: RenderSpec, card: ModelCard) -> tuple[int, int]:
+    """Height and width in latents: the picture's, rounded up to the model's alignment."""
+    step = card.latent_scale * card.alignment
+    sides = []
+    for name, side, wraps in (
+        ("height", spec.height, spec.wrap.rows),
+        ("width", spec.width, spec.wrap.columns),
+    ):
+        if wraps and side % (step * spec.upscale):
+            raise InvalidPlanError(
+                f"{name} must be a multiple of {step * spec.upscale} px where the picture wraps, "
+                f"got {side} px"
+            )
+        sides.append(-(-side // (step * spec.upscale)) * card.alignment)
+    return sides[0], sides[1]
+
+
 def _check_spec(spec: RenderSpec, card: ModelCard, limits: Limits) -> None:
-    if spec.mode not in SUPPORTED_MODES:
-        supported = ", ".join(SUPPORTED_MODES)
-        raise UnsupportedError(f"mode must be one of auto, {supported}, got {spec.mode}")
     megapixels = spec.height * spec.width / 1e6
     if megapixels > limits.max_canvas_mpx:
         raise LimitExceededError(
@@ -80,15 +92,24 @@ def _check_spec(spec: RenderSpec, card: ModelCard, limits: Limits) -> None:
         )
     if spec.count > limits.max_count:
         raise LimitExceededError(f"count must be at most {limits.max_count}, got {spec.count}")
-    scale = card.latent_scale
-    if spec.tile % scale or not 8 * scale <= spec.tile <= 4 * card.native_size:
+    step, scale = card.latent_scale * card.alignment, card.latent_scale
+    if spec.tile % step or not 8 * scale <= spec.tile <= 4 * card.native_size:
         raise InvalidPlanError(
-            f"tile must be a multiple of {scale} px in [{8 * scale}, {4 * card.native_size}], "
+            f"tile must be a multiple of {step} px in [{8 * scale}, {4 * card.native_size}], "
             f"got {spec.tile} px"
         )
-    if spec.overlap % scale or not 0 <= spec.overlap < spec.tile:
+    if spec.overlap % step or not 0 <= spec.overlap < spec.tile:
         raise InvalidPlanError(
-            f"overlap must be a multiple of {scale} px in [0, {spec.tile}), got {spec.overlap} px"
+            f"overlap must be a multiple of {step} px in [0, {spec.tile}), got {spec.overlap} px"
+        )
+
+
+def _check_direct(spec: RenderSpec, card: ModelCard, height: int, width: int) -> None:
+    pixels = height * width * card.latent_scale**2
+    if spec.mode is Mode.DIRECT and pixels > DIRECT_LIMIT * card.native_size**2:
+        raise LimitExceededError(
+            f"mode direct denoises at most {DIRECT_LIMIT * card.native_size**2 / 1e6:.2g} "
+            f"megapixels with model {card.name}, got {pixels / 1e6:.2g}; use mode refine"
         )
 
 
@@ -111,41 +132,13 @@ def _check_tasks(
     spec: RenderSpec, card: ModelCard, height: int, width: int, limits: Limits
 ) -> None:
     """Refuse by arithmetic: a million boxes need not be made to be counted."""
-    tile, overlap = spec.tile // card.latent_scale, spec.overlap // card.latent_scale
-    tiles = math.prod(len(axis_starts(side, tile, overlap)) for side in (height, width))
+    tiles = len(tile_grid(spec, card, height, width))
     cores = math.prod(-(-side // CORE_LATENTS) for side in (height, width))
-    units = spec.count * (1 if spec.mode is Mode.DIRECT else max(tiles, cores))
+    units = spec.count * max(tiles, 1 if spec.mode is Mode.DIRECT else cores)
     if units > limits.max_tiles:
         raise LimitExceededError(
             f"a job may have at most {limits.max_tiles} tiles or cores, got {units}"
         )
-
-
-def _plan_direct(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Phase:
-    pixels = height * width * card.latent_scale**2
-    if pixels > DIRECT_LIMIT * card.native_size**2:
-        raise LimitExceededError(
-            f"mode direct denoises at most {DIRECT_LIMIT * card.native_size**2 / 1e6:.2g} "
-            f"megapixels with model {card.name}, got {pixels / 1e6:.2g}; use mode refine"
-        )
-    steps = full_steps(card.schedule, spec.steps, spec.sampler)
-    return Phase(tiles=(Box(0, 0, height, width),), margin=0, steps=steps)
-
-
-def _plan_refine(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Phase:
-    tile, overlap = spec.tile // card.latent_scale, spec.overlap // card.latent_scale
-    tiles = plan_tiles(
-        height,
-        width,
-        tile_height=min(tile, height),
-        tile_width=min(tile, width),
-        overlap=overlap,
-    )
-    return Phase(
-        tiles=tuple(tiles),
-        margin=overlap // 8,  # 3-4 latents at the usual overlaps: the tile's own edge shows there
-        steps=partial_steps(card.schedule, spec.steps, nsr=spec.nsr),
-    )
 
 
 def _revisions(

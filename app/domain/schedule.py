@@ -8,7 +8,9 @@ amounts of noise in different models; NSR means the same in all, those of a flow
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -94,6 +96,24 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self.timesteps)
+
+    def split(self, boundaries: Sequence[float]) -> tuple[Steps, ...]:
+        """The same walk in parts, each ending at the first sigma not above a boundary."""
+        first_below = (
+            next(index for index, sigma in enumerate(self.sigmas) if sigma <= boundary)
+            for boundary in boundaries
+            if self.sigmas[0] > boundary >= self.sigmas[-1]
+        )
+        edges = sorted({0, *first_below, len(self)})
+        return tuple(self._part(start, stop) for start, stop in pairwise(edges))
+
+    def one_by_one(self) -> tuple[Steps, ...]:
+        """The same walk, one step at a time."""
+        return tuple(self._part(index, index + 1) for index in range(len(self)))
+
+    def _part(self, start: int, stop: int) -> Steps:
+        scale = self.noise_scale if start == 0 else 0.0
+        return Steps(self.timesteps[start:stop], self.sigmas[start : stop + 1], scale)
 
 
 def full_steps(schedule: Schedule, steps: int, sampler: Sampler) -> Steps:

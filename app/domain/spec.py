@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from app.domain.geometry import Box
+from app.domain.grid import Blend
 from app.domain.schedule import Sampler
 
 
@@ -17,8 +19,11 @@ class Mode(StrEnum):
     REFINE = "refine"
     """A base picture, enlarged, then independent tiles."""
     PHASED = "phased"
+    """From noise; tiles exchange a few times, where the layout is decided."""
     MULTIDIFFUSION = "multidiffusion"
+    """From noise; tiles exchange at every step (Bar-Tal et al. 2023)."""
     SPOT = "spot"
+    """From noise; windows that do not overlap move at every step (Frolov et al. 2024)."""
 
 
 class Priority(StrEnum):
@@ -30,6 +35,40 @@ class Priority(StrEnum):
     def level(self) -> int:
         """Message priority in RabbitMQ, larger first; these values order in every profile."""
         return {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}[self]
+
+
+class Wrap(StrEnum):
+    """On which axes the picture's two ends meet."""
+
+    NONE = "none"
+    X = "x"
+    """A panorama: left meets right."""
+    XY = "xy"
+    """A texture: it tiles the plane."""
+
+    @property
+    def rows(self) -> bool:
+        """The first row follows the last."""
+        return self is Wrap.XY
+
+    @property
+    def columns(self) -> bool:
+        """The first column follows the last."""
+        return self is not Wrap.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the picture with a prompt of its own; lengths in pixels of the picture."""
+
+    prompt: str
+    negative_prompt: str
+    box: Box
+    weight: float
+    feather: int
+    """Width of the border over which the region fades in, half of it outside the box."""
+    mask: str | None
+    """Key of an uploaded picture, stretched over *box*: white is inside the region."""
 
 
 PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
@@ -58,4 +97,7 @@ class RenderSpec:
     upscaler: str
     init_image: str | None
     format: PictureFormat
+    wrap: Wrap = Wrap.NONE
+    blend: Blend = Blend.RAMP
+    regions: tuple[Region, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from app.domain.errors import CorruptBlobError, InvalidPlanError
 
+Floats = NDArray[np.float32]
+"""Or float64, where a test of exactness computes in it: blobs keep the precision they have."""
+_FLOATS = (np.float32, np.float64)
+
 # JPEG XL, lossless, effort 1: of the codecs in reach the smallest file below 50 ms a tile.
 # 1024x1024 px of photo-like noise, one shared CPU core (size as a share of raw; ms to encode,
 # decode): JPEG XL e1 .60; 22, 32 - e2 .57; 68, 53 - JPEG-LS .60; 62, 45 - PNG level 1 .66;
@@ -42,22 +46,24 @@ def decode_pixels(blob: bytes) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def encode_array(array: NDArray[np.float32]) -> bytes:
-    """An array of any shape, float32, as ``.npy`` bytes."""
-    if array.dtype != np.float32:
-        raise InvalidPlanError(f"an array blob must be float32, got {array.dtype}")
+def encode_array(array: Floats) -> bytes:
+    """An array of any shape, float32 or float64, as ``.npy`` bytes."""
+    if array.dtype not in _FLOATS:
+        raise InvalidPlanError(f"an array blob must be float32 or float64, got {array.dtype}")
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
-def decode_array(blob: bytes) -> NDArray[np.float32]:
+def decode_array(blob: bytes) -> Floats:
     """The array of ``encode_array``. Raises ``CorruptBlobError`` for anything else."""
     buffer = io.BytesIO(blob)
     try:
         array = np.load(buffer, allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as err:
         raise CorruptBlobError(f"an array blob must be npy, got {len(blob)} B: {err}") from err
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or buffer.read(1):
-        raise CorruptBlobError(f"an array blob must be one float32 array, got {len(blob)} B")
+    if not isinstance(array, np.ndarray) or array.dtype not in _FLOATS or buffer.read(1):
+        raise CorruptBlobError(
+            f"an array blob must be one float32 or float64 array, got {len(blob)} B"
+        )
     return array

@@ -49,8 +49,15 @@ def test_unset_fields_take_the_models_defaults(plan):
         ({"height": 256, "width": 256, "upscale": 4}, Mode.DIRECT),
         ({"height": 64, "width": 65}, Mode.REFINE),
         ({"height": 64, "width": 64, "init_image": "inputs/a"}, Mode.REFINE),
+        ({"height": 64, "width": 256}, Mode.PHASED),
     ],
-    ids=["native size", "native before enlarging", "larger", "a picture to start from"],
+    ids=[
+        "native size",
+        "native before enlarging",
+        "larger",
+        "a picture to start from",
+        "wider than a base",
+    ],
 )
 def test_auto_chooses_direct_only_when_one_window_of_native_size_does(plan, fields, mode):
     assert plan(**fields).spec.mode is mode
@@ -91,15 +98,13 @@ def test_strength_is_translated_to_noise(plan):
             InvalidRequestError,
             "mode direct takes no init_image; use mode refine",
         ),
-        ({"wrap": "x"}, UnsupportedError, "wrap is not supported yet; leave it out"),
-        ({"regions": [{}]}, UnsupportedError, "regions is not supported yet; leave it out"),
         (
             {"mask": "inputs/m", "init_image": "inputs/a"},
             UnsupportedError,
             "mask is not supported yet; leave it out",
         ),
     ],
-    ids=["prompt", "model", "upscaler", "direct", "wrap", "regions", "mask"],
+    ids=["prompt", "model", "upscaler", "direct", "mask"],
 )
 def test_what_cannot_be_planned_is_refused_with_the_rule(plan, fields, error, message):
     with pytest.raises(PermanentError) as caught:

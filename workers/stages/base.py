@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
-from app.domain.plan import RenderPlan
+from app.domain.plan import Base, RenderPlan
 from app.domain.work import Work
 from app.pictures.codecs import encode_array
+from workers.denoise import at_unit_variance
 from workers.stages.context import Check, Context
-from workers.stages.walk import encode_prompts, walk
+from workers.stages.masks import read_masks
+from workers.stages.walk import Window, as_array, encode_prompts, walk, window_denoiser
 from workers.vae import decode
 
 
@@ -25,8 +29,19 @@ def render_base(context: Context, plan: RenderPlan, work: Work, check: Check) ->
         stream=Stream.BASE,
         image=work.image,
     )
-    steps = plan.base.steps
-    latents = walk(
-        plan, model, encode_prompts(model, plan), steps.noise_scale * noise, check, steps
+    steps, prompts = plan.base.steps, encode_prompts(model, plan)
+    window = _base_window(plan, plan.base)
+    denoiser = window_denoiser(plan, model, prompts, window, read_masks(context, plan))
+    x, _ = walk(plan, model, denoiser, np.float32(steps.noise_scale) * noise, check, steps)
+    return encode_array(decode(model.vae, as_array(at_unit_variance(x, steps.sigmas[-1]))))
+
+
+def _base_window(plan: RenderPlan, base: Base) -> Window:
+    """Where the base's latents lie in the picture, which has the same aspect."""
+    spec = plan.spec
+    return Window(
+        rows=(np.arange(base.height) + 0.5) / base.height * spec.height,
+        columns=(np.arange(base.width) + 0.5) / base.width * spec.width,
+        closes_rows=spec.wrap.rows,
+        closes_columns=spec.wrap.columns,
     )
-    return encode_array(decode(model.vae, latents))

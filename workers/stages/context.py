@@ -21,6 +21,7 @@ Array = NDArray[np.float32]
 Check = Callable[[], None]
 """Called before every denoising step; raises when the job has ended."""
 _KEPT_BLOBS = 6  # bands, statistics and embeddings of the job at hand: its tiles share them
+_KEPT_PROMPTS = 128  # one for each region
 
 
 class Context:
@@ -34,7 +35,7 @@ class Context:
         self.max_input_mpx = max_input_mpx
         self._models = models
         self.shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self.array)
-        self.shared_prompts = lru_cache(maxsize=_KEPT_BLOBS)(self.prompts)
+        self.shared_prompts = lru_cache(maxsize=_KEPT_PROMPTS)(self.prompts)
 
     def model(self, plan: RenderPlan, name: str) -> Model:
         """Model *name* at the plan's revision."""

@@ -9,6 +9,7 @@ from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Stage, Work, image_key
 from app.pictures.reading import read_picture
 from workers.enlarge import Enlarger, native_picture
+from workers.families.conditioning import Conditioning
 from workers.stages.context import Array, Context
 from workers.stages.walk import encode_prompts
 from workers.vae import decode, encode, measure
@@ -17,8 +18,7 @@ from workers.vae import decode, encode, measure
 def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
     """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
     model = context.model(plan, plan.spec.refine_model)
-    prompts = encode_prompts(model, plan).to_bytes()
-    context.store.put(image_key(plan, work.image, "prompt"), prompts)
+    _put_prompts(context, plan, work, encode_prompts(model, plan))
     if plan.starts_from_picture:
         picture = _starting_picture(context, plan, work)
         native = native_picture(picture, model.card)
@@ -40,3 +40,20 @@ def _starting_picture(context: Context, plan: RenderPlan, work: Work) -> Array:
     data = context.store.get(plan.spec.init_image)
     picture = read_picture(data, field="init_image", max_mpx=context.max_input_mpx)
     return picture.astype(np.float32) / 255.0
+
+
+def read_prompts(context: Context, plan: RenderPlan, work: Work) -> list[Conditioning]:
+    """What ``render_prepare`` stored: the picture's own prompt, then the regions'."""
+    keys = (_prompt_key(plan, work, number) for number in range(1 + len(plan.spec.regions)))
+    return [context.shared_prompts(key) for key in keys]
+
+
+def _put_prompts(
+    context: Context, plan: RenderPlan, work: Work, prompts: list[Conditioning]
+) -> None:
+    for number, prompt in enumerate(prompts):
+        context.store.put(_prompt_key(plan, work, number), prompt.to_bytes())
+
+
+def _prompt_key(plan: RenderPlan, work: Work, number: int) -> str:
+    return image_key(plan, work.image, f"prompt-{number:03d}")

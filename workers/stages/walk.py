@@ -1,27 +1,93 @@
-"""Denoising under a plan's prompt, from numpy to numpy."""
+"""Denoising a window under a plan's prompts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from app.domain.plan import RenderPlan
+from app.domain.regions import prompt_weights
 from app.domain.schedule import Steps
-from workers.denoise import denoise, guided_denoiser
+from workers.denoise import Denoiser, closed_denoiser, denoise, guided_denoiser
 from workers.families.conditioning import Conditioning
 from workers.families.model import Model
 from workers.stages.context import Array, Check
+from workers.stages.masks import Masks
+
+_FAINT = 1e-3  # a prompt with less weight than this everywhere is not evaluated
 
 
-def encode_prompts(model: Model, plan: RenderPlan) -> Conditioning:
-    return model.encode_prompts([plan.spec.negative_prompt, plan.spec.prompt])
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The positions of a window's latents, in pixels of the picture, and whether its ends meet."""
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    closes_rows: bool = False
+    closes_columns: bool = False
+
+
+def encode_prompts(model: Model, plan: RenderPlan) -> list[Conditioning]:
+    """Every prompt of *plan* with its negative prompt: the picture's own, then the regions'."""
+    spec = plan.spec
+    pairs = [(spec.negative_prompt, spec.prompt)]
+    pairs += [(region.negative_prompt, region.prompt) for region in spec.regions]
+    return [model.encode_prompts(list(pair)) for pair in pairs]
+
+
+def window_denoiser(
+    plan: RenderPlan, model: Model, prompts: Sequence[Conditioning], window: Window, masks: Masks
+) -> Denoiser:
+    """Predicts a window's clean latents: every prompt where it counts, ends joined.
+
+    Each prompt is joined on its own, because weights are those of the picture, not of one that
+    is rolled.
+    """
+    weights = prompt_weights(plan.spec, window.rows, window.columns, masks)
+    weighted = [
+        (_closed(guided_denoiser(model, prompt, plan.spec.guidance), window), weight)
+        for prompt, weight in zip(prompts, weights, strict=True)
+        if weight.max() > _FAINT
+    ]
+    return weighted[0][0] if len(weighted) == 1 else _blended(weighted)
 
 
 def walk(
-    plan: RenderPlan, model: Model, prompts: Conditioning, x: Array, check: Check, steps: Steps
-) -> Array:
-    """Denoise *x* ``(C, H, W)`` float32 down *steps*."""
-    denoiser = guided_denoiser(model, prompts, plan.spec.guidance)
-    start = torch.from_numpy(x)[None]
-    result = denoise(denoiser, start, steps, plan.spec.sampler, check)
-    return np.asarray(result[0].cpu().numpy())
+    plan: RenderPlan, model: Model, denoiser: Denoiser, x: Array, check: Check, steps: Steps
+) -> tuple[Tensor, Tensor]:
+    """Denoise *x* ``(C, H, W)`` down *steps*: the state and the clean prediction.
+
+    Latents stay in float32 between a half precision model's steps, in float64 with a model that
+    computes in it.
+    """
+    carried = torch.float64 if model.dtype is torch.float64 else torch.float32
+    start = torch.from_numpy(x)[None].to(carried)
+    return denoise(denoiser, start, steps, plan.spec.sampler, check)
+
+
+def as_array(latents: Tensor) -> Array:
+    """``(C, H, W)`` float32 of *latents* ``(1, C, H, W)``."""
+    return np.asarray(latents[0].cpu().numpy())
+
+
+def _closed(denoiser: Denoiser, window: Window) -> Denoiser:
+    if not (window.closes_rows or window.closes_columns):
+        return denoiser
+    return closed_denoiser(denoiser, rows=window.closes_rows, columns=window.closes_columns)
+
+
+def _blended(prompts: list[tuple[Denoiser, Tensor]]) -> Denoiser:
+    """The weighted mean of several prompts' predictions (Bar-Tal et al. 2023, section 4.2)."""
+
+    def predict(x: Tensor, sigma: float, timestep: float) -> Tensor:
+        total = torch.zeros_like(x)
+        for denoiser, weight in prompts:
+            total += denoiser(x, sigma, timestep) * weight.to(x)
+        return total
+
+    return predict

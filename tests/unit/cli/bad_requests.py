@@ -70,13 +70,39 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("control-character-in-a-field", {"a\x1bb": 1}, "'a\\x1bb' is not a field of a request"),
     (
         "regions-of-a-megabyte",
-        {"regions": [{"prompt": "x" * 1_000_000}]},
-        "request must take at most 61440 bytes of JSON, got 1000078 bytes",
+        {"regions": [{"prompt": "x" * 99_000}] * 2},
+        "request must take at most 61440 bytes of JSON, got 198094 bytes",
     ),
     (
-        "a-region-that-is-no-json",
+        "a-region-that-is-no-text",
         {"regions": [{"prompt": b"x"}]},
-        "regions.0.prompt input was not a valid JSON value, got b'x'",
+        "regions.0.prompt should be a valid string, got b'x'",
+    ),
+    (
+        "a-region-outside-the-picture",
+        {"regions": [{"prompt": "x", "box": {"top": 0, "left": 0, "bottom": 64, "right": 9000}}]},
+        "regions.0.box must lie inside the picture of 256x192 px, got bottom 64, right 9000",
+    ),
+    (
+        "a-region-without-area",
+        {"regions": [{"prompt": "x", "box": {"top": 9, "left": 0, "bottom": 9, "right": 9}}]},
+        "regions.0.box must have bottom > top and right > left, "
+        "got {'top': 9, 'left': 0, 'bottom': 9, 'right': 9}",
+    ),
+    (
+        "a-region-without-a-corner",
+        {"regions": [{"prompt": "x", "box": {"top": 0, "left": 0, "bottom": 64}}]},
+        "regions.0.box.right is required",
+    ),
+    (
+        "a-region-without-weight",
+        {"regions": [{"prompt": "x", "weight": 0.0}]},
+        "regions.0.weight should be greater than 0, got 0.0",
+    ),
+    (
+        "a-region-with-a-negative-feather",
+        {"regions": [{"prompt": "x", "feather": -1}]},
+        "regions.0.feather should be greater than or equal to 0, got -1",
     ),
     ("unknown-field", {"colour": "red"}, "colour is not a field of a request"),
     (
@@ -134,11 +160,10 @@ UNPLANNABLE: list[tuple[str, dict[str, Any], str]] = [
         "tile must be a multiple of 4 px in [32, 256], got 1024 px",
     ),
     (
-        "mode-to-come",
-        {"mode": "spot"},
-        "mode must be one of auto, direct, refine, got spot",
+        "a-panorama-that-ends-between-two-latents",
+        {"wrap": "x", "width": 190},
+        "width must be a multiple of 4 px where the picture wraps, got 190 px",
     ),
-    ("wrap-to-come", {"wrap": "x"}, "wrap is not supported yet; leave it out"),
     (
         "canvas-too-large",
         {"width": 20_000, "height": 20_000},

@@ -23,7 +23,7 @@ BAD_ORDERS = [
     ("infinite-strength", ["--strength", "inf"], 2, "strength should be a finite number, got inf"),
     ("unknown-sampler", ["--sampler", "plms"], 2, "sampler should be 'ddim', 'euler' or 'dpm++2m', got 'plms'"),
     ("unknown-mode", ["--mode", "magic"], 2, "mode should be 'auto', 'direct', 'refine', 'phased', 'multidiffusion' or 'spot', got 'magic'"),
-    ("mode-to-come", ["--mode", "phased"], 2, "mode must be one of auto, direct, refine, got phased"),
+    ("blend", ["--blend", "screen"], 2, "blend should be 'ramp' or 'uniform', got 'screen'"),
     ("unknown-priority", ["--priority", "now"], 2, "priority should be 'high', 'normal' or 'low', got 'now'"),
     ("unknown-format", ["--format", "gif"], 2, "format should be 'png', 'jpeg', 'webp' or 'tiff', got 'gif'"),
     ("upscale-three", ["--upscale", "3"], 2, "upscale should be 1, 2 or 4, got 3"),

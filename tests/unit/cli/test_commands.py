@@ -60,6 +60,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         *("--guidance", "2.5", "--sampler", "euler", "--model", "tiny", "--mode", "refine"),
         *("--upscale", "2", "--tile", "48", "--overlap", "16", "--negative", "fog"),
         *("--count", "2", "--format", "webp", "--nsr", "0.5", "--tag", "by=me", "--json"),
+        *("--wrap", "x", "--blend", "uniform", "--region", "64x48+16+8=a lake = water"),
     )
 
     spec = json.loads(result.stdout)["spec"]
@@ -83,6 +84,18 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "upscaler": "",
         "init_image": None,
         "format": "webp",
+        "wrap": "x",
+        "blend": "uniform",
+        "regions": [
+            {
+                "prompt": "a lake = water",
+                "negative_prompt": "",
+                "box": {"top": 8, "left": 16, "bottom": 56, "right": 80},
+                "weight": 1.0,
+                "feather": 64,
+                "mask": None,
+            }
+        ],
         "tags": {"by": "me"},
     }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidPlanError, LimitExceededError, UnsupportedError
+from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.plan import canonical_json
 from app.domain.spec import Mode
@@ -185,11 +185,3 @@ def test_orders_beyond_the_limits_are_refused_with_the_number(change, message):
         plan(**change, limits=LIMITS)
 
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize("mode", [Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT])
-def test_modes_that_do_not_work_yet_are_refused(mode):
-    with pytest.raises(UnsupportedError) as caught:
-        plan(mode=mode)
-
-    assert str(caught.value) == f"mode must be one of auto, direct, refine, got {mode}"

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidPlanError
-from app.domain.geometry import Box
-from app.domain.tiling import axis_edges, axis_starts, plan_cores, plan_tiles
+from app.domain.tiling import axis_edges, axis_starts, plan_axis, plan_cores, plan_windows
 
 
 @st.composite
@@ -42,17 +41,50 @@ def test_strides_differ_by_at_most_one(axis):
     assert strides.size == 0 or strides.max() - strides.min() <= 1
 
 
-def test_tiles_come_in_row_major_order_and_share_one_shape():
-    boxes = plan_tiles(40, 96, tile_height=32, tile_width=48, overlap=8)
+@given(axes(), st.sampled_from([1, 2, 4]))
+def test_starts_lie_on_the_models_grid(axis, alignment):
+    length, tile, overlap = (alignment * part for part in axis)
 
-    assert boxes == [
-        Box(0, 0, 32, 48),
-        Box(0, 24, 32, 72),
-        Box(0, 48, 32, 96),
-        Box(8, 0, 40, 48),
-        Box(8, 24, 40, 72),
-        Box(8, 48, 40, 96),
-    ]
+    starts = axis_starts(length, tile, overlap, alignment=alignment)
+
+    assert all(start % alignment == 0 for start in starts)
+    assert all(b - a <= tile - overlap for a, b in pairwise(starts))
+
+
+@given(axes())
+def test_tiles_of_an_axis_that_wraps_close_the_ring(axis):
+    length, tile, overlap = axis
+    spans = plan_axis(length, tile, overlap, wraps=True).spans
+
+    following = [*(start for start, _ in spans[1:]), length]
+    assert len(spans) == 1 or all(
+        end - start >= overlap for (_, end), start in zip(spans, following, strict=True)
+    )
+    assert {last - first for first, last in spans} == {min(tile, length)}
+
+
+@given(axes(), st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_shifted_windows_keep_every_latent_once_and_have_the_full_size(axis, wraps, shift):
+    length, tile, _ = axis
+    windows = plan_windows(length, tile, int(tile * shift), wraps=wraps)
+    covered = np.zeros(length, int)
+
+    for first, last in windows.kept:
+        covered[np.arange(first, last) % length] += 1
+
+    assert (covered == 1).all()
+    assert {last - first for first, last in windows.spans} == {min(tile, length)}
+    assert all(
+        start <= first and last <= end
+        for (start, end), (first, last) in zip(windows.spans, windows.kept, strict=True)
+    )
+
+
+def test_windows_at_the_border_are_moved_inward_and_do_not_mix_the_ends():
+    windows = plan_windows(20, 8, 4, wraps=False)
+
+    assert windows.kept == ((0, 4), (4, 12), (12, 20))
+    assert windows.spans == ((0, 8), (4, 12), (12, 20))
 
 
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 80))

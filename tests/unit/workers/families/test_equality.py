@@ -12,7 +12,7 @@ from app.domain.geometry import Box
 from app.domain.noise import Stream, noise_field
 from app.domain.schedule import Steps, full_steps
 from tests.support.tiny_model import build_tiny_model
-from workers.denoise import denoise, guided_denoiser
+from workers.denoise import at_unit_variance, denoise, guided_denoiser
 from workers.families.sd3 import StableDiffusion3
 from workers.loading import load_model
 
@@ -30,7 +30,8 @@ def render(model, noise, *, steps=4, guidance=3.0, sampler="ddim", negative="fog
     walk = full_steps(model.card.schedule, steps, sampler)
     prompts = model.encode_prompts([negative, "a map"])
     denoiser = guided_denoiser(model, prompts, guidance)
-    return denoise(denoiser, noise * walk.noise_scale, walk, sampler, no_check)
+    x, _ = denoise(denoiser, noise * walk.noise_scale, walk, sampler, no_check)
+    return at_unit_variance(x, walk.sigmas[-1])
 
 
 def render_with_diffusers(model, noise, *, steps=4, guidance=3.0, negative="fog"):
@@ -112,7 +113,7 @@ def test_a_flow_takes_the_second_order_steps_of_diffusers(sd3_model, monkeypatch
     noise = initial_noise(sd3_model)
     denoiser = guided_denoiser(sd3_model, sd3_model.encode_prompts(["fog", "a map"]), 3.0)
 
-    ours = denoise(denoiser, noise * walk.noise_scale, walk, "dpm++2m", no_check)
+    ours, _ = denoise(denoiser, noise * walk.noise_scale, walk, "dpm++2m", no_check)
 
     with monkeypatch.context() as patch:
         patch.setattr(sd3_model.pipeline, "scheduler", scheduler)

@@ -1,0 +1,108 @@
+"""A render's phases run in this process, without a queue: the reference for every other way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from app.canvas import read_window, write_band
+from app.domain.card import ModelCard
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work, next_work
+from app.jobs import present_keys
+from app.merging import merge_phase
+from app.pictures.codecs import decode_array, encode_array
+from app.storage.memory import MemoryStore
+from app.storage.port import BlobStore
+from workers.families.conditioning import Conditioning
+from workers.families.model import Model
+from workers.stages.context import Context
+from workers.stages.tile import render_tile
+
+Order = Callable[[Sequence[Work]], Iterable[Work]]
+
+
+class ToyModel(Model):
+    """Predicts the picture by a convolution of radius one: its receptive field is known."""
+
+    def __init__(self, card: ModelCard, dtype: torch.dtype = torch.float64, mode: str = "") -> None:
+        super().__init__(card, None, torch.device("cpu"), dtype)
+        object.__setattr__(self, "mode", mode)
+
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        lengths = torch.tensor([float(len(prompt)) for prompt in prompts])
+        return Conditioning(lengths.reshape(-1, 1, 1))
+
+    def predict(
+        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+    ) -> Tensor:
+        kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype) / 16
+        kernel = kernel.expand(x.shape[1], 1, 3, 3)
+        padded = functional.pad(x, (1, 1, 1, 1), mode=self.mode) if self.mode else x
+        smooth = functional.conv2d(padded, kernel, padding=0 if self.mode else 1, groups=x.shape[1])
+        told = conditioning.text[:, :1, :1, None].to(x.dtype) * 0.01
+        return torch.tanh(smooth / (1.0 + sigma)) + told
+
+
+class ToyModels:
+    """The cache of a worker that has one model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def get(self, name: str, revision: str) -> Model:
+        return self._model
+
+
+def toy_context(model: Model, store: BlobStore | None = None) -> Context:
+    return Context(store or MemoryStore(), ToyModels(model), None, 100.0)
+
+
+def run_phases(
+    context: Context,
+    plan: RenderPlan,
+    *,
+    picture: NDArray[np.float32] | None = None,
+    order: Order = lambda works: works,
+) -> NDArray[np.float32]:
+    """The finished canvas latents ``(C, H, W)``; *picture* are the latents it starts from."""
+    from workers.stages.prepare import _put_prompts
+    from workers.stages.walk import encode_prompts
+
+    if Work(Stage.PREPARE, 0).key(plan) not in present_keys(context.store, plan):
+        model = context.model(plan, plan.spec.refine_model)
+        _put_prompts(context, plan, Work(Stage.PREPARE, 0), encode_prompts(model, plan))
+        if picture is not None:
+            write_band(context.store, plan, 0, 0, 0, picture)
+        context.store.put(Work(Stage.PREPARE, 0).key(plan), b"{}")
+    while (missing := next_work(plan, present_keys(context.store, plan)))[0].stage in (
+        Stage.TILE,
+        Stage.MERGE,
+    ):
+        for work in order(missing):
+            run_unit(context, plan, work)
+    return read_window(
+        plan, 0, len(plan.phases), plan.canvas, lambda key: decode_array(context.store.get(key))
+    )
+
+
+def run_unit(context: Context, plan: RenderPlan, work: Work) -> None:
+    """One tile or one merge."""
+    if work.stage is Stage.MERGE:
+        merge_phase(context.store, plan, work.image, work.phase)
+    else:
+        context.store.put(work.key(plan), render_tile(context, plan, work, lambda: None))
+
+
+def without_base(plan: RenderPlan) -> RenderPlan:
+    """*plan* as if its picture were there: the phases alone are run."""
+    return replace(plan, base=None, spec=replace(plan.spec, init_image="inputs/picture"))
+
+
+__all__ = ["ToyModel", "encode_array", "run_phases", "run_unit", "toy_context", "without_base"]
