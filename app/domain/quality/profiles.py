@@ -55,7 +55,7 @@ class Profiler:
         self._seen = 0
         self._pending = np.empty((0, width, 3), np.uint8)
         down, across = segment_count(height), segment_count(width)
-        self._column_luma = np.zeros((down, width), np.float64)
+        self._column_luma = np.zeros((down, width), np.float32)
         self._row_luma = np.zeros((height, across), np.float32)
         self._cells = np.zeros((height // CELL, width // CELL, 3), np.uint16)
         self._detail = _Detail(height // FINE, width // FINE)
@@ -72,13 +72,13 @@ class Profiler:
     def result(self) -> Profiles:
         """The profiles of the whole picture."""
         heights, widths = (_segment_lengths(side) for side in (self._height, self._width))
-        column_luma = (self._column_luma / heights[:, None]).astype(np.float32)
-        row_luma = (self._row_luma / widths).astype(np.float32)
         rows, columns = self._detail.result()
+        cells = self._cells.astype(np.float32)
+        cells /= 255.0 * CELL**2
         return Profiles(
-            AxisProfile(row_luma.T, rows),
-            AxisProfile(column_luma, columns),
-            self._cells.astype(np.float32) / (255.0 * CELL**2),
+            AxisProfile((self._row_luma / widths).T, rows),
+            AxisProfile(self._column_luma / heights[:, None], columns),
+            cells,
         )
 
     def _take(self, rows: Pixels) -> None:
@@ -147,9 +147,9 @@ def segment_count(length: int) -> int:
     return max(1, length // SEGMENT)
 
 
-def _segment_lengths(length: int) -> NDArray[np.int64]:
+def _segment_lengths(length: int) -> Floats:
     starts = SEGMENT * np.arange(segment_count(length))
-    return np.diff(np.append(starts, length))
+    return np.diff(np.append(starts, length)).astype(np.float32)
 
 
 def _luma_of_segments(rows: Pixels) -> Floats:
