@@ -13,6 +13,7 @@ from app.canvas import band_boxes, write_band
 from app.domain.blending import MergedBand, Spread
 from app.domain.geometry import Box, parts
 from app.domain.plan import RenderPlan, canonical_json
+from app.domain.quality import worst
 from app.domain.work import (
     Run,
     Stage,
@@ -20,6 +21,7 @@ from app.domain.work import (
     canvas_key,
     run_prefix,
 )
+from app.measuring import PictureQuality, quality_key
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
@@ -68,6 +70,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
     cores = [plan.core_pixels(index) for index in range(len(plan.decode.cores))]
     with tempfile.TemporaryDirectory(prefix="tilechord-") as folder:
         target = Path(folder) / "picture"
+        quality = PictureQuality(store, plan, image)
         picture = assemble(
             plan.spec.height,
             plan.spec.width,
@@ -76,6 +79,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             target,
             format=plan.spec.format,
             recipe=recipe_of(plan, image),
+            observe=quality.add,
         )
         work = Work(Stage.PICTURE, image)
         record = {
@@ -86,6 +90,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             "size_bytes": picture.size_bytes,
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
+        store.put(quality_key(plan, image), canonical_json(quality.measure().figures))
         store.put_file(work.key(plan), target)
 
 
@@ -131,12 +136,15 @@ def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRe
 
 def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:
     """The worst value of each measure over the job's images and phases."""
-    worst: dict[str, float] = {}
-    for image in range(plan.spec.count):
-        for phase in range(len(plan.phases)):
-            for name, value in json.loads(store.get(canvas_key(plan, image, phase + 1))).items():
-                worst[name] = max(worst.get(name, value), value)
-    return worst
+    keys = [
+        canvas_key(plan, image, phase + 1)
+        for image in range(plan.spec.count)
+        for phase in range(len(plan.phases))
+    ]
+    # Pictures written before they were measured have no figures of their own.
+    measured = (quality_key(plan, image) for image in range(plan.spec.count))
+    keys += [key for key in measured if store.exists(key)]
+    return worst(json.loads(store.get(key)) for key in keys)
 
 
 def _timings(runs: list[Run]) -> dict[str, float]:

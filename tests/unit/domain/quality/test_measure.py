@@ -1,7 +1,10 @@
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.domain.geometry import Box
 from app.domain.quality import SeamAxis, SeamGrid, measure, seam_axis
+from app.domain.tiling import plan_axis
 from tests.support.pictures import one_over_f, pixels, profiles
 
 SIDE = 512
@@ -42,3 +45,29 @@ def test_figures_are_plain_numbers():
     figures = measure(found, GRID, tiles=TILES, start=np.roll(found.cells, 1, axis=0)).figures
 
     assert {type(value) for value in figures.values()} == {float}
+
+
+@given(
+    height=st.integers(64, 300),
+    width=st.integers(64, 300),
+    tile=st.sampled_from([64, 96, 160]),
+    overlap=st.sampled_from([0, 8, 32, 56]),
+    wraps=st.booleans(),
+)
+@settings(max_examples=20)
+def test_a_picture_of_any_size_and_grid_can_be_measured(height, width, tile, overlap, wraps):
+    rows, columns = (
+        seam_axis(side, plan_axis(side, tile, overlap, wraps=wraps).spans, wraps=wraps)
+        for side in (height, width)
+    )
+    random = np.random.default_rng(height * width)
+    found = profiles(random.integers(0, 256, (height, width, 3), np.uint8))
+    boxes = [
+        Box(top, left, min(bottom, height), min(right, width))
+        for top, bottom in plan_axis(height, tile, overlap, wraps=wraps).spans
+        for left, right in plan_axis(width, tile, overlap, wraps=wraps).spans
+    ]
+
+    figures = measure(found, SeamGrid(rows, columns), tiles=boxes, start=found.cells).figures
+
+    assert all(np.isfinite(value) for value in figures.values())
