@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 
 from celery import Celery
 from celery.app.utils import Settings
-from celery.signals import celeryd_init
+from celery.signals import before_task_publish, celeryd_init
 
 celery = Celery("tilechord")
 celery.config_from_object("celeryconfig")
@@ -27,3 +28,10 @@ def _wait_for_messages_without_end(conf: Settings, **_: object) -> None:
     options.pop("read_timeout", None)
     options.pop("write_timeout", None)
     conf.broker_transport_options = options
+
+
+@before_task_publish.connect
+def _date_message(headers: dict[str, object], properties: dict[str, object], **_: object) -> None:
+    """For the time in queue; RabbitMQ itself tells the date of the message that is next."""
+    headers["sent_at"] = time.time()
+    properties["timestamp"] = int(time.time())

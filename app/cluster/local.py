@@ -15,6 +15,7 @@ from app.cluster.ports import LOOPBACK, Ports
 from app.cluster.service import Service, Site, open_site, write_private
 
 DEFAULT_FOLDER = Path(".tilechord/cluster")
+_METRICS_PATHS = {"rabbitmq": "/metrics/per-object"}  # its "/metrics" adds all queues up
 
 
 def up(folder: Path, *, workers: int, port_base: int | None, say: Say) -> Site:
@@ -100,7 +101,10 @@ def write_targets(site: Site, workers: int) -> None:
         "flower": ["flower"],
     }
     targets = [
-        {"labels": {"job": job}, "targets": [f"{LOOPBACK}:{site.ports[name]}" for name in names]}
+        {
+            "labels": {"job": job, "__metrics_path__": _METRICS_PATHS.get(job, "/metrics")},
+            "targets": [f"{LOOPBACK}:{site.ports[name]}" for name in names],
+        }
         for job, names in groups.items()
     ]
     write_private(_targets_path(site.folder), json.dumps(targets, indent=1) + "\n")

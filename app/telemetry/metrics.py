@@ -13,6 +13,9 @@ from app.domain.errors import PermanentError, TransientError
 # From a tile on a fast GPU to a large one on a laptop's CPU, three buckets a decade.
 _UNIT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
+# From a tile that a free worker takes at once to a job that waited for a day.
+_QUEUE_SECONDS = (0.01, 0.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
 _UNIT = ("stage", "model", "device")
 _FAILURE = ("stage", "reason")
 
@@ -25,6 +28,12 @@ UNIT_SECONDS = Histogram(
 )
 UNITS_PRESENT = Counter(
     "tilechord_units_present", "Units found in the store and not rendered again", ("stage",)
+)
+QUEUE_SECONDS = Histogram(
+    "tilechord_time_in_queue_seconds",
+    "Seconds from sending a message to the start of its work",
+    ("queue", "priority"),
+    buckets=_QUEUE_SECONDS,
 )
 FAILURES = Counter("tilechord_failures", "Work that failed for good", _FAILURE)
 RETRIES = Counter("tilechord_retries", "Attempts that failed and are repeated", _FAILURE)
@@ -45,6 +54,11 @@ def unit_done(stage: str, model: str, device: str, seconds: float) -> None:
 def unit_present(stage: str) -> None:
     """Count a unit whose blob was there already: a cache hit, or a message delivered twice."""
     UNITS_PRESENT.labels(stage).inc()
+
+
+def waited_in_queue(queue: str, priority: str, seconds: float) -> None:
+    """Observe a wait; clocks of two machines may disagree, but no message comes from later."""
+    QUEUE_SECONDS.labels(queue, priority).observe(max(seconds, 0.0))
 
 
 def work_failed(stage: str, error: BaseException) -> None:

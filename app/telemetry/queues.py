@@ -1,8 +1,11 @@
 """Queue depths for Prometheus, asked of the broker over AMQP.
 
 Needs no management plugin and works on every RabbitMQ. AMQP tells ready messages and consumers;
-it does not tell messages in workers' hands nor the age of the oldest one. For those, and only
-for those, scrape RabbitMQ's own ``rabbitmq_prometheus`` plugin as well.
+it does not tell messages in workers' hands nor how old a message is. For those, and only for
+those, scrape RabbitMQ's own ``rabbitmq_prometheus`` plugin as well, at ``/metrics/per-object``:
+``time() - rabbitmq_queue_head_message_timestamp`` is the age of the message that is next. Older
+ones of a lower priority may wait behind it; workers tell afterwards how long each one waited.
+Quorum queues do not tell it (rabbitmq-server issue 6813).
 """
 
 from __future__ import annotations

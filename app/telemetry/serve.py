@@ -7,17 +7,29 @@ signals of the worker's main process: the threads pool never sends ``worker_proc
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import Task
-from celery.signals import celeryd_init, setup_logging, task_failure, task_retry, worker_ready
+from celery.signals import (
+    celeryd_init,
+    setup_logging,
+    task_failure,
+    task_prerun,
+    task_retry,
+    worker_ready,
+)
 from prometheus_client import start_http_server
 
 from app import __version__
+from app.domain.spec import Priority
+from app.queues import queue_name
 from app.settings import Settings, settings
 from app.telemetry import logs, metrics
 
 log = logging.getLogger(__name__)
+
+_PRIORITIES = {priority.level: str(priority) for priority in Priority}
 
 
 def serve_metrics(chosen: Settings) -> int | None:
@@ -52,6 +64,19 @@ def _name_logs(sender: str, **_: object) -> None:
 @setup_logging.connect
 def _set_up_logs(loglevel: int, **_: object) -> None:
     logs.set_up_logging(loglevel, settings().log_format)
+
+
+@task_prerun.connect
+def _observe_wait(task: Task[..., Any], **_: object) -> None:
+    """A retry is left out: most of its wait is on purpose, and in the worker."""
+    request = task.request
+    sent_at = getattr(request, "sent_at", None)
+    delivery = request.delivery_info
+    if sent_at is None or request.retries or delivery is None:
+        return
+    pool = str(delivery["routing_key"]).partition(".")[0]
+    priority = _PRIORITIES.get(delivery["priority"] or 0, "other")
+    metrics.waited_in_queue(queue_name(pool), priority, time.time() - sent_at)
 
 
 @task_retry.connect

@@ -89,17 +89,26 @@ def cluster(control, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def query(cluster, start, tmp_path_factory):
-    """Answers PromQL from a Prometheus that scrapes the worker and the queue exporter."""
+def query(cluster, services, start, tmp_path_factory):
+    """Answers PromQL from a Prometheus that scrapes worker, queue exporter and broker."""
     program = shutil.which("prometheus")
     assert program, "prometheus is missing, run: make system"
     exporter, server = free_port(), free_port()
     start(sys.executable, "-m", "app.telemetry", "--port", str(exporter), **cluster.env)
     folder = tmp_path_factory.mktemp("prometheus")
-    targets = {"worker": cluster.env["TILECHORD_METRICS_PORT"], "queues": exporter}
+    endpoints = {
+        "worker": f"http://127.0.0.1:{cluster.env['TILECHORD_METRICS_PORT']}/metrics",
+        "queues": f"http://127.0.0.1:{exporter}/metrics",
+        "rabbitmq": f"{services.rabbitmq.metrics_url}/per-object",
+    }
+    addresses = {name: urllib.parse.urlsplit(url) for name, url in endpoints.items()}
     jobs = [
-        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        for name, port in targets.items()
+        {
+            "job_name": name,
+            "metrics_path": address.path,
+            "static_configs": [{"targets": [address.netloc]}],
+        }
+        for name, address in addresses.items()
     ]
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yml").write_text(json.dumps(config))
@@ -115,7 +124,7 @@ def query(cluster, start, tmp_path_factory):
         answer = json.loads(fetch(f"http://127.0.0.1:{server}/api/v1/query?query={text}"))
         return [(entry["metric"], float(entry["value"][1])) for entry in answer["data"]["result"]]
 
-    wait_for(lambda: len(ask("up == 1")) == 2)
+    wait_for(lambda: len(ask("up == 1")) == 3)
     return ask
 
 
@@ -130,6 +139,16 @@ def test_prometheus_tells_tiles_done_and_seconds_per_tile(query, cluster):
     assert (labels["model"], labels["device"]) == (cluster.env["TILECHORD_MODEL"], "cpu")
     assert count >= 1
     assert 0 < seconds[0][1] < 60
+
+
+def test_prometheus_tells_how_long_work_waited(query):
+    waits = 'tilechord_time_in_queue_seconds_{}{{queue="render.gpu.v1", priority="normal"}}'
+
+    count = wait_for(lambda: query(waits.format("count")))[0][1]
+    seconds = query(waits.format("sum"))[0][1]
+
+    assert count >= 3  # base, prepare and at least one tile
+    assert 0 < seconds / count < 120
 
 
 def test_prometheus_names_the_worker(query):
@@ -147,17 +166,21 @@ def test_prometheus_tells_failures_by_stage_and_reason(query, cluster):
     assert [(labels["reason"], count) for labels, count in found] == [("InvalidRequestError", 1)]
 
 
-def test_prometheus_tells_the_depth_and_consumers_of_every_queue(query, cluster, control):
+def test_prometheus_tells_depth_age_and_consumers_of_every_queue(query, cluster, control):
     control.stop("control")
     cluster.client("submit", REQUEST | {"seed": 7})
 
     waiting = 'tilechord_queue_messages_ready{queue="render.control.v1"} > 0'
     depth = wait_for(lambda: query(waiting))
+    vhost = cluster.env["TILECHORD_BROKER_URL"].rpartition("/")[2]
+    head = f'rabbitmq_queue_head_message_timestamp{{queue="render.control.v1", vhost="{vhost}"}}'
+    age_s = wait_for(lambda: query(f"time() - {head} > 0"))[0][1]
     ready = {labels["queue"] for labels, _ in query("tilechord_queue_messages_ready")}
     consumers = {labels["queue"]: n for labels, n in query("tilechord_queue_consumers")}
     control.start_all({"control": "control"})
 
     assert depth[0][1] == 1
+    assert age_s < 120
     assert ready == {"render.control.v1", "render.gpu.v1", "render.dead.v1"}
     assert consumers["render.gpu.v1"] == 1
     assert query("tilechord_broker_up")[0][1] == 1

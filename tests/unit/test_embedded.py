@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from celery.worker import state
+from prometheus_client import REGISTRY
 
 from app import embedded, workflow
 from app.bootstrap import runtime
@@ -78,6 +79,17 @@ def test_a_worker_renders_in_one_block_after_another():
 
     assert first["images"] == second["images"]
     assert worker_threads() == []
+
+
+@pytest.mark.parametrize("queue", ["render.control.v1", "render.gpu.v1"])
+def test_every_message_tells_its_worker_when_it_was_sent(queue):
+    labels = {"queue": queue, "priority": "high"}
+
+    with embedded.worker():
+        render.delay(REQUEST | {"priority": "high"}).get(timeout=WAIT_S)
+
+    assert REGISTRY.get_sample_value("tilechord_time_in_queue_seconds_count", labels) > 1
+    assert REGISTRY.get_sample_value("tilechord_time_in_queue_seconds_sum", labels) < WAIT_S
 
 
 def test_leaving_the_block_does_not_wait_for_the_worker_to_look():

@@ -1,3 +1,4 @@
+import json
 import shlex
 import socket
 import subprocess
@@ -6,7 +7,7 @@ import sys
 import pytest
 
 from app.cluster import packages, servers
-from app.cluster.local import read_env, write_env
+from app.cluster.local import read_env, write_env, write_targets
 from app.cluster.ports import Ports, is_free, is_listening
 from app.cluster.programs import flower, worker, worker_command
 from app.cluster.service import open_site, write_private
@@ -107,6 +108,17 @@ def test_servers_do_not_see_the_users_environment(site, monkeypatch):
     assert servers.rabbitmq(site).env["RABBITMQ_NODENAME"] == "tilechord@localhost"
     assert "TILECHORD_MODEL" not in servers.s3_server(site).env
     assert flower(site).env["TILECHORD_MODEL"] == "mine"
+
+
+def test_prometheus_is_told_every_endpoint_and_asks_rabbitmq_for_single_queues(site):
+    write_targets(site, workers=2)
+
+    groups = json.loads((site.folder / "targets.json").read_text())
+
+    found = {group["labels"]["job"]: group for group in groups}
+    paths = {job: group["labels"]["__metrics_path__"] for job, group in found.items()}
+    assert paths == dict.fromkeys(found, "/metrics") | {"rabbitmq": "/metrics/per-object"}
+    assert [len(found[job]["targets"]) for job in ("queues", "workers", "flower")] == [1, 3, 1]
 
 
 def test_the_env_file_reads_the_same_in_a_shell_and_in_python(site):

@@ -51,6 +51,7 @@ def test_every_metric_carries_the_prefix_and_help():
         "tilechord_units_present",
         "tilechord_failures",
         "tilechord_retries",
+        "tilechord_time_in_queue_seconds",
         "tilechord_blob_written_bytes",
         "tilechord_blob_read_bytes",
         "tilechord_model_load_failures",

@@ -1,7 +1,9 @@
 import socket
+import time
 import urllib.request
 from types import SimpleNamespace
 
+import pytest
 from prometheus_client import REGISTRY
 
 from app.domain.errors import StorageUnavailableError
@@ -45,3 +47,43 @@ def test_a_task_is_counted_under_the_stage_it_is_called_after():
     serve._count_retry(sender=task, reason=SimpleNamespace(exc=StorageUnavailableError("gone")))
 
     assert REGISTRY.get_sample_value("tilechord_retries_total", labels) == before + 1
+
+
+def waits(queue, priority):
+    """Number and sum of the waits observed so far."""
+    labels = {"queue": queue, "priority": priority}
+    return [
+        REGISTRY.get_sample_value(f"tilechord_time_in_queue_seconds_{name}", labels) or 0
+        for name in ("count", "sum")
+    ]
+
+
+def taken(pool, *, priority=5, retries=0, **headers):
+    """Tell that a task was taken from the queue of *pool*."""
+    delivery = {"routing_key": f"{pool}.tile.atlas", "priority": priority}
+    request = SimpleNamespace(delivery_info=delivery, retries=retries, **headers)
+    serve._observe_wait(task=SimpleNamespace(request=request))
+
+
+@pytest.mark.parametrize(
+    ("level", "name"), [(9, "high"), (1, "low"), (3, "other")], ids=["high", "low", "foreign"]
+)
+def test_a_wait_is_observed_by_queue_and_priority(level, name):
+    taken("waited", priority=level, sent_at=time.time() - 60)
+
+    count, seconds = waits("render.waited.v1", name)
+    assert count == 1
+    assert 60 <= seconds < 70
+
+
+def test_a_sender_whose_clock_is_ahead_makes_no_negative_wait():
+    taken("ahead", sent_at=time.time() + 60)
+
+    assert waits("render.ahead.v1", "normal") == [1, 0]
+
+
+def test_retries_and_senders_that_do_not_date_are_left_out():
+    taken("left-out", retries=1, sent_at=time.time())
+    taken("left-out")
+
+    assert waits("render.left-out.v1", "normal") == [0, 0]
