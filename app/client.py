@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from app.bootstrap import runtime
@@ -82,7 +82,7 @@ def save(manifest: Manifest, output: Path) -> list[Path]:
     """Write the pictures of *manifest*: to *output*, or numbered beside it when several."""
     paths = picture_paths(output, len(manifest.images))
     for path, image in zip(paths, manifest.images, strict=True):
-        write_file(path, runtime().store.get(image.key))
+        write_file(path, runtime().store.stream(image.key), size_bytes=image.size_bytes)
     return paths
 
 
@@ -95,16 +95,17 @@ def picture_paths(output: Path, count: int) -> list[Path]:
     return [output.with_name(name) for name in names]
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Make *data* appear at *path* in one step, replacing what was there.
+def write_file(path: Path, pieces: Iterable[bytes], *, size_bytes: int) -> None:
+    """Make *pieces* appear at *path* in one step, replacing what was there.
 
-    Raises ``StorageUnavailableError`` when it cannot; nothing is left behind then.
+    Raises ``StorageUnavailableError`` when they cannot be written, and what *pieces* raise;
+    nothing is left behind then.
     """
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -112,7 +113,7 @@ def write_file(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as err:
         raise StorageUnavailableError(
-            f"file {path} of {len(data)} bytes cannot be written: {err.strerror}"
+            f"file {path} of {size_bytes} bytes cannot be written: {err.strerror}"
         ) from err
 
 

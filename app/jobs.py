@@ -62,12 +62,17 @@ class JobLedger:
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Record the result; the manifest that was first is the one that counts."""
-        data = manifest.model_dump_json().encode()
-        self._store.put(_key(manifest.job_id, "result.json"), data)
+        data = manifest.model_dump_json(exclude={"images": {"__all__": {"url"}}})
+        self._store.put(_key(manifest.job_id, "result.json"), data.encode())
         return self.result(manifest.job_id)
 
     def result(self, job_id: str) -> Manifest:
-        return Manifest.model_validate_json(self._store.get(_key(job_id, "result.json")))
+        """The manifest, its URLs valid from now."""
+        stored = self._store.get(_key(job_id, "result.json"))
+        manifest = Manifest.model_validate_json(stored)
+        for image in manifest.images:
+            image.url = self._store.url(image.key)
+        return manifest
 
     def has_result(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "result.json"))

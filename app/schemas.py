@@ -225,7 +225,8 @@ class PictureRecord(BaseModel):
     """One finished picture in a manifest."""
 
     key: str
-    url: str
+    url: str = ""
+    """Made when the manifest is read and not stored with it: a presigned one expires."""
     height: int
     width: int
     format: PictureFormat

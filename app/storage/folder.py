@@ -29,9 +29,8 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.storage.keys import check_key, check_prefix
+from app.storage.pieces import PIECE_BYTES, pieces
 from app.storage.probe import probe_writes_once
-
-_CHUNK_BYTES = 1 << 20  # bounds the memory of a copy; larger chunks copy no faster
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP}
@@ -54,14 +53,21 @@ class FolderStore:
             return self._store(key, source)
 
     def get(self, key: str) -> bytes:
+        return b"".join(self.stream(key))
+
+    def stream(self, key: str) -> Iterator[bytes]:
         target = self._root / check_key(key)
+        digest = sha256()
         with self._translated(key):
             if not target.is_file():
                 raise NotFoundError(f"blob {key} does not exist in {self._root}")
-            data = target.read_bytes()
+            with target.open("rb") as file:
+                for piece in pieces(file):
+                    digest.update(piece)
+                    yield piece
             digests = _lines(self._sums(key))
-        if sha256(data).hexdigest() in digests:
-            return data
+        if digest.hexdigest() in digests:
+            return
         if not target.exists():  # deleted between the two reads
             raise NotFoundError(f"blob {key} does not exist in {self._root}")
         raise CorruptBlobError(f"blob {key} in {self._root} does not match its SHA-256")
@@ -188,7 +194,7 @@ def _write(path: Path, source: io.BufferedIOBase) -> None:
     """Create *path* with the bytes of *source* on the disk, not only in the page cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        shutil.copyfileobj(source, file, _CHUNK_BYTES)
+        shutil.copyfileobj(source, file, PIECE_BYTES)
         file.flush()
         os.fsync(file.fileno())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Lock
 
 from app.domain.errors import CorruptBlobError, NotFoundError
 from app.storage.keys import check_key, check_prefix, media_type
+from app.storage.pieces import pieces
 from app.storage.probe import probe_writes_once
 
 
@@ -37,6 +39,9 @@ class MemoryStore:
         if sha256(data).digest() != digest:
             raise CorruptBlobError(f"blob {key} in memory does not match its SHA-256")
         return data
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        yield from pieces(io.BytesIO(self.get(key)))
 
     def exists(self, key: str) -> bool:
         return check_key(key) in self._blobs

@@ -26,6 +26,12 @@ class BlobStore(Protocol):
     def get(self, key: str) -> bytes:
         """The blob's bytes, verified. Raises ``NotFoundError`` when there is none."""
 
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Like ``get`` in pieces of at most 1 MiB, for blobs that may not fit into memory.
+
+        What does not match its SHA-256 is told after the last piece: trust none before the end.
+        """
+
     def exists(self, key: str) -> bool: ...
 
     def keys(self, prefix: str) -> Iterator[str]:

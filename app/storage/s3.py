@@ -22,6 +22,7 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.storage.keys import check_key, check_prefix, media_type
+from app.storage.pieces import pieces
 from app.storage.probe import probe_writes_once
 
 _DIGEST = "x-amz-meta-sha256"
@@ -92,16 +93,21 @@ class S3Store:
         return True
 
     def get(self, key: str) -> bytes:
+        return b"".join(self.stream(key))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        digest = sha256()
         with self._translated(key):
             response = self._client.get_object(self._bucket, self._name(key))
             try:
-                data, digest = response.read(), response.headers.get(_DIGEST)
+                for piece in pieces(response):
+                    digest.update(piece)
+                    yield piece
             finally:
                 response.close()
                 response.release_conn()
-        if sha256(data).hexdigest() != digest:
+        if digest.hexdigest() != response.headers.get(_DIGEST):
             raise CorruptBlobError(f"blob {key} in {self._place()} does not match its SHA-256")
-        return data
 
     def exists(self, key: str) -> bool:
         try:

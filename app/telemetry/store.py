@@ -32,6 +32,11 @@ class MeteredStore:
         BLOB_READ_BYTES.inc(len(data))
         return data
 
+    def stream(self, key: str) -> Iterator[bytes]:
+        for piece in self._inner.stream(key):
+            BLOB_READ_BYTES.inc(len(piece))
+            yield piece
+
     def exists(self, key: str) -> bool:
         return self._inner.exists(key)
 

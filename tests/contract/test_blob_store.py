@@ -150,6 +150,36 @@ def test_an_empty_file_is_stored_as_an_empty_blob(store, tmp_path):
     assert store.get("plan/empty") == b""
 
 
+@pytest.mark.parametrize(
+    "size_bytes", [0, 1, 1 << 20, 5_000_000], ids=["none", "one byte", "one piece", "many pieces"]
+)
+def test_a_blob_can_be_read_in_pieces(store, size_bytes):
+    data = bytes(range(250)) * (size_bytes // 250) + b"x" * (size_bytes % 250)
+    store.put("plan/picture.png", data)
+
+    pieces = list(store.stream("plan/picture.png"))
+
+    assert b"".join(pieces) == data
+    assert all(0 < len(piece) <= 1 << 20 for piece in pieces)
+
+
+def test_no_stream_of_changed_bytes_ends_well(subject):
+    subject.store.put("plan/picture.png", b"x" * 3_000_000)
+    subject.corrupt("plan/picture.png", b"x" * 2_999_999 + b"y")
+
+    with pytest.raises(CorruptBlobError, match=r"^blob plan/picture.png .* its SHA-256$"):
+        list(subject.store.stream("plan/picture.png"))
+
+
+def test_a_stream_that_is_left_early_harms_nobody(store):
+    store.put("plan/picture.png", b"x" * 3_000_000)
+
+    first = next(store.stream("plan/picture.png"))
+
+    assert len(first) > 0
+    assert len(store.get("plan/picture.png")) == 3_000_000
+
+
 def test_changed_bytes_are_never_returned(subject):
     subject.store.put("plan/tile", b"original")
     subject.corrupt("plan/tile", b"0riginal")
@@ -168,8 +198,9 @@ def test_a_truncated_blob_is_never_returned(subject):
 
 def test_a_missing_blob_is_not_found(store):
     assert not store.exists("plan/tile")
-    with pytest.raises(NotFoundError, match=r"^blob plan/tile does not exist in "):
-        store.get("plan/tile")
+    for read in (store.get, lambda key: list(store.stream(key))):
+        with pytest.raises(NotFoundError, match=r"^blob plan/tile does not exist in "):
+            read("plan/tile")
 
 
 def test_a_deleted_blob_is_gone_and_may_be_written_again(store):
@@ -257,6 +288,7 @@ def test_a_bad_key_is_refused_by_every_call_and_nothing_is_written(store, tmp_pa
         lambda: store.put(key, b"x"),
         lambda: store.put_file(key, source),
         lambda: store.get(key),
+        lambda: list(store.stream(key)),
         lambda: store.exists(key),
         lambda: store.delete(key),
         lambda: store.url(key),

@@ -3,7 +3,7 @@ import pytest
 from app.domain.errors import InvalidRequestError, NotFoundError
 from app.domain.work import Stage, Work, work_of
 from app.jobs import JobLedger, JobState
-from app.schemas import Manifest, read_request
+from app.schemas import Manifest, PictureRecord, read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
 
@@ -57,6 +57,27 @@ def test_the_first_result_counts(ledger, store):
 
     assert second == first
     assert ledger.status("job-1").state is JobState.SUCCEEDED
+
+
+def test_urls_are_made_when_a_result_is_read_and_never_stored(ledger, store, monkeypatch):
+    signed = iter(["monday", "tuesday"])
+    monkeypatch.setattr(store, "url", lambda key: f"https://store/{key}?signed={next(signed)}")
+    picture = PictureRecord(
+        key="plans/p/image-0.png",
+        url="https://store/expired",
+        height=8,
+        width=8,
+        format="png",
+        sha256="0" * 64,
+        size_bytes=1,
+    )
+
+    first = ledger.finish(manifest().model_copy(update={"images": [picture]}))
+    later = ledger.result("job-1")
+
+    assert first.images[0].url == "https://store/plans/p/image-0.png?signed=monday"
+    assert later.images[0].url == "https://store/plans/p/image-0.png?signed=tuesday"
+    assert b"https" not in store.get("jobs/job-1/result.json")
 
 
 def test_the_first_reason_of_a_failure_counts(ledger):

@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_no_half_picture(tmp_path: Path) -> None:
     target.write_bytes(b"before")
 
     with full_disk(1000), pytest.raises(StorageUnavailableError) as refusal:
-        client.write_file(target, bytes(5000))
+        client.write_file(target, [bytes(5000)], size_bytes=5000)
 
     assert str(refusal.value) == f"file {target} of 5000 bytes cannot be written: File too large"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]

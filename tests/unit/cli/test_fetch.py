@@ -1,0 +1,92 @@
+"""Pictures on their way from the store to a file."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app import client
+from app.bootstrap import runtime
+from app.planning import plan_request
+from app.schemas import Manifest, PictureRecord, read_request
+from tests.support.installation import Installation
+
+KEY = "plans/one/image-0.png"
+
+
+def finish(size_bytes: int) -> Manifest:
+    """A job that has ended with a picture of zeros."""
+    app = runtime()
+    request = read_request({"prompt": "a hill", "width": 64, "height": 64})
+    plan = plan_request(request, app.catalogue, app.settings)
+    app.ledger.accept("job-1", request, plan)
+    app.store.put(KEY, bytes(size_bytes))
+    picture = PictureRecord(
+        key=KEY, height=64, width=64, format="png", sha256="0" * 64, size_bytes=size_bytes
+    )
+    return app.ledger.finish(
+        Manifest(
+            job_id="job-1",
+            plan_hash=plan.hash,
+            images=[picture],
+            quality={},
+            timings={},
+            workers={},
+            executions=1,
+            units=1,
+        )
+    )
+
+
+def test_fetch_replaces_what_was_there(installation: Installation, tmp_path: Path) -> None:
+    finish(5_000_000)
+    (tmp_path / "out.png").write_bytes(b"before")
+
+    result = installation.invoke("fetch", "job-1", "-o", "out.png")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "out.png"
+    assert (tmp_path / "out.png").read_bytes() == bytes(5_000_000)
+
+
+def test_a_damaged_picture_replaces_nothing(installation: Installation, tmp_path: Path) -> None:
+    finish(5_000_000)
+    (installation.store / KEY).write_bytes(bytes(4_999_999))
+    (tmp_path / "out.png").write_bytes(b"before")
+
+    result = installation.invoke("fetch", "job-1", "-o", "out.png")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"tilechord: blob {KEY} in {installation.store} does not match its SHA-256\n"
+    )
+    assert (tmp_path / "out.png").read_bytes() == b"before"
+    assert list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part")) == []
+
+
+def test_a_large_picture_is_saved_in_little_memory(
+    installation: Installation, tmp_path: Path
+) -> None:
+    manifest = finish(30_000_000)
+    tracemalloc.start()
+
+    client.save(manifest, tmp_path / "out.png")
+
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 5_000_000
+    assert (tmp_path / "out.png").stat().st_size == 30_000_000
+
+
+def test_a_source_that_breaks_off_leaves_nothing_behind(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        client.write_file(tmp_path / "out.png", pieces(), size_bytes=8)
+
+    assert list(tmp_path.iterdir()) == []
