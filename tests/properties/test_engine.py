@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from app.domain.card import ModelCard
+from app.domain.geometry import Box
 from app.domain.grid import Axis, Blend, Grid
 from app.domain.plan import RenderPlan
-from app.domain.spec import Mode, Wrap
+from app.domain.spec import Mode, Region, Wrap
 from app.storage.memory import MemoryStore
 from tests.support.engine import ToyModel, run_phases, run_unit, toy_context, without_base
 from tests.unit.domain.cards import SD15, plan
@@ -195,3 +196,24 @@ def test_a_tile_whose_latents_are_not_finite_stops_the_merge():
 
     with pytest.raises(RenderFailedError, match="is not finite"):
         run_unit(context, render, Work(Stage.MERGE, 0, 0))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_regions_prompt_paints_its_box_in_every_mode(mode):
+    region = Region("a much longer prompt", "", Box(0, 0, 320, 192), 1.0, 64, None)
+    own, other = (rendered(toy_plan(mode, regions=r), ToyModel(CARD)) for r in ((), (region,)))
+
+    changed = np.abs(own - other).max(axis=(0, 1))
+
+    assert changed[:18].min() > 1e-3
+    assert changed[34:].max() < 1e-9
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_tiles_with_regions_equal_the_whole_canvas(mode):
+    region = Region("a much longer prompt", "", Box(0, 0, 320, 192), 1.0, 64, None)
+    render = toy_plan(mode, regions=(region,))
+
+    tiled = rendered(render, ToyModel(CARD))
+
+    np.testing.assert_allclose(tiled, rendered(whole(render), ToyModel(CARD)), atol=1e-12)

@@ -81,13 +81,13 @@ def _closed(denoiser: Denoiser, window: Window) -> Denoiser:
     return closed_denoiser(denoiser, rows=window.closes_rows, columns=window.closes_columns)
 
 
-def _blended(prompts: list[tuple[Denoiser, Tensor]]) -> Denoiser:
+def _blended(prompts: list[tuple[Denoiser, Array]]) -> Denoiser:
     """The weighted mean of several prompts' predictions (Bar-Tal et al. 2023, section 4.2)."""
 
     def predict(x: Tensor, sigma: float, timestep: float) -> Tensor:
         total = torch.zeros_like(x)
         for denoiser, weight in prompts:
-            total += denoiser(x, sigma, timestep) * weight.to(x)
+            total += denoiser(x, sigma, timestep) * torch.from_numpy(weight).to(x)
         return total
 
     return predict
