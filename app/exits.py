@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4
     """Broker, results backend or store do not answer, or have no room; try again later."""
     NOT_FOUND = 5
+    QUALITY = 6
+    """``quality --gate``: a figure of the picture misses its gate."""
     INTERRUPTED = 130
     """Ctrl-C, as shells report it."""
 

@@ -122,6 +122,15 @@ def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: b
     )
 
 
+def image_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
+    """The quality of one image, as it was measured: the worst value of all phases."""
+    keys = [canvas_key(plan, image, phase + 1) for phase in range(len(plan.phases))]
+    own = quality_key(plan, image)
+    if store.exists(own):  # pictures written before they were measured have none
+        keys.append(own)
+    return worst(json.loads(store.get(key)) for key in keys)
+
+
 def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:
     """Every execution of the plan's units, in order of their start."""
     runs = [Run.parse(plan, key) for key in store.keys(run_prefix(plan))]
@@ -135,16 +144,8 @@ def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRe
 
 
 def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:
-    """The worst value of each measure over the job's images and phases."""
-    keys = [
-        canvas_key(plan, image, phase + 1)
-        for image in range(plan.spec.count)
-        for phase in range(len(plan.phases))
-    ]
-    # Pictures written before they were measured have no figures of their own.
-    measured = (quality_key(plan, image) for image in range(plan.spec.count))
-    keys += [key for key in measured if store.exists(key)]
-    return worst(json.loads(store.get(key)) for key in keys)
+    """The worst value of each figure over the job's images."""
+    return worst(image_figures(store, plan, image) for image in range(plan.spec.count))
 
 
 def _timings(runs: list[Run]) -> dict[str, float]:

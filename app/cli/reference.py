@@ -18,6 +18,7 @@ _MEANINGS = {
     ExitCode.CONFIGURATION: "a setting or a model",
     ExitCode.UNREACHABLE: "broker, results backend or store do not answer, or have no room",
     ExitCode.NOT_FOUND: "no such job, picture or recipe",
+    ExitCode.QUALITY: "`tilechord quality --gate`: a figure misses its gate",
     ExitCode.INTERRUPTED: "Ctrl-C; `tilechord resume` finishes the job",
 }
 _INTRODUCTION = """\
