@@ -17,7 +17,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from app.bootstrap import runtime
-from app.domain.errors import InvalidRequestError, LimitExceededError, StorageUnavailableError
+from app.domain.errors import (
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    StorageUnavailableError,
+)
 from app.domain.spec import Priority
 from app.jobs import JobState
 from app.pictures.reading import read_picture
@@ -76,6 +81,18 @@ def resume(job_id: str) -> bool:
         advance.AsyncResult(job_id).forget()
         advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
     return True
+
+
+def result(job_id: str) -> Manifest:
+    """The manifest of a job that succeeded, its URLs valid from now.
+
+    Raises ``NotFoundError`` when it has no picture.
+    """
+    status = runtime().ledger.status(job_id)
+    if status.state is not JobState.SUCCEEDED:
+        reason = f": {status.reason}" if status.reason else ""
+        raise NotFoundError(f"job {job_id} has no picture, it is {status.state}{reason}")
+    return runtime().ledger.result(job_id)
 
 
 def save(manifest: Manifest, output: Path) -> list[Path]:

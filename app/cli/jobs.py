@@ -51,11 +51,12 @@ def fetch(
     json: Json = False,
 ) -> None:
     """Write the pictures of a finished job to files."""
+    from app import client
     from app.cli import rendering
 
     start = time.monotonic()
     rendering.check_output(output)
-    manifest = rendering.finished(job)
+    manifest = client.result(job)
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
 
 

@@ -16,9 +16,8 @@ from app.bootstrap import runtime
 from app.cli.following import follow
 from app.cli.output import note, say, say_json, say_table, spoken_s
 from app.cli.timeline import timeline
-from app.domain.errors import InvalidRequestError, NotFoundError
+from app.domain.errors import InvalidRequestError
 from app.embedded import worker
-from app.jobs import JobState
 from app.merging import read_runs
 from app.schemas import Manifest, RenderRequest, read_request
 
@@ -80,15 +79,6 @@ def finish_there(send: Callable[[], str], *, is_quiet: bool) -> Manifest:
         note(f"the cluster goes on with job {job_id}; see it with: tilechord watch {job_id}")
         note(f"if it stands still: tilechord resume {job_id}")
         raise
-
-
-def finished(job_id: str) -> Manifest:
-    """The manifest of a job that succeeded. Raises ``NotFoundError`` when it has no picture."""
-    status = runtime().ledger.status(job_id)
-    if status.state is not JobState.SUCCEEDED:
-        reason = f": {status.reason}" if status.reason else ""
-        raise NotFoundError(f"job {job_id} has no picture, it is {status.state}{reason}")
-    return runtime().ledger.result(job_id)
 
 
 def deliver(

@@ -10,6 +10,8 @@ import pytest
 
 from app import client
 from app.bootstrap import runtime
+from app.domain.errors import NotFoundError
+from app.domain.plan import RenderPlan
 from app.planning import plan_request
 from app.schemas import Manifest, PictureRecord, read_request
 from tests.support.installation import Installation
@@ -17,12 +19,18 @@ from tests.support.installation import Installation
 KEY = "plans/one/image-0.png"
 
 
-def finish(size_bytes: int) -> Manifest:
-    """A job that has ended with a picture of zeros."""
+def accept() -> RenderPlan:
+    """A job that is planned."""
     app = runtime()
     request = read_request({"prompt": "a hill", "width": 64, "height": 64})
     plan = plan_request(request, app.catalogue, app.settings)
     app.ledger.accept("job-1", request, plan)
+    return plan
+
+
+def finish(size_bytes: int) -> Manifest:
+    """A job that has ended with a picture of zeros."""
+    app, plan = runtime(), accept()
     app.store.put(KEY, bytes(size_bytes))
     picture = PictureRecord(
         key=KEY, height=64, width=64, format="png", sha256="0" * 64, size_bytes=size_bytes
@@ -50,6 +58,26 @@ def test_fetch_replaces_what_was_there(installation: Installation, tmp_path: Pat
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[0] == "out.png"
     assert (tmp_path / "out.png").read_bytes() == bytes(5_000_000)
+
+
+def test_a_client_is_given_urls_that_are_valid_from_now(installation: Installation) -> None:
+    finish(1)
+
+    manifest = client.result("job-1")
+
+    assert [image.url for image in manifest.images] == [(installation.store / KEY).as_uri()]
+
+
+def test_a_client_is_told_why_there_is_no_result(installation: Installation) -> None:
+    accept()
+    runtime().ledger.fail("job-1", "tile 3 of image 0: the device is gone")
+
+    with pytest.raises(NotFoundError) as refusal:
+        client.result("job-1")
+
+    assert str(refusal.value) == (
+        "job job-1 has no picture, it is failed: tile 3 of image 0: the device is gone"
+    )
 
 
 def test_a_damaged_picture_replaces_nothing(installation: Installation, tmp_path: Path) -> None:
