@@ -1,24 +1,51 @@
 """Model folders: finding them, reading their cards, verifying their files. No torch needed.
 
-A model is a folder in the diffusers layout. ``manifest.json`` beside it lists the SHA-256 of
-every file; ``tilechord.json``, optional, overrides the defaults of its card.
+A model is a folder in the diffusers layout, a control network one with a ``ControlNetModel``, a
+LoRA one with a single safetensors file. ``manifest.json`` inside lists the SHA-256 of every file;
+``tilechord.json``, optional, overrides the defaults of a model's card.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from app.domain.card import ModelCard
+from app.domain.card import ControlCard, ModelCard
 from app.domain.errors import ModelError
 from app.domain.plan import canonical_json
-from app.model_files import Config, read_json, read_model_card
+from app.model_files import Config, read_control_card, read_json, read_model_card
 
 BUNDLED = Path(__file__).parent.parent / "workers" / "models"
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+
+
+class Kind(StrEnum):
+    """What a folder holds."""
+
+    MODEL = "model"
+    CONTROL = "control network"
+    LORA = "LoRA"
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """What *folder* holds, by the files that are in it."""
+    if (folder / "model_index.json").is_file():
+        return Kind.MODEL
+    if (folder / "config.json").is_file():
+        return Kind.CONTROL
+    return Kind.LORA if any(folder.glob("*.safetensors")) else None
+
+
+def lora_file(folder: Path) -> Path:
+    """The weights of the LoRA in *folder*. Raises ``ModelError`` unless there is one file."""
+    files = list(folder.glob("*.safetensors"))
+    if len(files) != 1:
+        raise ModelError(f"LoRA {folder.name} must be one safetensors file, got {len(files)}")
+    return files[0]
 
 
 class Catalogue:
@@ -27,32 +54,43 @@ class Catalogue:
     def __init__(self, folders: list[Path]) -> None:
         self._folders = [*folders, BUNDLED]
 
-    def names(self) -> list[str]:
-        """Names of all models found, sorted."""
-        found = (path.parent.name for root in self._folders for path in root.glob("*/*.json"))
-        return sorted({name for name in found if self._is_model(name)})
+    def names(self, kind: Kind = Kind.MODEL) -> list[str]:
+        """Names of all that is found of *kind*, sorted."""
+        found = (path for root in self._folders if root.is_dir() for path in root.iterdir())
+        return sorted({path.name for path in found if kind_of(path) is kind})
 
-    def folder(self, name: str) -> Path:
-        """Folder of model *name*. Raises ``ModelError`` when no folder has it."""
+    def folders(self, kind: Kind) -> list[Path]:
+        """Folders of all that is found of *kind*, sorted by name."""
+        return [self.folder(name, kind) for name in self.names(kind)]
+
+    def folder(self, name: str, kind: Kind = Kind.MODEL) -> Path:
+        """Folder of *name*. Raises ``ModelError`` when there is none of *kind*."""
         if "/" in name or "\\" in name or name.startswith("."):
-            raise ModelError(f"model must be a name without path separators, got {name!r}")
+            raise ModelError(f"{kind} must be a name without path separators, got {name!r}")
         for root in self._folders:
-            if (root / name / "model_index.json").is_file():
+            if kind_of(root / name) is kind:
                 return root / name
-        known = ", ".join(self.names()) or "none"
-        raise ModelError(f"model {name!r} is not known; known models: {known}")
+        known = ", ".join(self.names(kind)) or "none"
+        raise ModelError(f"{kind} {name!r} is not known; known {kind}s: {known}")
 
     def card(self, name: str) -> ModelCard:
         """Facts of model *name*, read from its configuration files."""
-        return _read_card(self.folder(name))
+        folder = self.folder(name)
+        return _read_card(folder, read_revision(folder))
 
-    def _is_model(self, name: str) -> bool:
-        return any((root / name / "model_index.json").is_file() for root in self._folders)
+    def control_card(self, name: str) -> ControlCard:
+        """Facts of control network *name*."""
+        folder = self.folder(name, Kind.CONTROL)
+        return read_control_card(folder, read_revision(folder))
+
+    def lora_revision(self, name: str) -> str:
+        """Revision of LoRA *name*."""
+        return read_revision(self.folder(name, Kind.LORA))
 
 
 @lru_cache(maxsize=32)
-def _read_card(folder: Path) -> ModelCard:
-    return read_model_card(folder, read_revision(folder))
+def _read_card(folder: Path, revision: str) -> ModelCard:
+    return read_model_card(folder, revision)
 
 
 def read_revision(folder: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from app.domain.card import Family, ModelCard
+from app.domain.card import ControlCard, Family, ModelCard
 from app.domain.errors import ModelError, UnsupportedError
 from app.domain.schedule import FlowSchedule, NoiseSchedule, Schedule
 
@@ -75,6 +75,18 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         longest_side=_longest_side(network, patch * scale),
         **facts,
     )
+
+
+def read_control_card(folder: Path, revision: str) -> ControlCard:
+    """The card of the control network in *folder*. Raises ``UnsupportedError`` for others."""
+    config = Config(folder / "config.json")
+    if (kind := config.get("_class_name")) != "ControlNetModel":
+        raise UnsupportedError(
+            f"control network {folder.name} must be of class ControlNetModel, got {kind}"
+        )
+    if config.get("addition_embed_type") == "text_time":
+        return ControlCard(folder.name, revision, "sdxl", default_scale=0.8)
+    return ControlCard(folder.name, revision, "sd", default_scale=1.0)
 
 
 def _family(name: str, classes: dict[str, str | None], pipeline: object) -> Family:

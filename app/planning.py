@@ -10,7 +10,7 @@ from app.domain.grid import Blend
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
-from app.domain.spec import Mode, Region, RenderSpec, Wrap
+from app.domain.spec import ControlSpec, Lora, Mode, Region, RenderSpec, Wrap
 from app.pictures.formats import check_format
 from app.schemas import RegionRequest, RenderRequest
 from app.settings import Settings
@@ -34,7 +34,10 @@ def plan_request(request: RenderRequest, catalogue: Catalogue, settings: Setting
     cards = {name: catalogue.card(name) for name in {spec.base_model, spec.refine_model}}
     limits = Limits(settings.max_canvas_mpx, settings.max_tiles, settings.max_count)
     upscaler = _upscaler(spec.upscaler, settings) if spec.upscale > 1 else None
-    return plan_render(spec, cards, upscaler=upscaler, limits=limits)
+    extras = {lora.label: catalogue.lora_revision(lora.name) for lora in spec.loras}
+    if spec.control:
+        extras[spec.control.label] = catalogue.control_card(spec.control.name).revision
+    return plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras)
 
 
 def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderSpec:
@@ -42,6 +45,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
     model = request.model or settings.model
     refine = request.models.refine or model
     card = catalogue.card(refine)
+    mode = choose_mode(request, card)[0]
     return RenderSpec(
         prompt=request.prompt.strip(),
         negative_prompt=request.negative_prompt.strip(),
@@ -52,7 +56,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         steps=request.steps or card.default_steps,
         guidance=card.default_guidance if request.guidance is None else float(request.guidance),
         sampler=request.sampler or card.default_sampler,
-        mode=choose_mode(request, card)[0],
+        mode=mode,
         nsr=_nsr(request, card),
         tile=request.tile or card.native_size,
         overlap=_overlap(request, card),
@@ -65,8 +69,38 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
         regions=tuple(_region(region, request) for region in request.regions),
+        loras=_loras(request, request.models.base or model, refine),
+        control=_control(request, mode, card, catalogue),
         tags=dict(sorted(request.tags.items())),
     )
+
+
+def _loras(request: RenderRequest, base: str, refine: str) -> tuple[Lora, ...]:
+    if request.loras and base != refine:
+        raise InvalidRequestError(
+            f"loras need one model for base and refine, got {base} and {refine}"
+        )
+    return tuple(Lora(lora.name, float(lora.weight)) for lora in request.loras)
+
+
+def _control(
+    request: RenderRequest, mode: Mode, card: ModelCard, catalogue: Catalogue
+) -> ControlSpec | None:
+    if request.models.control is None:
+        return None
+    if mode is not Mode.REFINE and request.init_image is None:
+        raise InvalidRequestError(
+            f"models.control needs a picture to hold tiles to, which mode {mode} has none of; "
+            "use mode refine or give an init_image"
+        )
+    control = catalogue.control_card(request.models.control)
+    if control.family != card.family:
+        raise InvalidRequestError(
+            f"models.control must fit the model: {control.name} is for family {control.family}, "
+            f"{card.name} is of family {card.family}"
+        )
+    scale = control.default_scale if request.control_scale is None else request.control_scale
+    return ControlSpec(control.name, float(scale))
 
 
 def _upscaler(name: str | None, settings: Settings) -> UpscalerCard:
@@ -119,7 +153,8 @@ def _overlap(request: RenderRequest, card: ModelCard) -> int:
     if request.overlap is not None:
         return request.overlap
     quarter = (request.tile or card.native_size) // 4
-    return quarter // card.latent_scale * card.latent_scale
+    step = card.latent_scale * card.alignment
+    return quarter // step * step
 
 
 def _check_limits(request: RenderRequest, settings: Settings) -> None:

@@ -53,6 +53,8 @@ class StageModels(BaseModel):
     base: Name | None = None
     refine: Name | None = None
     upscale: Name | None = None
+    control: Name | None = None
+    """The control network that holds tiles to the picture they start from."""
 
 
 class RegionBox(BaseModel):
@@ -88,6 +90,15 @@ class RegionRequest(BaseModel):
     """Key of an uploaded picture, stretched over the box: white is inside."""
 
 
+class LoraRequest(BaseModel):
+    """A LoRA that is added to the model's weights."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    name: Name
+    weight: Annotated[float, Field(ge=-4, le=4)] = 1.0
+
+
 class RenderRequest(BaseModel):
     """An order as a user gives it; sizes in pixels. Unset fields take the model's defaults."""
 
@@ -105,6 +116,9 @@ class RenderRequest(BaseModel):
     sampler: Sampler | None = None
     model: Name | None = None
     models: StageModels = StageModels()
+    loras: Annotated[list[LoraRequest], Field(max_length=8)] = []
+    control_scale: Annotated[float, Field(ge=0, le=2)] | None = None
+    """How closely tiles follow the picture they start from, with ``models.control``."""
     mode: ModeName = "auto"
     init_image: Name | None = None
     """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
@@ -136,6 +150,11 @@ class RenderRequest(BaseModel):
             raise ValueError("strength and nsr must not both be given")
         if self.mask is not None and self.init_image is None:
             raise ValueError("mask needs an init_image")
+        if self.control_scale is not None and self.models.control is None:
+            raise ValueError("control_scale needs models.control")
+        names = [lora.name for lora in self.loras]
+        if len(set(names)) < len(names):
+            raise ValueError("loras must name each LoRA once")
         for number, region in enumerate(self.regions):
             box = region.box
             if box and (box.bottom > self.height or box.right > self.width):

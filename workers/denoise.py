@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -17,13 +18,16 @@ from torch import Tensor
 from app.domain.errors import DeviceOutOfMemoryError
 from app.domain.schedule import Sampler, Steps
 from workers.families.conditioning import Conditioning
+from workers.families.control import Control
 from workers.families.model import Model
 
 Denoiser = Callable[[Tensor, float, float], Tensor]
 """``(x, sigma, timestep) -> x0``, all ``(1, C, H, W)`` float32."""
 
 
-def guided_denoiser(model: Model, conditioning: Conditioning, guidance: float) -> Denoiser:
+def guided_denoiser(
+    model: Model, conditioning: Conditioning, guidance: float, control: Control | None = None
+) -> Denoiser:
     """The model with classifier-free guidance (Ho & Salimans 2022).
 
     Guided are the predictions of the clean picture: for one ``x`` they are an affine function of
@@ -36,11 +40,12 @@ def guided_denoiser(model: Model, conditioning: Conditioning, guidance: float) -
 
     def denoise(x: Tensor, sigma: float, timestep: float) -> Tensor:
         try:
-            clean = model.predict(x.to(model.device), sigma, timestep, rows).to(x.device)
+            clean = model.predict(x.to(model.device), sigma, timestep, rows, control)
         except torch.OutOfMemoryError as err:
             raise DeviceOutOfMemoryError(
                 f"{model.device} has too little memory for {tuple(x.shape[-2:])} latents"
             ) from err
+        clean = clean.to(x.device)
         if not is_guided:
             return clean
         negative, positive = clean.chunk(2)
@@ -79,9 +84,12 @@ def at_unit_variance(x: Tensor, sigma: float) -> Tensor:
     return x / math.sqrt(1.0 + sigma**2)
 
 
-def closed_denoiser(denoiser: Denoiser, *, rows: bool, columns: bool) -> Denoiser:
-    """*denoiser* for a canvas whose ends meet in rows, columns or both.
+def closed_denoiser(
+    rolled: Callable[[tuple[int, int]], Denoiser], *, rows: bool, columns: bool
+) -> Denoiser:
+    """A denoiser for a canvas whose ends meet in rows, columns or both.
 
+    *rolled* gives the denoiser for the canvas rolled by so many latents.
     The network treats the canvas's ends as borders. So it also sees the canvas rolled by half,
     where those ends lie in the middle, and each prediction counts where it is far from a border.
     """
@@ -91,12 +99,14 @@ def closed_denoiser(denoiser: Denoiser, *, rows: bool, columns: bool) -> Denoise
         for column in ((0, 1) if columns else (0,))
     ]
 
+    denoiser_at = lru_cache(maxsize=len(turns))(rolled)
+
     def denoise_ring(x: Tensor, sigma: float, timestep: float) -> Tensor:
         height, width = x.shape[-2:]
         total = torch.zeros_like(x)
         for row, column in turns:
             shift = (row * (height // 2), column * (width // 2))
-            seen = denoiser(x.roll(shift, (-2, -1)), sigma, timestep)
+            seen = denoiser_at(shift)(x.roll(shift, (-2, -1)), sigma, timestep)
             weight = torch.outer(_inner(height, rows), _inner(width, columns))
             back = (-shift[0], -shift[1])
             total += (seen * weight.to(seen)).roll(back, (-2, -1))

@@ -65,6 +65,17 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlCard:
+    """The facts of a control network: it holds a tile to a picture (Zhang et al. 2023)."""
+
+    name: str
+    revision: str
+    family: Family
+    default_scale: float
+    """How closely tiles follow the picture: XL's networks are trained to hold tighter."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpscalerCard:
     """The facts of a super-resolution network that decide a plan."""
 

@@ -10,6 +10,7 @@ from app.domain.card import ModelCard, UpscalerCard
 from app.domain.cost import plan_cost
 from app.domain.decoding import CORE_LATENTS, plan_decode
 from app.domain.errors import InvalidPlanError, LimitExceededError
+from app.domain.grid import Grid
 from app.domain.phases import plan_phases, tile_grid
 from app.domain.plan import Base, RenderPlan
 from app.domain.schedule import full_steps
@@ -33,11 +34,12 @@ def plan_render(
     *,
     upscaler: UpscalerCard | None,
     limits: Limits,
+    extras: Mapping[str, str] | None = None,
 ) -> RenderPlan:
     """The plan for *spec*.
 
     *cards* holds the spec's base and refine models by name; *upscaler* is needed when the spec
-    asks for super-resolution.
+    asks for super-resolution; *extras* are the revisions of its LoRAs and control network.
     Raises ``LimitExceededError``, ``UnsupportedError`` or ``InvalidPlanError``.
     """
     card = cards[spec.refine_model]
@@ -49,11 +51,14 @@ def plan_render(
     _check_direct(spec, card, height, width)
     _check_tasks(spec, card, height, width, limits)
     phases = plan_phases(spec, card, height, width, from_picture=from_picture)
+    _check_windows(card, *(_largest_window(phase.grid) for phase in phases))
+    if base:
+        _check_windows(cards[spec.base_model], (base.height, base.width))
     is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
     decode = plan_decode(card, height, width, upscaler, whole=is_whole)
     return RenderPlan(
         spec=spec,
-        revisions=_revisions(spec, cards, base, upscaler),
+        revisions=_revisions(spec, cards, base, upscaler) | dict(extras or {}),
         canvas_height=height,
         canvas_width=width,
         latent_scale=card.latent_scale,
@@ -110,6 +115,23 @@ def _check_direct(spec: RenderSpec, card: ModelCard, height: int, width: int) ->
         raise LimitExceededError(
             f"mode direct denoises at most {DIRECT_LIMIT * card.native_size**2 / 1e6:.2g} "
             f"megapixels with model {card.name}, got {pixels / 1e6:.2g}; use mode refine"
+        )
+
+
+def _largest_window(grid: Grid) -> tuple[int, int]:
+    rows, columns = (
+        max(last - first for first, last in axis.spans) for axis in (grid.rows, grid.columns)
+    )
+    return rows, columns
+
+
+def _check_windows(card: ModelCard, *windows: tuple[int, int]) -> None:
+    """Refuse a window, in latents, that the model has no positions for."""
+    longest = max(max(window) for window in windows) * card.latent_scale
+    if card.longest_side is not None and longest > card.longest_side:
+        raise LimitExceededError(
+            f"model {card.name} sees at most {card.longest_side} px a side, "
+            f"got a window of {longest} px"
         )
 
 

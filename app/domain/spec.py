@@ -71,6 +71,32 @@ class Region:
     """Key of an uploaded picture, stretched over *box*: white is inside the region."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A change of the weights of base and refine model, multiplied by *weight*."""
+
+    name: str
+    weight: float
+
+    @property
+    def label(self) -> str:
+        """What a plan lists its revision under."""
+        return f"LoRA {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSpec:
+    """The network that holds tiles to the picture they start from."""
+
+    name: str
+    scale: float
+
+    @property
+    def label(self) -> str:
+        """What a plan lists its revision under."""
+        return f"control {self.name}"
+
+
 PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
 
 
@@ -100,4 +126,6 @@ class RenderSpec:
     wrap: Wrap = Wrap.NONE
     blend: Blend = Blend.RAMP
     regions: tuple[Region, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    control: ControlSpec | None = None
     tags: dict[str, str] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from app.pictures.codecs import decode_array, encode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
 from workers.families.conditioning import Conditioning
+from workers.families.control import Control
 from workers.families.model import Model
 from workers.stages.context import Context
 from workers.stages.tile import render_tile
@@ -40,7 +41,12 @@ class ToyModel(Model):
         return Conditioning(lengths.reshape(-1, 1, 1))
 
     def predict(
-        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+        self,
+        x: Tensor,
+        sigma: float,
+        timestep: float,
+        conditioning: Conditioning,
+        control: Control | None = None,
     ) -> Tensor:
         kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype) / 16
         kernel = kernel.expand(x.shape[1], 1, 3, 3)
@@ -56,7 +62,7 @@ class ToyModels:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def get(self, name: str, revision: str) -> Model:
+    def get(self, plan: RenderPlan, name: str) -> Model:
         return self._model
 
 

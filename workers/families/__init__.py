@@ -7,5 +7,5 @@ from transformers.utils import logging as transformers_logging
 # before the pipelines are imported, which is when they note what else could be installed.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-diffusers_logging.set_verbosity_error()
+diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)  # its errors are raised as well
 diffusers_logging.disable_progress_bar()

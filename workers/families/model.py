@@ -12,6 +12,7 @@ from torch import Tensor
 
 from app.domain.card import ModelCard
 from workers.families.conditioning import Conditioning
+from workers.families.control import Control
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ class Model(ABC):
 
     @abstractmethod
     def predict(
-        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+        self,
+        x: Tensor,
+        sigma: float,
+        timestep: float,
+        conditioning: Conditioning,
+        control: Control | None = None,
     ) -> Tensor:
         """The clean picture seen in *x* ``(1, C, H, W)``, once for each row of *conditioning*.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.domain.errors import UnsupportedError
 from workers.families.conditioning import Conditioning, stack
+from workers.families.control import Control
 from workers.families.model import Model
 
 
@@ -30,15 +31,19 @@ class StableDiffusion(Model):
         return stack(unwanted, wanted)
 
     def predict(
-        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+        self,
+        x: Tensor,
+        sigma: float,
+        timestep: float,
+        conditioning: Conditioning,
+        control: Control | None = None,
     ) -> Tensor:
         text = conditioning.text
         scaled = (x / math.hypot(1.0, sigma)).to(self.dtype).expand(len(text), -1, -1, -1)
+        added = self._added_conditions(x, conditioning)
+        held = control.residuals(scaled, timestep, text, added) if control else {}
         output = self.pipeline.unet(
-            scaled,
-            timestep,
-            encoder_hidden_states=text,
-            added_cond_kwargs=self._added_conditions(x, conditioning),
+            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, **held
         ).sample
         kind = self.pipeline.scheduler.config.prediction_type
         return clean_picture(x, output.to(x.dtype), sigma, kind)

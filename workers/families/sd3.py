@@ -8,7 +8,9 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 from torch import Tensor
 
+from app.domain.errors import UnsupportedError
 from workers.families.conditioning import Conditioning, stack
+from workers.families.control import Control
 from workers.families.model import Model
 
 
@@ -28,13 +30,20 @@ class StableDiffusion3(Model):
         return stack(unwanted, wanted, unwanted_pooled, pooled)
 
     def predict(
-        self, x: Tensor, sigma: float, timestep: float, conditioning: Conditioning
+        self,
+        x: Tensor,
+        sigma: float,
+        timestep: float,
+        conditioning: Conditioning,
+        control: Control | None = None,
     ) -> Tensor:
         """``flow = (1 - s) x0 + s noise`` with ``s = sigma / (1 + sigma)`` is ``x / (1 + sigma)``.
 
         Its velocity is ``noise - x0``. The position table is cut to the size of *x*: a tile's
         positions are its own, as in the pictures the network was trained on.
         """
+        if control is not None:
+            raise UnsupportedError("a control network needs a model of family sd or sdxl, got sd3")
         rows = len(conditioning.text)
         flow = x / (1.0 + sigma)
         velocity: Tensor = self.pipeline.transformer(

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from diffusers import ControlNetModel
 from numpy.typing import NDArray
 
 from app.domain.plan import RenderPlan
+from app.domain.spec import ControlSpec
 from app.domain.work import Work, image_key
 from app.pictures.codecs import decode_array, encode_array
+from app.pictures.reading import read_picture
 from app.storage.port import BlobStore
 from workers.families.conditioning import Conditioning
 from workers.families.model import Model
@@ -35,15 +38,25 @@ class Context:
         self.max_input_mpx = max_input_mpx
         self._models = models
         self.shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self.array)
+        self.shared_picture = lru_cache(maxsize=1)(self.picture)
         self.shared_prompts = lru_cache(maxsize=_KEPT_PROMPTS)(self.prompts)
 
     def model(self, plan: RenderPlan, name: str) -> Model:
         """Model *name* at the plan's revision."""
-        return self._models.get(name, plan.revisions[name])
+        return self._models.get(plan, name)
 
     def array(self, key: str) -> Array:
         """The array stored under *key*."""
         return decode_array(self.store.get(key))
+
+    def control(self, plan: RenderPlan, control: ControlSpec, model: Model) -> ControlNetModel:
+        """The network of *control* at the plan's revision, for *model*."""
+        return self._models.control(plan, control, model.dtype)
+
+    def picture(self, key: str) -> Array:
+        """``(H, W, 3)`` float32 in ``[0, 1]`` of the user's picture stored under *key*."""
+        picture = read_picture(self.store.get(key), field="init_image", max_mpx=self.max_input_mpx)
+        return picture.astype(np.float32) / 255.0
 
     def prompts(self, key: str) -> Conditioning:
         """The encoded prompts stored under *key*."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from app.canvas import band_boxes, write_band
 from app.domain.plan import RenderPlan, canonical_json
-from app.domain.work import Stage, Work, image_key
-from app.pictures.reading import read_picture
+from app.domain.work import Work, image_key
 from workers.enlarge import Enlarger, native_picture
 from workers.families.conditioning import Conditioning
-from workers.stages.context import Array, Context
+from workers.stages.context import Context
+from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
 from workers.vae import decode, encode, measure
 
@@ -20,7 +18,7 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
     model = context.model(plan, plan.spec.refine_model)
     _put_prompts(context, plan, work, encode_prompts(model, plan))
     if plan.starts_from_picture:
-        picture = _starting_picture(context, plan, work)
+        picture = starting_picture(context, plan, work.image)
         native = native_picture(picture, model.card)
         encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
         latents = encode(model.vae, native)
@@ -31,15 +29,6 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
             latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, encoder))
             write_band(context.store, plan, work.image, 0, number, latents)
     return canonical_json({"model": model.card.name})
-
-
-def _starting_picture(context: Context, plan: RenderPlan, work: Work) -> Array:
-    """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base."""
-    if plan.spec.init_image is None:
-        return context.array(Work(Stage.BASE, work.image).key(plan))
-    data = context.store.get(plan.spec.init_image)
-    picture = read_picture(data, field="init_image", max_mpx=context.max_input_mpx)
-    return picture.astype(np.float32) / 255.0
 
 
 def read_prompts(context: Context, plan: RenderPlan, work: Work) -> list[Conditioning]:

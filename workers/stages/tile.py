@@ -12,6 +12,7 @@ from app.pictures.codecs import encode_array
 from workers.denoise import at_unit_variance
 from workers.stages.context import Array, Check, Context
 from workers.stages.masks import read_masks
+from workers.stages.picture import read_control
 from workers.stages.prepare import read_prompts
 from workers.stages.walk import Window, as_array, walk, window_denoiser
 
@@ -27,7 +28,9 @@ def render_tile(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     box = phase.tiles[work.index]
     window = canvas_window(plan, box)
     prompts = read_prompts(context, plan, work)
-    denoiser = window_denoiser(plan, model, prompts, window, read_masks(context, plan))
+    masks = read_masks(context, plan)
+    control = read_control(context, plan, work.image, model, box)
+    denoiser = window_denoiser(plan, model, prompts, window, masks, control)
     x, clean = walk(plan, model, denoiser, _start(context, plan, work, box), check, phase.steps)
     if work.phase + 1 == len(plan.phases):
         return encode_array(as_array(at_unit_variance(x, phase.end_sigma)))

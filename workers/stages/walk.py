@@ -15,6 +15,7 @@ from app.domain.regions import prompt_weights
 from app.domain.schedule import Steps
 from workers.denoise import Denoiser, closed_denoiser, denoise, guided_denoiser
 from workers.families.conditioning import Conditioning
+from workers.families.control import Control
 from workers.families.model import Model
 from workers.stages.context import Array, Check
 from workers.stages.masks import Masks
@@ -41,7 +42,12 @@ def encode_prompts(model: Model, plan: RenderPlan) -> list[Conditioning]:
 
 
 def window_denoiser(
-    plan: RenderPlan, model: Model, prompts: Sequence[Conditioning], window: Window, masks: Masks
+    plan: RenderPlan,
+    model: Model,
+    prompts: Sequence[Conditioning],
+    window: Window,
+    masks: Masks,
+    control: Control | None = None,
 ) -> Denoiser:
     """Predicts a window's clean latents: every prompt where it counts, ends joined.
 
@@ -50,7 +56,7 @@ def window_denoiser(
     """
     weights = prompt_weights(plan.spec, window.rows, window.columns, masks)
     weighted = [
-        (_closed(guided_denoiser(model, prompt, plan.spec.guidance), window), weight)
+        (_prompt_denoiser(plan, model, prompt, window, control), weight)
         for prompt, weight in zip(prompts, weights, strict=True)
         if weight.max() > _FAINT
     ]
@@ -75,10 +81,16 @@ def as_array(latents: Tensor) -> Array:
     return np.asarray(latents[0].cpu().numpy())
 
 
-def _closed(denoiser: Denoiser, window: Window) -> Denoiser:
+def _prompt_denoiser(
+    plan: RenderPlan, model: Model, prompt: Conditioning, window: Window, control: Control | None
+) -> Denoiser:
+    def rolled(shift: tuple[int, int]) -> Denoiser:
+        held = control and control.rolled(shift, plan.latent_scale)
+        return guided_denoiser(model, prompt, plan.spec.guidance, held)
+
     if not (window.closes_rows or window.closes_columns):
-        return denoiser
-    return closed_denoiser(denoiser, rows=window.closes_rows, columns=window.closes_columns)
+        return rolled((0, 0))
+    return closed_denoiser(rolled, rows=window.closes_rows, columns=window.closes_columns)
 
 
 def _blended(prompts: list[tuple[Denoiser, Array]]) -> Denoiser:

@@ -96,6 +96,8 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
                 "mask": None,
             }
         ],
+        "loras": [],
+        "control": None,
         "tags": {"by": "me"},
     }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from app.cards import Catalogue
+from tests.support.tiny_extras import build_tiny_control, build_tiny_lora
 from tests.support.tiny_model import FAMILIES, build_tiny_model
 from workers.families.model import Model
 from workers.loading import load_model
@@ -27,25 +28,34 @@ def tiny(catalogue) -> Model:
 
 @pytest.fixture(scope="session")
 def family_folders(tmp_path_factory) -> Path:
-    """A folder with a tiny model of each family, by the family's name."""
+    """A folder with a tiny model of each family, a LoRA and, for UNets, a control network."""
     root = tmp_path_factory.mktemp("families")
     for family in FAMILIES:
         build_tiny_model(root / family, family=family)
+        spoilt = load_model(Catalogue([root]), family, torch.device("cpu"))
+        if family != "sd3":
+            build_tiny_control(root / f"{family}-tile", spoilt.pipeline)
+        build_tiny_lora(root / f"{family}-style", spoilt.pipeline)
     return root
 
 
+@pytest.fixture(scope="session")
+def families(family_folders) -> Catalogue:
+    return Catalogue([family_folders])
+
+
 @pytest.fixture(scope="session", params=FAMILIES)
-def family_model(request, family_folders) -> Model:
+def family_model(request, families) -> Model:
     """A tiny model, once for each family: what holds for tiles holds for all of them."""
     torch.set_num_threads(1)
-    return load_model(Catalogue([family_folders]), request.param, torch.device("cpu"))
+    return load_model(families, request.param, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
-def sdxl_model(family_folders) -> Model:
-    return load_model(Catalogue([family_folders]), "sdxl", torch.device("cpu"))
+def sdxl_model(families) -> Model:
+    return load_model(families, "sdxl", torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
-def sd3_model(family_folders) -> Model:
-    return load_model(Catalogue([family_folders]), "sd3", torch.device("cpu"))
+def sd3_model(families) -> Model:
+    return load_model(families, "sd3", torch.device("cpu"))

@@ -100,7 +100,7 @@ def test_a_canvas_whose_ends_meet_does_not_care_where_it_is_cut():
         """Wrong near the borders of what it sees, as a padded convolution is."""
         return torch.nn.functional.avg_pool2d(x, 3, 1, 1)
 
-    ring = closed_denoiser(biased, rows=False, columns=True)
+    ring = closed_denoiser(lambda shift: biased, rows=False, columns=True)
     x = NOISE.double()
 
     cut_elsewhere = ring(x.roll(8, -1), 1.0, 1).roll(-8, -1)
@@ -109,6 +109,6 @@ def test_a_canvas_whose_ends_meet_does_not_care_where_it_is_cut():
 
 
 def test_where_the_model_sees_no_border_joining_the_ends_changes_nothing():
-    ring = closed_denoiser(gaussian_denoiser, rows=True, columns=True)
+    ring = closed_denoiser(lambda shift: gaussian_denoiser, rows=True, columns=True)
 
     torch.testing.assert_close(ring(NOISE, 2.0, 1), gaussian_denoiser(NOISE, 2.0, 1))

@@ -1,0 +1,43 @@
+"""The picture a render starts from, and what holds a tile to its part of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from app.domain.geometry import Box, parts
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work
+from workers.enlarge import Enlarger
+from workers.families.control import Control
+from workers.families.model import Model
+from workers.stages.context import Array, Context
+
+
+def starting_picture(context: Context, plan: RenderPlan, image: int) -> Array:
+    """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base."""
+    if plan.spec.init_image is None:
+        return context.shared_array(Work(Stage.BASE, image).key(plan))
+    return context.shared_picture(plan.spec.init_image)
+
+
+def read_control(
+    context: Context, plan: RenderPlan, image: int, model: Model, box: Box
+) -> Control | None:
+    """What holds tile *box* to the enlarged picture, if the plan wants it held."""
+    if plan.spec.control is None:
+        return None
+    network = context.control(plan, plan.spec.control, model)
+    pixels = _crop(plan, starting_picture(context, plan, image), box)
+    signal = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(model.device)
+    return Control(network, signal, plan.spec.control.scale)
+
+
+def _crop(plan: RenderPlan, picture: Array, box: Box) -> Array:
+    """The enlarged *picture* inside *box*, which may leave the canvas where it wraps."""
+    enlarger, scale = Enlarger(plan, picture), plan.latent_scale
+    pixels = np.empty((box.height * scale, box.width * scale, 3), np.float32)
+    for part in parts(box, plan.canvas):
+        window = part.in_box.scaled(scale).window
+        pixels[window] = enlarger.window(part.on_canvas.scaled(scale))
+    return pixels
