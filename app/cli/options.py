@@ -26,7 +26,7 @@ _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.D
 # Options that are called as the field they set.
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
-    *("count", "strength", "nsr", "priority", "wrap", "blend"),
+    *("count", "strength", "nsr", "priority", "wrap", "blend", "control_scale"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -63,6 +63,13 @@ class RequestOptions:
             metavar="WIDTHxHEIGHT+LEFT+TOP=PROMPT", help="A part with a prompt of its own."
         ),
     ] = field(default_factory=list)
+    lora: Annotated[
+        list[str], typer.Option(metavar="NAME[=WEIGHT]", help="Added to the model's weights.")
+    ] = field(default_factory=list)
+    control: Annotated[
+        str | None, typer.Option(help="Network that holds tiles to the picture they start from.")
+    ] = None
+    control_scale: Annotated[float | None, typer.Option(help="How closely, 0 to 2.")] = None
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None
     tag: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Kept in the recipe.")] = (
         field(default_factory=list)
@@ -81,6 +88,8 @@ class RequestOptions:
             "negative_prompt": self.negative,
             "format": choose_format(self.format, output),
             "regions": read_regions(self.region) or None,
+            "loras": read_loras(self.lora) or None,
+            "models": {"control": self.control} if self.control else None,
             "tags": read_tags(self.tag) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
@@ -111,6 +120,21 @@ def read_regions(texts: list[str]) -> list[dict[str, Any]]:
         box = {"top": top, "left": left, "bottom": top + height, "right": left + width}
         regions.append({"prompt": match[5], "box": box})
     return regions
+
+
+def read_loras(texts: list[str]) -> list[dict[str, Any]]:
+    """LoRAs of a request from ``ink=0.8``; the weight may be left out."""
+    loras: list[dict[str, Any]] = []
+    for text in texts:
+        name, _, weight = text.partition("=")
+        try:
+            loras.append({"name": name} | ({"weight": float(weight)} if weight else {}))
+        except ValueError:
+            raise typer.BadParameter(
+                f"must be NAME or NAME=WEIGHT such as ink=0.8, got {text[:60]!r}",
+                param_hint="--lora",
+            ) from None
+    return loras
 
 
 def read_tags(pairs: list[str]) -> dict[str, str]:
@@ -160,4 +184,4 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
 
 def _default(entry: Parameter) -> Any:
     """A dataclass shows a factory as a marker object, which is no default for an option."""
-    return [] if entry.name in ("tag", "region") else entry.default
+    return [] if entry.name in ("tag", "region", "lora") else entry.default
