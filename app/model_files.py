@@ -68,6 +68,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         family=family,
         latent_scale=scale,
         latent_channels=vae["latent_channels"],
+        tile_costs=_tile_costs(folder.name, overrides.get("tile_costs", {})),
         schedule=_schedule(folder / "scheduler" / "scheduler_config.json", family, tokens),
         vae_levels=levels,
         vae_layers=vae["layers_per_block"],
@@ -190,3 +191,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"model file {path} must hold a JSON object")
     return value
+
+
+def _tile_costs(name: str, table: dict[str, float]) -> tuple[tuple[int, float], ...]:
+    """``{"512": 0.1, "640": 0.17}`` as pairs, smallest tile first."""
+    costs = sorted((int(tile), float(cost)) for tile, cost in table.items())
+    for tile, cost in costs:
+        if cost <= 0:
+            raise ModelError(f"model {name}: tile_costs must be positive, got {cost:g} for {tile}")
+    return tuple(costs)

@@ -7,6 +7,7 @@ from app.domain.card import ModelCard, UpscalerCard
 from app.domain.errors import InvalidRequestError, LimitExceededError, UnsupportedError
 from app.domain.geometry import Box
 from app.domain.grid import Blend
+from app.domain.layout import choose_tile, default_overlap
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
@@ -45,7 +46,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
     model = request.model or settings.model
     refine = request.models.refine or model
     card = catalogue.card(refine)
-    mode = choose_mode(request, card)[0]
+    mode, tile = choose_mode(request, card)[0], _tile(request, card)
     return RenderSpec(
         prompt=request.prompt.strip(),
         negative_prompt=request.negative_prompt.strip(),
@@ -58,8 +59,8 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         sampler=request.sampler or card.default_sampler,
         mode=mode,
         nsr=_nsr(request, card),
-        tile=request.tile or card.native_size,
-        overlap=_overlap(request, card),
+        tile=tile,
+        overlap=default_overlap(card, tile) if request.overlap is None else request.overlap,
         upscale=request.upscale,
         base_model=request.models.base or model,
         refine_model=refine,
@@ -149,12 +150,17 @@ def _nsr(request: RenderRequest, card: ModelCard) -> float:
     return card.default_nsr if request.nsr is None else float(request.nsr)
 
 
-def _overlap(request: RenderRequest, card: ModelCard) -> int:
-    if request.overlap is not None:
-        return request.overlap
-    quarter = (request.tile or card.native_size) // 4
-    step = card.latent_scale * card.alignment
-    return quarter // step * step
+def _tile(request: RenderRequest, card: ModelCard) -> int:
+    if request.tile is not None:
+        return request.tile
+    wrap = Wrap(request.wrap)
+    return choose_tile(
+        card,
+        request.height // request.upscale,
+        request.width // request.upscale,
+        wraps_rows=wrap.rows,
+        wraps_columns=wrap.columns,
+    )
 
 
 def _check_limits(request: RenderRequest, settings: Settings) -> None:

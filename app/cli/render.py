@@ -51,12 +51,19 @@ def render(
 
 
 @takes_request
-def plan(options: RequestOptions, json: Json = False) -> None:
+def plan(
+    options: RequestOptions,
+    json: Json = False,
+    draw: Annotated[Path | None, typer.Option(help="Write the grid of tiles as a picture.")] = None,
+) -> None:
     """Show what a render would do: canvas, tiles, steps, cost, hash. Stores nothing."""
+    from app.cli.drawing import draw_plan
     from app.cli.summary import plan_lines, plan_summary, preview
     from app.domain.plan import canonical_json
 
     planned = preview(options.to_request(), options.init)
+    if draw is not None:
+        draw_plan(planned, draw)
     if json:
         say(canonical_json(plan_summary(planned)).decode())
     else:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.bootstrap import runtime
 from app.domain.plan import RenderPlan
+from app.domain.spec import Mode
 from app.planning import plan_request
 from app.schemas import read_request
+
+_MODES = {
+    Mode.DIRECT: "one window",
+    Mode.REFINE: "a base picture decides the layout, tiles add detail",
+    Mode.PHASED: "from noise, exchanging where the layout is decided",
+    Mode.MULTIDIFFUSION: "from noise, exchanging at every step",
+    Mode.SPOT: "from noise, moving windows that do not overlap",
+}
 
 
 def preview(fields: dict[str, Any], init: Path | None) -> RenderPlan:
@@ -58,22 +68,30 @@ def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
     lines: list[tuple[str, object]] = [
         ("picture", f"{spec.count} × {spec.width}x{spec.height} px {spec.format}"),
         ("canvas", f"{plan.canvas_width * scale}x{plan.canvas_height * scale} px"),
-        ("mode", f"{spec.mode}, {spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
+        ("mode", f"{spec.mode}: {_MODES[spec.mode]}"),
+        ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
         ("model", models),
     ]
     if plan.base:
         size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
         lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))
-    for number, phase in enumerate(plan.phases):
-        tile = phase.tiles[0]
-        size = f"{tile.width * scale}x{tile.height * scale} px"
-        lines.append(
-            (f"phase {number}", f"{len(phase.tiles)} tiles of {size}, {len(phase.steps)} steps")
-        )
+    lines += [("phases", len(plan.phases)), ("tiles", _tile_line(plan))]
     return [
         *lines,
         ("decode", f"{len(plan.decode.cores)} cores, upscale {spec.upscale}"),
+        ("overlap", f"{cost.overlap_overhead:g} times the canvas is denoised"),
         ("cost", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
         ("store", f"{cost.blob_bytes / 1e6:.1f} MB before compression"),
         ("hash", plan.hash),
     ]
+
+
+def _tile_line(plan: RenderPlan) -> str:
+    """How many tiles of which size; modes that exchange often have the same grid many times."""
+    sizes = Counter(
+        (len(phase.tiles), phase.tiles[0].width, phase.tiles[0].height) for phase in plan.phases
+    )
+    return ", ".join(
+        f"{times} × {tiles} of {width * plan.latent_scale}x{height * plan.latent_scale} px"
+        for (tiles, width, height), times in sizes.items()
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.schedule import Sampler, Schedule
 
 Family = Literal["sd", "sdxl", "sd3"]
+
+HEAD_PADDING = 5
+"""Latents that a decoder's head reaches by its convolutions: the input's and two resnets' two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,9 @@ class ModelCard:
     patches of 2x2."""
     longest_side: int | None = None
     """Longest side of a window in pixels, where the network's table of positions ends."""
+    tile_costs: tuple[tuple[int, float], ...] = ()
+    """Tile sizes in pixels that the model paints well, each with the seconds of one step on any
+    one machine: only their ratio counts. Empty: the native size alone."""
     default_steps: int = 25
     default_guidance: float = 6.0
     default_sampler: Sampler = "dpm++2m"
@@ -38,19 +45,27 @@ class ModelCard:
 
     @property
     def decoder_padding(self) -> int:
-        """Latents around a core that its decoded pixels depend on.
+        """Latents around a core that its decoded pixels depend on, the attention left aside."""
+        return math.ceil(HEAD_PADDING + self._tail_reach)
 
-        Receptive field of diffusers' ``AutoencoderKL`` decoder: input convolution 1 and middle
-        block 4 at latent resolution, then at each finer level the resnets' convolutions and
-        the upsampler's one, and the output convolution; each counts 1/2, 1/4 ... of a latent.
+    @property
+    def tail_padding(self) -> int:
+        """Features around a core that its pixels depend on behind the decoder's middle block."""
+        return math.ceil(self._tail_reach)
+
+    @property
+    def _tail_reach(self) -> float:
+        """Receptive field of the upper blocks of diffusers' ``AutoencoderKL`` decoder.
+
+        At each finer level the resnets' convolutions and the upsampler's one, then the output
+        convolution; each counts 1/2, 1/4 ... of a latent.
         """
-        radius = 1.0 + 4.0
+        radius = 0.0
         for level in range(self.vae_levels):
-            radius += 2 * (self.vae_layers + 1) / 2**level
+            radius += 2 * (self.vae_layers + 1) / 2.0**level
             if level + 1 < self.vae_levels:
-                radius += 1 / 2 ** (level + 1)
-        radius += 1 / 2 ** (self.vae_levels - 1)
-        return -int(-radius // 1)
+                radius += 1 / 2.0 ** (level + 1)
+        return radius + 1 / 2.0 ** (self.vae_levels - 1)
 
     @property
     def encoder_padding(self) -> int:

@@ -103,6 +103,11 @@ def _check_spec(spec: RenderSpec, card: ModelCard, limits: Limits) -> None:
             f"tile must be a multiple of {step} px in [{8 * scale}, {4 * card.native_size}], "
             f"got {spec.tile} px"
         )
+    if card.longest_side is not None and spec.tile > card.longest_side:
+        raise InvalidPlanError(
+            f"tile must be at most {card.longest_side} px with model {card.name}, "
+            f"got {spec.tile} px"
+        )
     if spec.overlap % step or not 0 <= spec.overlap < spec.tile:
         raise InvalidPlanError(
             f"overlap must be a multiple of {step} px in [0, {spec.tile}), got {spec.overlap} px"

@@ -31,7 +31,9 @@ def test_plan_tells_a_person_what_would_happen(installation: Installation) -> No
     result = installation.invoke("plan", "a hill", "--size", "256x192", "--seed", "7")
 
     assert result.exit_code == 0
-    assert "phase 0  20 tiles of 64x64 px, 4 steps" in result.stdout
+    assert "refine: a base picture decides the layout" in result.stdout
+    assert "1 × 20 of 64x64 px" in result.stdout
+    assert "1.6667 times the canvas" in result.stdout
     assert "seed 7" in result.stdout
     assert installation.blobs() == []
 

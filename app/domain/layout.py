@@ -1,0 +1,41 @@
+"""The tile size of a plan whose request names none."""
+
+from __future__ import annotations
+
+import math
+
+from app.domain.card import ModelCard
+from app.domain.tiling import axis_starts
+
+NOMINAL_WORKERS = 8
+"""Tiles are sized for this many workers, whatever number there is: it may not change a pixel."""
+
+
+def choose_tile(
+    card: ModelCard, height: int, width: int, *, wraps_rows: bool, wraps_columns: bool
+) -> int:
+    """Edge in pixels of the tiles that render a canvas of *height* x *width* pixels soonest.
+
+    Tried is every size whose cost the card knows, with the fewest tiles that overlap by a
+    quarter: more tiles of the same size never take fewer rounds. Of equal rounds the least work
+    wins, then the larger tile.
+    """
+    costs = card.tile_costs or ((card.native_size, 1.0),)
+
+    def rank(option: tuple[int, float]) -> tuple[float, float, int]:
+        tile, cost = option
+        overlap = default_overlap(card, tile)
+        counts = (
+            len(axis_starts(length, min(tile, length), overlap, wraps=wraps and tile < length))
+            for length, wraps in ((height, wraps_rows), (width, wraps_columns))
+        )
+        tiles = math.prod(counts)
+        return math.ceil(tiles / NOMINAL_WORKERS) * cost, tiles * cost, -tile
+
+    return min(costs, key=rank)[0]
+
+
+def default_overlap(card: ModelCard, tile: int) -> int:
+    """A quarter of *tile*, in pixels on the grid that tiles lie on."""
+    step = card.latent_scale * card.alignment
+    return tile // 4 // step * step
