@@ -130,7 +130,7 @@ def test_a_client_in_this_process_is_told_what_the_planner_refuses(site: Install
         "from app.domain.errors import RenderError\n"
         "with worker():\n"
         "    for wrong in ({'overlap': 64, 'tile': 64}, {'model': '../x'}, {'count': 1001},\n"
-        "                  {'init_image': 'inputs/none'}, {'mode': 'spot'}):\n"
+        "                  {'init_image': 'inputs/none'}):\n"
         "        try:\n"
         "            render.delay({'prompt': 'a hill', **wrong}).get(timeout=60)\n"
         "        except RenderError as err:\n"
@@ -142,7 +142,6 @@ def test_a_client_in_this_process_is_told_what_the_planner_refuses(site: Install
         "ModelError: model must be a name without path separators, got '../x'",
         "LimitExceededError: count must be at most 1000, got 1001",
         "InvalidRequestError: init_image must be the key of an uploaded picture, got 'inputs/none'",
-        "UnsupportedError: mode must be one of auto, direct, refine, got spot",
     ], result.stderr
     assert site.blobs() == []
 
