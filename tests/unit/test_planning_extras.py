@@ -195,8 +195,8 @@ def test_a_window_beyond_the_models_positions_is_refused(plan, models):
     path.write_text(json.dumps(scheduler))
     write_manifest(models / "tiny")
 
-    assert plan(tile=192, height=512, width=512)
+    assert plan(mode="direct", height=64, width=192)
     with pytest.raises(LimitExceededError) as caught:
-        plan(tile=200, height=512, width=512)
+        plan(mode="direct", height=64, width=200)
 
     assert str(caught.value) == "model tiny sees at most 192 px a side, got a window of 200 px"
