@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
+from app import client
 from app.bootstrap import runtime
-from app.cli import rendering
 from app.cli.output import say, say_json, say_table
 from app.cli.seamlines import TypedLines
 from app.domain.errors import InvalidRequestError, NotFoundError, StorageUnavailableError
@@ -48,12 +48,12 @@ def of_file(path: Path, lines: TypedLines | None) -> Found:
 
 def of_manifest(job_id: str) -> Found:
     """What the manifest of a finished job says."""
-    return Found(rendering.finished(job_id).quality)
+    return Found(client.result(job_id).quality)
 
 
 def of_job(job_id: str, image: int) -> Found:
     """What is found in a picture of a finished job."""
-    count = len(rendering.finished(job_id).images)
+    count = len(client.result(job_id).images)
     if not 0 <= image < count:
         raise NotFoundError(f"job {job_id} has pictures 0 to {count - 1}, got {image}")
     app = runtime()
