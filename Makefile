@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+# Installs Debian packages; where that is not allowed, says what to run instead.
+install = { $(APT) update && $(APT) install --yes --no-install-recommends $(1); } \
+	|| { echo "$(1) must be installed, run: $(strip $(SUDO) apt-get install $(1))" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo test lint sure up down status logs bench clean
@@ -22,7 +25,7 @@ setup: $(STAMP) ## Install what is missing: Python packages in .venv
 $(STAMP): pyproject.toml docker/constraints.txt
 	@echo "setup: Python 3.11 or newer with venv"
 	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null \
-		|| { $(APT) update && $(APT) install --yes --no-install-recommends python3 python3-venv; }
+		|| $(call install,python3 python3-venv)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@echo "setup: packages into $(VENV), the first time takes minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,7 +37,7 @@ $(STAMP): pyproject.toml docker/constraints.txt
 system: setup
 	@$(BIN)/python -m app.cluster install
 	@command -v prometheus >/dev/null \
-		|| { $(APT) update && $(APT) install --yes --no-install-recommends prometheus; }
+		|| $(call install,prometheus)
 
 demo: setup ## Render a picture in this process: demo.png and a timeline of its tiles
 	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --seed 5 --nsr 1.1 \
