@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 MAX_SEAM_Z = 1.5
-"""Pictures without seams have 0.9 to 1.4; steps of 4/255 between tiles 1.5 and more."""
+"""Photographs without seams have 0.9 to 1.4; with steps of 2/255 between tiles 1.8 and more."""
 MAX_OVERLAP_DISAGREEMENT = 0.02
 """In standard deviations of the latents."""
 MIN_VARIANCE_DIP = 0.93
