@@ -24,6 +24,7 @@ Array = NDArray[np.float32]
 Check = Callable[[], None]
 """Called before every denoising step; raises when the job has ended."""
 _KEPT_BLOBS = 6  # bands, statistics and embeddings of the job at hand: its tiles share them
+_KEPT_MASKS = 8
 _KEPT_PROMPTS = 128  # one for each region
 
 
@@ -39,6 +40,7 @@ class Context:
         self._models = models
         self.shared_array = lru_cache(maxsize=_KEPT_BLOBS)(self.array)
         self.shared_picture = lru_cache(maxsize=1)(self.picture)
+        self.shared_mask = lru_cache(maxsize=_KEPT_MASKS)(self.mask)
         self.shared_prompts = lru_cache(maxsize=_KEPT_PROMPTS)(self.prompts)
 
     def model(self, plan: RenderPlan, name: str) -> Model:
@@ -57,6 +59,11 @@ class Context:
         """``(H, W, 3)`` float32 in ``[0, 1]`` of the user's picture stored under *key*."""
         picture = read_picture(self.store.get(key), field="init_image", max_mpx=self.max_input_mpx)
         return picture.astype(np.float32) / 255.0
+
+    def mask(self, key: str) -> Array:
+        """The uploaded picture under *key* as ``(H, W)`` in ``[0, 1]``, by its brightness."""
+        pixels = read_picture(self.store.get(key), field="mask", max_mpx=self.max_input_mpx)
+        return np.asarray(pixels.mean(axis=2) / 255.0, np.float32)
 
     def prompts(self, key: str) -> Conditioning:
         """The encoded prompts stored under *key*."""
