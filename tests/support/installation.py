@@ -10,7 +10,11 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
+from app.bootstrap import build_runtime
 from app.cli import cli
+from app.planning import plan_request
+from app.schemas import read_request
+from app.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,14 @@ class Installation:
         return sorted(
             path.relative_to(self.store).as_posix() for path in files if path.name != ".lock"
         )
+
+    def accept(self, job_id: str) -> None:
+        """Put a job into the store as it is once it is planned."""
+        app = build_runtime(
+            Settings(store_url=self.store.as_uri(), models_path=[self.models], model=self.model)
+        )
+        request = read_request({"prompt": "a hill", "width": 64, "height": 64})
+        app.ledger.accept(job_id, request, plan_request(request, app.catalogue, app.settings))
 
     def invoke(self, *arguments: str) -> Result:
         """The command line in this process."""

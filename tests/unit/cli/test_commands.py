@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 from pathlib import Path
 
 import pytest
@@ -264,33 +263,3 @@ def test_a_control_worker_needs_no_rendering_tasks(installation: Installation) -
     assert "--include" not in celery_arguments(["control"], "control")
     assert is_rendering(["control", "gpu"])
     assert not is_rendering(["control"])
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["plan", "a hill"], ["jobs"], ["status", "job-1"], ["models", "list"], ["--help"]],
-    ids=lambda command: command[0],
-)
-def test_commands_that_only_look_import_no_torch_and_start_soon(
-    command: list[str], installation: Installation
-) -> None:
-    accept("job-1")
-    code = (
-        "import sys\n"
-        "for name in ('torch', 'diffusers', 'transformers', 'celery'):\n"
-        "    sys.modules[name] = None\n"  # importing any of them now fails
-        f"sys.argv = ['tilechord', *{command!r}]\n"
-        "from app.cli import main\n"
-        "main()\n"
-    )
-
-    # Processor time, the best of three: wall time would measure the neighbours.
-    runs_s: list[float] = []
-    while len(runs_s) < 3 and min(runs_s, default=1.0) >= 1.0:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = installation.python(code)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        runs_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-    assert result.returncode == 0, result.stderr
-    assert min(runs_s) < 1.0, f"{command} took {runs_s} s"

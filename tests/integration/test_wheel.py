@@ -8,7 +8,7 @@ import pytest
 
 from app import __version__
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SOURCES = ("app", "workers", "celeryconfig.py", "pyproject.toml", "README.md", "LICENSE")
 
 
