@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box, parts
 from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan
@@ -19,6 +20,11 @@ from app.storage.port import BlobStore
 BAND_LATENTS = 128  # 17 MB for a 16384 px wide canvas of 16 channels
 
 Latents = NDArray[np.float32]
+
+
+def features_number(plan: RenderPlan) -> int:
+    """Where a phase's number is asked for, the features that a head makes of the last canvas."""
+    return len(plan.phases) + 1
 
 
 def band_boxes(plan: RenderPlan) -> list[Box]:
@@ -45,7 +51,6 @@ def read_window(
 
     *box* may leave the canvas on an axis that wraps.
     """
-    shape = (plan.latent_channels, box.height, box.width)
     window: Latents | None = None
     for part in parts(box, plan.canvas):
         for number, band in enumerate(band_boxes(plan)):
@@ -55,9 +60,12 @@ def read_window(
             there = shared.relative_to(band).window
             here = shared.relative_to(part.on_canvas).inside(part.in_box).window
             latents = read(band_key(plan, image, phase, number))
-            window = np.empty(shape, latents.dtype) if window is None else window
+            if window is None:
+                window = np.empty((len(latents), box.height, box.width), latents.dtype)
             window[(slice(None), *here)] = latents[(slice(None), *there)]
-    return np.empty(shape, np.float32) if window is None else window
+    if window is None:
+        raise InvalidPlanError(f"a window must not be empty, got {box}")
+    return window
 
 
 def noise_window(plan: RenderPlan, image: int, box: Box) -> NDArray[np.float32]:

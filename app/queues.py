@@ -29,6 +29,7 @@ _TYPES = {
     Stage.BASE: "base",
     Stage.PREPARE: "base",
     Stage.TILE: "tile",
+    Stage.HEAD: "upscale",
     Stage.CORE: "upscale",
     Stage.MERGE: "finish",
     Stage.PICTURE: "finish",

@@ -8,6 +8,7 @@ from app.domain.work import Stage, Work
 from workers.stages.base import render_base
 from workers.stages.context import Check, Context
 from workers.stages.core import render_core
+from workers.stages.head import render_head
 from workers.stages.prepare import render_prepare
 from workers.stages.tile import render_tile
 
@@ -27,6 +28,8 @@ class Renderer:
                 return render_prepare(self._context, plan, work)
             case Stage.TILE:
                 return render_tile(self._context, plan, work, check)
+            case Stage.HEAD:
+                return render_head(self._context, plan, work)
             case Stage.CORE:
                 return render_core(self._context, plan, work)
             case _:

@@ -36,6 +36,12 @@ def tile(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     return _execute(self, message)
 
 
+@celery.task(bind=True, name=WORKER_TASKS[Stage.HEAD], **RETRIES)
+def head(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
+    """Decode as far as the whole canvas has to be seen."""
+    return _execute(self, message)
+
+
 @celery.task(bind=True, name=WORKER_TASKS[Stage.CORE], **RETRIES)
 def core(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Decode and super-resolve one core."""

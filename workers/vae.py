@@ -1,101 +1,154 @@
-"""Encoding and decoding parts of a canvas so that the parts fit.
+"""The autoencoder on parts of a canvas, so that the parts fit.
 
-GroupNorm averages over everything it sees, so a part decoded alone has another tone than its
-neighbour. The statistics are therefore measured once, on a small whole picture, and frozen:
-what is left are convolutions, which are exact when the part is padded, and the middle block's
-attention, which sees the padded part.
+An autoencoder sees the whole picture in two places. GroupNorm averages over it: its statistics
+are measured once and frozen, see ``workers.group_norm``. The middle block attends to it: it
+works at latent resolution, where a whole canvas of moderate size fits, between a *down* path
+(encoder) or a *tail* (decoder) of convolutions, which are exact in parts that are padded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import Decoder, Encoder
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+
+from app.domain.geometry import Box
+from workers.group_norm import Statistics, Survey, frozen
 
 Pixels = NDArray[np.float32]
-Statistics = NDArray[np.float32]
-"""``(layers, 2, groups)``: mean and variance of each GroupNorm, encoder and decoder apart."""
+Latents = NDArray[np.float32]
+Features = NDArray[np.float32]
+"""What the middle block reads (encoder) or writes (decoder), ``(C, h, w)``."""
 
 
 @torch.inference_mode()
-def encode(vae: AutoencoderKL, pixels: Pixels, statistics: Statistics | None = None) -> Pixels:
+def encode(vae: AutoencoderKL, pixels: Pixels, statistics: Statistics | None = None) -> Latents:
     """Latents ``(C, H/s, W/s)`` of *pixels* ``(H, W, 3)`` in ``[0, 1]``, scaled for the UNet.
 
     The distribution's mean is taken, not a sample: encoding draws no noise.
     """
-    device = next(vae.parameters()).device
-    signal = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] * 2.0 - 1.0
-    with _frozen(vae.encoder, statistics):
-        mean = vae.encode(signal).latent_dist.mode()
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    latents = (mean - shift) * vae.config.scaling_factor
-    return np.asarray(latents[0].cpu().numpy())
+    return encode_middle(vae, encode_down(vae, pixels, statistics), statistics)
 
 
 @torch.inference_mode()
-def decode(vae: AutoencoderKL, latents: Pixels, statistics: Statistics | None = None) -> Pixels:
+def encode_down(
+    vae: AutoencoderKL, pixels: Pixels, statistics: Statistics | None = None
+) -> Features:
+    """The encoder as far as its middle block: features ``(C, H/s, W/s)`` of *pixels*."""
+    signal = _tensor(vae, pixels).permute(2, 0, 1)[None] * 2.0 - 1.0
+    with frozen(vae.encoder, statistics):
+        signal = vae.encoder.conv_in(signal)
+        for block in vae.encoder.down_blocks:
+            signal = block(signal)
+    return _array(signal[0])
+
+
+@torch.inference_mode()
+def encode_middle(
+    vae: AutoencoderKL, features: Features, statistics: Statistics | None = None
+) -> Latents:
+    """The rest of the encoder: latents of the *features* of a whole picture."""
+    with frozen(vae.encoder, statistics):
+        moments = _out(vae.encoder, vae.encoder.mid_block(_tensor(vae, features)[None]))
+    if vae.quant_conv is not None:
+        moments = vae.quant_conv(moments)
+    mean, _ = moments.chunk(2, dim=1)
+    return _array(((mean - _shift(vae)) * vae.config.scaling_factor)[0])
+
+
+@torch.inference_mode()
+def decode(vae: AutoencoderKL, latents: Latents, statistics: Statistics | None = None) -> Pixels:
     """Pixels ``(H, W, 3)`` in ``[0, 1]`` of *latents* ``(C, H/s, W/s)``."""
-    device = next(vae.parameters()).device
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    signal = torch.from_numpy(latents).to(device)[None] / vae.config.scaling_factor + shift
-    with _frozen(vae.decoder, statistics):
-        decoded = vae.decode(signal).sample
-    pixels = (decoded[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0)
-    return np.ascontiguousarray(pixels.cpu().numpy())
+    return decode_tail(vae, decode_head(vae, latents, statistics), statistics)
 
 
-def measure(module: nn.Module, run: Callable[[], object]) -> Statistics:
-    """Mean and variance seen by every GroupNorm of *module* while *run* runs."""
-    measured: dict[nn.Module, Tensor] = {}
-
-    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        measured[norm] = _group_statistics(inputs[0], norm.num_groups)  # type: ignore[arg-type]
-
-    hooks = [norm.register_forward_pre_hook(record) for norm in _norms(module)]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return torch.stack([measured[norm] for norm in _norms(module)]).cpu().numpy()
+@torch.inference_mode()
+def decode_head(
+    vae: AutoencoderKL, latents: Latents, statistics: Statistics | None = None
+) -> Features:
+    """The decoder as far as its middle block: features ``(C, h, w)`` of *latents*."""
+    with frozen(vae.decoder, statistics):
+        return _array(_head(vae, _tensor(vae, latents)[None])[0])
 
 
-def _group_statistics(signal: Tensor, groups: int) -> Tensor:
-    grouped = signal.double().reshape(groups, -1)
-    return torch.stack([grouped.mean(1), grouped.var(1, unbiased=False)]).float()
+@torch.inference_mode()
+def decode_tail(
+    vae: AutoencoderKL, features: Features, statistics: Statistics | None = None
+) -> Pixels:
+    """The rest of the decoder: pixels ``(H, W, 3)`` in ``[0, 1]`` of *features*."""
+    with frozen(vae.decoder, statistics):
+        decoded = _tail(vae, _tensor(vae, features)[None])
+    return _array((decoded[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0))
 
 
-@contextmanager
-def _frozen(module: nn.Module, statistics: Statistics | None) -> Iterator[None]:
-    """Let every GroupNorm of *module* use *statistics* instead of its own input's."""
-    norms = list(_norms(module)) if statistics is not None else []
-    for norm, (mean, variance) in zip(norms, statistics if norms else (), strict=True):  # type: ignore[arg-type]
-        norm.forward = _affine(norm, torch.from_numpy(mean), torch.from_numpy(variance))  # type: ignore[assignment, method-assign]
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.forward
+@torch.inference_mode()
+def survey_encoder(vae: AutoencoderKL, pixels: Pixels) -> Statistics:
+    """The encoder's statistics on *pixels* ``(H, W, 3)``."""
+    survey = Survey(vae.encoder)
+    with survey.measuring():
+        encode(vae, pixels)
+    return survey.statistics()
 
 
-def _affine(norm: nn.GroupNorm, mean: Tensor, variance: Tensor) -> Callable[[Tensor], Tensor]:
-    per_group = norm.num_channels // norm.num_groups
-    device = norm.weight.device
-    deviation = torch.sqrt(variance.to(device).repeat_interleave(per_group) + norm.eps)
-    scale = norm.weight / deviation
-    shift = norm.bias - mean.to(device).repeat_interleave(per_group) * scale
-
-    def forward(signal: Tensor) -> Tensor:
-        shape = (1, -1) + (1,) * (signal.dim() - 2)
-        return torch.addcmul(shift.view(shape), signal, scale.view(shape))
-
-    return forward
+@torch.inference_mode()
+def survey_decoder(vae: AutoencoderKL, windows: Sequence[Latents], rim: int) -> Statistics:
+    """The decoder's statistics on equal *windows* of a canvas, *rim* latents inside them."""
+    survey = Survey(vae.decoder)
+    survey.rim = rim / windows[0].shape[-1]
+    with survey.measuring():
+        _tail(vae, _head(vae, _tensor(vae, np.stack(windows))))
+    return survey.statistics()
 
 
-def _norms(module: nn.Module) -> Iterator[nn.GroupNorm]:
-    return (part for part in module.modules() if isinstance(part, nn.GroupNorm))
+@torch.inference_mode()
+def survey_head(
+    vae: AutoencoderKL, latents: Latents, windows: Sequence[Box], rim: int
+) -> tuple[Statistics, Features]:
+    """The decoder's statistics, and the features that its head makes of a whole canvas.
+
+    The head's statistics are those of all *latents*, the tail's those of *windows* of equal
+    size, *rim* latents inside them.
+    """
+    survey = Survey(vae.decoder)
+    with survey.measuring():
+        features = _head(vae, _tensor(vae, latents)[None])
+        survey.rim = rim / windows[0].width
+        _tail(vae, torch.cat([features[(..., *window.window)] for window in windows]))
+    return survey.statistics(), _array(features[0])
+
+
+def _head(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    signal = latents / vae.config.scaling_factor + _shift(vae)
+    if vae.post_quant_conv is not None:
+        signal = vae.post_quant_conv(signal)
+    features: Tensor = vae.decoder.mid_block(vae.decoder.conv_in(signal))
+    return features
+
+
+def _tail(vae: AutoencoderKL, features: Tensor) -> Tensor:
+    for block in vae.decoder.up_blocks:
+        features = block(features)
+    return _out(vae.decoder, features)
+
+
+def _out(network: Encoder | Decoder, signal: Tensor) -> Tensor:
+    result: Tensor = network.conv_out(network.conv_act(network.conv_norm_out(signal)))
+    return result
+
+
+def _shift(vae: AutoencoderKL) -> float:
+    return getattr(vae.config, "shift_factor", None) or 0.0
+
+
+def _tensor(vae: AutoencoderKL, array: NDArray[np.float32]) -> Tensor:
+    parameter = next(vae.parameters())
+    return torch.from_numpy(np.ascontiguousarray(array)).to(parameter.device, parameter.dtype)
+
+
+def _array(signal: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(signal.cpu().numpy())

@@ -60,12 +60,23 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Cores that partition the canvas, each decoded with *padding* latents around it."""
+    """How a finished canvas becomes pixels; see :mod:`app.domain.decoding`. In latents."""
 
     cores: tuple[Box, ...]
+    """They partition the canvas; each is decoded by itself."""
     padding: int
-    freeze_statistics: bool
-    """Normalise with the base picture's statistics: per-core ones would change the tone."""
+    """What a core needs around it to come out as in the whole canvas."""
+    windows: tuple[Box, ...]
+    """Equal windows that the statistics of normalisation are measured on; none for one core."""
+    rim: int
+    """What of a window is not measured on every side, because it sees the window's edge."""
+    head: bool
+    """The middle block sees the whole canvas, once; otherwise every core its own part."""
+
+    @property
+    def freezes_statistics(self) -> bool:
+        """Cores are normalised alike: each by its own statistics would change the tone."""
+        return bool(self.windows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ class Stage(StrEnum):
     PREPARE = "prepare"
     TILE = "tile"
     MERGE = "merge"
+    HEAD = "head"
     CORE = "core"
     PICTURE = "picture"
 
 
-WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.CORE)
+WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.HEAD, Stage.CORE)
 """Stages that need a model; the others are done by the control worker."""
 
 
@@ -46,6 +47,8 @@ class Work:
                 name = f"phase-{self.phase}/tile-{self.index:05d}"
             case Stage.MERGE:
                 return canvas_key(plan, self.image, self.phase + 1)
+            case Stage.HEAD:
+                name = "head"
             case Stage.CORE:
                 name = f"core-{self.index:05d}"
             case Stage.PICTURE:
@@ -126,6 +129,8 @@ def work_of(plan: RenderPlan) -> Iterator[tuple[Work, ...]]:
             for index in range(len(phase.tiles))
         )
         yield tuple(Work(Stage.MERGE, image, number) for image in images)
+    if plan.decode.freezes_statistics:
+        yield tuple(Work(Stage.HEAD, image) for image in images)
     cores = range(len(plan.decode.cores))
     yield tuple(Work(Stage.CORE, image, index=index) for image in images for index in cores)
     yield tuple(Work(Stage.PICTURE, image) for image in images)

@@ -34,6 +34,7 @@ def chosen(**changes) -> Settings:
         (Stage.BASE, "gpu.base.sd-1-5", "render.gpu.v1"),
         (Stage.PREPARE, "gpu.base.sd-1-5", "render.gpu.v1"),
         (Stage.TILE, "gpu.tile.sd-1-5", "render.gpu.v1"),
+        (Stage.HEAD, "gpu.upscale.sd-1-5", "render.gpu.v1"),
         (Stage.CORE, "gpu.upscale.sd-1-5", "render.gpu.v1"),
         (Stage.MERGE, "control.finish.default", "render.control.v1"),
         (Stage.PICTURE, "control.finish.default", "render.control.v1"),

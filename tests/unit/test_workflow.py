@@ -22,6 +22,7 @@ from app.storage.memory import MemoryStore
 from tests.support.tiny_model import build_tiny_model
 
 REQUEST = read_request({"prompt": "a map", "height": 128, "width": 160, "priority": "high"})
+SEVERAL_CORES = read_request({"prompt": "a map", "height": 128, "width": 320})
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,19 @@ def test_a_job_walks_through_its_stages_and_ends_in_a_manifest(runtime):
     assert (outcome.images[0].height, outcome.images[0].width) == (128, 160)
     assert outcome.quality["overlap_disagreement"] == 0
     assert not outcome.cached
+
+
+def test_a_picture_of_several_cores_has_a_head_before_them(runtime):
+    outcome = workflow.start(runtime, "job", SEVERAL_CORES)
+    plan = runtime.ledger.plan("job")
+    stages = []
+
+    while not isinstance(outcome, Manifest):
+        stages.append((outcome.tasks[0].task, len(outcome.tasks)))
+        finish_units(runtime, outcome, plan)
+        outcome = workflow.advance(runtime, "job")
+
+    assert stages[-2:] == [("workers.tasks.head", 1), ("workers.tasks.core", 2)]
 
 
 def test_only_what_is_missing_is_sent(runtime):

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.canvas import read_window
+from app.canvas import features_number, read_window
+from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
 from app.pictures.codecs import encode_pixels
-from workers.stages.context import Context
-from workers.vae import decode
+from workers.stages.context import Array, Context
+from workers.vae import decode, decode_tail
 
 
 def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
     """Pixels ``(H, W, 3)`` uint8 of one core."""
-    model = context.model(plan, plan.spec.refine_model)
-    core = plan.decode.cores[work.index]
-    padded = core.padded(plan.decode.padding, within=plan.canvas)
-    latents = read_window(plan, work.image, len(plan.phases), padded, context.shared_array)
-    statistics = (
-        context.shared_array(image_key(plan, work.image, "statistics"))
-        if plan.decode.freeze_statistics
-        else None
-    )
-    pixels = decode(model.vae, latents, statistics)
+    padded = plan.decode.cores[work.index].padded(plan.decode.padding, within=plan.reach)
+    pixels = _decoded(context, plan, work, padded)
     if plan.spec.upscale > 1:
         pixels = context.upscalers.get(plan)(pixels)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
+
+
+def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box) -> Array:
+    """Pixels of *box*: of the head's features where there are any, else of the latents."""
+    vae = context.model(plan, plan.spec.refine_model).vae
+    if not plan.decode.freezes_statistics:
+        return decode(vae, _read(context, plan, work, len(plan.phases), box))
+    statistics = context.shared_array(image_key(plan, work.image, "statistics"))
+    if plan.decode.head:
+        features = _read(context, plan, work, features_number(plan), box)
+        return decode_tail(vae, features, statistics)
+    return decode(vae, _read(context, plan, work, len(plan.phases), box), statistics)
+
+
+def _read(context: Context, plan: RenderPlan, work: Work, canvas: int, box: Box) -> Array:
+    return read_window(plan, work.image, canvas, box, context.shared_array)

@@ -1,4 +1,4 @@
-"""Preparation: prompt embeddings, canvas latents and normalisation statistics."""
+"""Preparation: prompt embeddings and the canvas latents that tiles start from."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from workers.families.conditioning import Conditioning
 from workers.stages.context import Context
 from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
-from workers.vae import decode, encode, measure
+from workers.vae import encode, survey_encoder
 
 
 def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
-    """Embeddings; with a picture to start from also canvas latents and VAE statistics."""
+    """Embeddings; with a picture to start from also canvas latents."""
     model = context.model(plan, plan.spec.refine_model)
     _put_prompts(context, plan, work, encode_prompts(model, plan))
     if plan.starts_from_picture:
         picture = starting_picture(context, plan, work.image)
         native = native_picture(picture, model.card)
-        encoder = measure(model.vae.encoder, lambda: encode(model.vae, native))
-        latents = encode(model.vae, native)
-        decoder = measure(model.vae.decoder, lambda: decode(model.vae, latents))
-        context.put(plan, work, "statistics", decoder)
+        statistics = survey_encoder(model.vae, native)
         enlarger = Enlarger(plan, picture)
         for number, band in enumerate(band_boxes(plan)):
-            latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, encoder))
+            latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, statistics))
             write_band(context.store, plan, work.image, 0, number, latents)
     return canonical_json({"model": model.card.name})
 

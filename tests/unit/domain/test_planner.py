@@ -119,16 +119,11 @@ def test_a_direct_render_is_one_tile_one_core_and_no_base():
     assert render.base is None
     assert render.phases[0].tiles == (Box(0, 0, 64, 64),)
     assert render.decode.cores == (Box(0, 0, 64, 64),)
-    assert not render.decode.freeze_statistics
+    assert not render.decode.freezes_statistics
 
 
 def test_an_init_image_takes_the_place_of_the_base():
     assert plan(init_image="inputs/abc").base is None
-
-
-def test_padding_covers_the_decoder_and_the_upscaler():
-    assert plan().decode.padding == 18
-    assert plan(upscale=4).decode.padding == 18 + 3
 
 
 def test_cost_counts_tiles_evaluations_and_overlap():

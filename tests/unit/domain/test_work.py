@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.spec import Mode
 from app.domain.work import Run, Stage, Work, next_work, plan_prefix, progress, work_of
 from tests.unit.domain.cards import plan
 
@@ -19,9 +20,16 @@ def test_stages_come_in_the_order_of_the_design():
         Stage.PREPARE,
         Stage.TILE,
         Stage.MERGE,
+        Stage.HEAD,
         Stage.CORE,
         Stage.PICTURE,
     ]
+
+
+def test_one_core_needs_no_head():
+    stages = [group[0].stage for group in work_of(plan(height=512, width=512, mode=Mode.DIRECT))]
+
+    assert Stage.HEAD not in stages
 
 
 def test_every_unit_has_a_key_of_its_own_under_the_plans_hash():
@@ -65,6 +73,7 @@ def test_progress_counts_units_and_names_the_stage():
         ("image-0000/base", Stage.BASE),
         ("image-0000/prepared", Stage.PREPARE),
         ("image-0001/phase-0/tile-00007", Stage.TILE),
+        ("image-0000/head", Stage.HEAD),
         ("image-0000/core-00012", Stage.CORE),
     ],
 )

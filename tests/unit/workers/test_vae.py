@@ -1,91 +1,195 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention
 
-from workers.vae import decode, encode, measure
+from app.domain.card import HEAD_PADDING
+from app.domain.geometry import Box
+from tests.support.autoencoders import LAYERS, LEVELS, build_autoencoder
+from tests.unit.domain.cards import SD15
+from workers.vae import (
+    decode,
+    decode_head,
+    decode_tail,
+    encode,
+    encode_down,
+    encode_middle,
+    survey_decoder,
+    survey_encoder,
+    survey_head,
+)
+
+CANVAS = Box(0, 0, 64, 64)
+CORE = Box(24, 24, 40, 40)
+EXACT = 5e-5
+"""In units of a pixel's range."""
 
 
 @pytest.fixture(scope="module")
-def convolutional_vae(tiny):
-    """The model's VAE with its middle attention silenced: only then a finite padding is exact."""
-    vae = copy.deepcopy(tiny.vae)
-    for part in vae.modules():
-        if isinstance(part, Attention):
-            torch.nn.init.zeros_(part.to_out[0].weight)
-            torch.nn.init.zeros_(part.to_out[0].bias)
-    return vae
+def vae():
+    torch.set_num_threads(1)
+    return build_autoencoder()
+
+
+@pytest.fixture(scope="module")
+def convolutional():
+    return build_autoencoder(attends=False)
 
 
 @pytest.fixture(scope="module")
 def latents():
-    return np.random.default_rng(1).standard_normal((4, 48, 48)).astype(np.float32)
+    """Noise whose level rises to the right: parts of it have statistics of their own."""
+    noise = np.random.default_rng(1).standard_normal((4, 64, 64))
+    return (noise * np.linspace(0.5, 2, 64)).astype(np.float32)
 
 
-def decoded_core(vae, latents, statistics, padding):
-    window = slice(16 - padding, 32 + padding)
-    pixels = decode(vae, np.ascontiguousarray(latents[:, window, window]), statistics)
-    inner = slice(4 * padding, 4 * (padding + 16))
-    return pixels[inner, inner]
+@pytest.fixture(scope="module")
+def statistics(convolutional, latents):
+    return survey_decoder(convolutional, [latents[:, :32, :32], latents[:, 32:, 32:]], rim=2)
 
 
+def crop(array, box):
+    return array[(slice(None), *box.window)]
+
+
+def loud_far_from_the_core(array):
+    """A padding that is too small then shows: with random weights what lies at the edge of what
+    a network reaches would hardly count."""
+    loud = 300 * array
+    near = (slice(None), *CORE.padded(7, within=CANVAS).window)
+    loud[near] = array[near]
+    return loud
+
+
+def decoded_core(function, array, padding):
+    """Pixels of ``CORE`` out of *array* ``(C, h, w)`` cut *padding* around it."""
+    padded = CORE.padded(padding, within=CANVAS)
+    return function(crop(array, padded))[CORE.relative_to(padded).scaled(8).window]
+
+
+@pytest.mark.parametrize(("padding", "is_exact"), [(18, True), (11, False)])
 def test_a_padded_core_equals_the_whole_decode_at_the_same_statistics(
-    convolutional_vae, catalogue, latents
+    convolutional, latents, statistics, padding, is_exact
 ):
-    padding = catalogue.card("tiny").decoder_padding
-    statistics = measure(
-        convolutional_vae.decoder, lambda: decode(convolutional_vae, latents[:, :16, :16].copy())
+    canvas = loud_far_from_the_core(latents)
+    whole = decode(convolutional, canvas, statistics)[CORE.scaled(8).window]
+
+    core = decoded_core(lambda part: decode(convolutional, part, statistics), canvas, padding)
+
+    assert (np.abs(core - whole).max() <= EXACT) == is_exact
+
+
+@pytest.mark.parametrize(("padding", "is_exact"), [(13, True), (11, False)])
+def test_a_padded_tail_behind_a_whole_head_equals_the_whole_decode(vae, latents, padding, is_exact):
+    statistics, features = survey_head(vae, latents, [CANVAS], rim=0)
+    features = loud_far_from_the_core(features)
+    whole = decode_tail(vae, features, statistics)[CORE.scaled(8).window]
+
+    core = decoded_core(lambda part: decode_tail(vae, part, statistics), features, padding)
+
+    assert (np.abs(core - whole).max() <= EXACT) == is_exact
+
+
+def test_no_padding_replaces_a_head_that_attends(vae, latents):
+    statistics, _ = survey_head(vae, latents, [CANVAS], rim=0)
+    whole = decode(vae, latents, statistics)[CORE.scaled(8).window]
+
+    core = decoded_core(lambda part: decode(vae, part, statistics), latents, 18)
+
+    assert np.abs(core - whole).max() > 10 * EXACT
+
+
+def marked_columns(function, array, position):
+    """First and last column of the result that a NaN in column *position* of *array* reaches."""
+    marked = array.copy()
+    marked[:, :, position] = np.nan
+    reached = np.isnan(function(marked)).any(axis=(0, 2)).nonzero()[0]
+    return reached.min(), reached.max()
+
+
+def test_the_cards_paddings_are_those_of_the_decoder_and_no_latent_more(
+    convolutional, latents, statistics
+):
+    features = decode_head(convolutional, latents, statistics)
+    left, right = marked_columns(
+        lambda part: decode_tail(convolutional, part, statistics), features[:, :16], 32
     )
-    whole = decode(convolutional_vae, latents, statistics)[64:128, 64:128]
+    wide_left, wide_right = marked_columns(
+        lambda part: decode(convolutional, part, statistics), latents[:, :16], 32
+    )
 
-    exact = decoded_core(convolutional_vae, latents, statistics, padding)
-    short = decoded_core(convolutional_vae, latents, statistics, padding - 6)
-
-    assert np.abs(exact - whole).max() < 5e-5
-    assert np.abs(short - whole).max() > 5e-5
-
-
-def test_statistics_of_the_same_picture_change_nothing(convolutional_vae, latents):
-    plain = decode(convolutional_vae, latents)
-
-    statistics = measure(convolutional_vae.decoder, lambda: decode(convolutional_vae, latents))
-
-    np.testing.assert_allclose(decode(convolutional_vae, latents, statistics), plain, atol=1e-5)
+    assert (SD15.vae_levels, SD15.vae_layers) == (LEVELS, LAYERS)
+    # A core that ends where the mark is still sees it, so the mark lies this many latents away.
+    assert SD15.tail_padding == -(-(8 * 32 - left) // 8) == -(-(right - 8 * 33 + 1) // 8) == 13
+    assert SD15.decoder_padding == -(-(8 * 32 - wide_left) // 8) == 18
+    assert SD15.decoder_padding == -(-(wide_right - 8 * 33 + 1) // 8)
 
 
-def test_without_frozen_statistics_a_core_has_another_tone(convolutional_vae, catalogue, latents):
-    latents = latents.copy()
-    latents[:, :, 24:] *= 3
-    padding = catalogue.card("tiny").decoder_padding
-    whole = decode(convolutional_vae, latents)[64:128, 64:128]
+def test_a_heads_convolutions_reach_what_its_padding_says(convolutional, latents, statistics):
+    marked = latents.copy()
+    marked[:, :, 32] = np.nan
 
-    core = decoded_core(convolutional_vae, latents, None, padding)
+    reached = np.isnan(decode_head(convolutional, marked, statistics)).any(axis=(0, 1)).nonzero()[0]
+
+    assert (reached.min(), reached.max()) == (32 - HEAD_PADDING, 32 + HEAD_PADDING)
+
+
+def test_decoding_and_encoding_in_two_parts_are_those_of_diffusers(vae, latents):
+    pixels = np.random.default_rng(2).random((64, 96, 3), np.float32)
+    with torch.inference_mode():
+        picture = vae.decode(torch.from_numpy(latents)[None] / 0.5).sample[0] * 0.5 + 0.5
+        signal = torch.from_numpy(pixels).permute(2, 0, 1)[None] * 2 - 1
+        mean = vae.encode(signal).latent_dist.mode()[0] * 0.5
+
+    np.testing.assert_allclose(
+        decode(vae, latents), picture.clamp(0, 1).permute(1, 2, 0), atol=1e-6
+    )
+    np.testing.assert_allclose(encode(vae, pixels), mean, atol=1e-5)
+
+
+def test_statistics_of_the_whole_canvas_change_nothing(vae, latents):
+    statistics, features = survey_head(vae, latents, [CANVAS], rim=0)
+    plain = decode(vae, latents)
+
+    np.testing.assert_allclose(decode(vae, latents, statistics), plain, atol=1e-5)
+    np.testing.assert_allclose(decode_tail(vae, features, statistics), plain, atol=1e-5)
+
+
+def test_windows_without_a_head_are_surveyed_together(convolutional, latents):
+    windows = [Box(8, 8, 28, 28), Box(36, 36, 56, 56)]
+    apart = survey_decoder(convolutional, [crop(latents, box) for box in windows], rim=5)
+
+    joined, _ = survey_head(convolutional, latents, windows, rim=5)
+
+    # The tail's statistics agree once the rim is as wide as the head's convolutions reach.
+    np.testing.assert_allclose(apart[-1], joined[-1], rtol=0.1)
+    assert apart.shape == joined.shape == (29, 2, 4)
+
+
+def test_without_frozen_statistics_a_core_has_another_tone(convolutional, latents):
+    whole = decode(convolutional, latents)[CORE.scaled(8).window]
+
+    core = decoded_core(lambda part: decode(convolutional, part), latents, 18)
 
     assert np.abs(core - whole).max() > 1e-2
 
 
-def test_freezing_ends_with_the_call(convolutional_vae, latents):
-    plain = decode(convolutional_vae, latents)
-    other = measure(convolutional_vae.decoder, lambda: decode(convolutional_vae, latents * 5))
+def test_a_padded_window_encodes_like_the_whole_picture(convolutional):
+    pixels = np.random.default_rng(2).random((384, 384, 3), np.float32)
+    statistics = survey_encoder(convolutional, pixels[:128, :128])
+    whole = encode(convolutional, pixels, statistics)[:, 16:32, 16:32]
+    padding = SD15.encoder_padding
 
-    decode(convolutional_vae, latents, other)
+    window = slice(128 - padding, 256 + padding)
+    part = encode(convolutional, pixels[window, window], statistics)
 
-    np.testing.assert_array_equal(decode(convolutional_vae, latents), plain)
+    inner = slice(padding // 8, padding // 8 + 16)
+    np.testing.assert_allclose(part[:, inner, inner], whole, atol=EXACT)
 
 
-def test_a_padded_window_encodes_like_the_whole_picture(convolutional_vae, catalogue):
-    card = catalogue.card("tiny")
-    padding = card.encoder_padding
-    pixels = np.random.default_rng(2).random((256, 256, 3), np.float32)
-    statistics = measure(
-        convolutional_vae.encoder, lambda: encode(convolutional_vae, pixels[:64, :64].copy())
-    )
-    whole = encode(convolutional_vae, pixels, statistics)
+def test_the_encoders_halves_make_a_whole(vae):
+    pixels = np.random.default_rng(3).random((64, 64, 3), np.float32)
+    statistics = survey_encoder(vae, pixels)
 
-    window = slice(128 - padding, 192 + padding)
-    part = encode(convolutional_vae, pixels[window, window].copy(), statistics)
+    latents = encode_middle(vae, encode_down(vae, pixels, statistics), statistics)
 
-    inner = slice(padding // 4, padding // 4 + 16)
-    np.testing.assert_allclose(part[:, inner, inner], whole[:, 32:48, 32:48], atol=5e-5)
+    np.testing.assert_allclose(latents, encode(vae, pixels), atol=1e-5)

@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.card import UpscalerCard
+from app.domain.decoding import HEAD_LATENTS, WINDOW_LATENTS, plan_decode
+from app.domain.geometry import Box
+from tests.unit.domain.cards import SD15
+
+sides = st.integers(1, 2100)
+UPSCALER = UpscalerCard("compact", "1", 19)
+
+
+def decode(height, width, upscaler=None, *, whole=False, card=SD15):
+    return plan_decode(card, height, width, upscaler, whole=whole)
+
+
+def test_behind_a_head_a_core_needs_the_tails_padding_only():
+    assert (decode(128, 128).head, decode(128, 128).padding) == (True, 13)
+    assert (decode(128, 129).head, decode(128, 129).padding) == (False, 18)
+
+
+def test_super_resolution_adds_its_own_padding_in_latents():
+    assert decode(128, 128, UPSCALER).padding == 13 + 3
+    assert decode(500, 500, UPSCALER).padding == 18 + 3
+
+
+@pytest.mark.parametrize(
+    ("levels", "layers", "tail", "whole"),
+    [(4, 2, 13, 18), (4, 1, 9, 14), (3, 1, 8, 13), (4, 3, 16, 21)],
+    ids=["Stable Diffusion", "bundled", "three levels", "deep"],
+)
+def test_padding_follows_from_the_autoencoders_topology(levels, layers, tail, whole):
+    card = replace(SD15, vae_levels=levels, vae_layers=layers)
+
+    assert (card.tail_padding, card.decoder_padding) == (tail, whole)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "whole"), [(64, 64, False), (10, 64, False), (128, 100, True)], ids=str
+)
+def test_one_core_is_normalised_by_itself_and_has_no_head(height, width, whole):
+    plan = decode(height, width, whole=whole)
+
+    assert plan.cores == (Box(0, 0, height, width),)
+    assert (plan.windows, plan.rim, plan.head) == ((), 0, False)
+    assert not plan.freezes_statistics
+
+
+@given(height=sides, width=sides)
+def test_windows_are_equal_and_lie_apart_on_the_canvas(height, width):
+    plan = decode(height, width)
+    canvas = Box(0, 0, height, width)
+
+    assert plan.freezes_statistics == (len(plan.cores) > 1)
+    assert len({(window.height, window.width) for window in plan.windows}) <= 1
+    assert all(window.intersection(canvas) == window for window in plan.windows)
+    for number, window in enumerate(plan.windows):
+        others = plan.windows[number + 1 :]
+        assert not any(window.intersection(other) for other in others)
+
+
+@given(height=sides, width=sides)
+def test_windows_never_take_more_memory_than_a_core(height, width):
+    plan = decode(height, width)
+
+    assert sum(window.area for window in plan.windows) <= (64 + 2 * 18) ** 2
+    assert plan.head == (len(plan.cores) > 1 and height * width <= HEAD_LATENTS)
+
+
+@given(height=st.integers(100, 2100), width=st.integers(100, 2100))
+def test_a_rim_leaves_most_of_a_window_to_be_measured(height, width):
+    plan = decode(height, width)
+
+    assert plan.rim == 2
+    assert all(min(window.height, window.width) > 4 * plan.rim for window in plan.windows)
+
+
+def test_a_small_canvas_is_measured_whole():
+    plan = decode(80, 100)
+
+    assert plan.windows == (Box(0, 0, 80, 100),)
+    assert plan.rim == 0
+
+
+def test_a_panorama_is_measured_along_its_length():
+    windows = decode(64, 640).windows
+
+    assert [(window.top, window.left) for window in windows] == [
+        (22, 640 * (2 * n + 1) // 18 - WINDOW_LATENTS // 2) for n in range(9)
+    ]

@@ -1,0 +1,177 @@
+"""Head and cores through the store: equality with decoding the whole canvas."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from app.canvas import band_boxes, write_band
+from app.domain.geometry import Box
+from app.domain.spec import Mode, Wrap
+from app.domain.work import Stage, Work, image_key
+from app.pictures.codecs import decode_pixels
+from tests.support.autoencoders import build_autoencoder
+from tests.support.engine import toy_context
+from tests.unit.domain.cards import SD15, plan
+from workers.stages.core import render_core
+from workers.stages.head import render_head
+from workers.upscale.compact import SRVGGNetCompact
+from workers.upscale.load import Upscaler
+from workers.vae import decode, survey_head
+
+ROUNDED = 0.51 / 255
+"""Pixels are stored in 8 bits: where the exact value lies between two, both are right."""
+
+
+class Autoencoder:
+    """A model that only decodes."""
+
+    def __init__(self, vae):
+        self.card, self.vae = SD15, vae
+
+
+class Upscalers:
+    """The cache of a worker that has one upscaler."""
+
+    def __init__(self, upscaler):
+        self._upscaler = upscaler
+
+    def get(self, plan):
+        return self._upscaler
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.set_num_threads(1)
+    return build_autoencoder()
+
+
+@pytest.fixture(scope="module")
+def upscaler():
+    torch.manual_seed(1)
+    network = SRVGGNetCompact(features=4, convolutions=16, scale=2).requires_grad_(False)
+    return Upscaler(network, scale=2, device=torch.device("cpu"))
+
+
+def canvas_of(render, seed=1):
+    noise = np.random.default_rng(seed).standard_normal(
+        (4, render.canvas_height, render.canvas_width)
+    )
+    return (noise * np.linspace(0.5, 2, render.canvas_width)).astype(np.float32)
+
+
+def stored(render, canvas, vae, upscaler=None):
+    """A worker whose store holds the finished *canvas*."""
+    context = toy_context(Autoencoder(vae))
+    context.upscalers = Upscalers(upscaler)
+    for number, band in enumerate(band_boxes(render)):
+        part = canvas[(slice(None), *band.window)]
+        write_band(context.store, render, 0, len(render.phases), number, part)
+    return context
+
+
+def render_cores(context, render):
+    """The picture ``(H, W, 3)`` in ``[0, 1]`` that the plan's cores make."""
+    if render.decode.freezes_statistics:
+        render_head(context, render, Work(Stage.HEAD, 0))
+    picture = np.full((render.spec.height, render.spec.width, 3), np.nan)
+    for index in range(len(render.decode.cores)):
+        pixels = decode_pixels(render_core(context, render, Work(Stage.CORE, 0, index=index)))
+        picture[render.core_pixels(index).window] = pixels / 255
+    return picture
+
+
+def statistics_of(context, render):
+    return context.array(image_key(render, 0, "statistics"))
+
+
+def test_cores_behind_a_head_equal_the_whole_decode(vae):
+    render = plan(height=96, width=1040)
+    canvas = canvas_of(render)
+    context = stored(render, canvas, vae)
+
+    picture = render_cores(context, render)
+
+    whole = decode(vae, canvas, statistics_of(context, render))
+    assert render.decode.head
+    assert len(render.decode.cores) == 3
+    assert np.abs(picture - whole[:96, :1040]).max() <= ROUNDED
+
+
+def test_the_head_is_normalised_by_the_whole_canvas_and_the_tail_by_windows(vae):
+    render = plan(height=96, width=1040)
+    windows = (Box(0, 0, 12, 20), Box(0, 110, 12, 130))
+    render = replace(render, decode=replace(render.decode, windows=windows, rim=2))
+    canvas = canvas_of(render)
+    context = stored(render, canvas, vae)
+
+    picture = render_cores(context, render)
+
+    statistics = statistics_of(context, render)
+    truth, _ = survey_head(vae, canvas, [render.canvas], rim=0)
+    is_true = np.isclose(statistics, truth, rtol=1e-5, atol=1e-6).all(axis=(1, 2))
+    assert is_true.sum() == 5  # of 30 layers, those of the middle block
+    assert np.abs(picture - decode(vae, canvas, statistics)).max() <= ROUNDED
+
+
+def test_a_small_canvas_is_decoded_as_if_it_had_never_been_cut(vae):
+    render = plan(height=96, width=528)
+    canvas = canvas_of(render)
+
+    picture = render_cores(stored(render, canvas, vae), render)
+
+    assert len(render.decode.cores) == 2
+    assert np.abs(picture - decode(vae, canvas)).max() <= ROUNDED
+
+
+def test_beyond_the_limit_cores_see_their_own_part_with_the_same_statistics(vae):
+    render = plan(height=96, width=528)
+    core = Box(0, 33, 12, 66)
+    decode_plan = replace(render.decode, head=False, padding=18, cores=(core,), windows=(core,))
+    render = replace(render, decode=decode_plan)
+    canvas = canvas_of(render)
+    context = stored(render, canvas, vae)
+
+    render_head(context, render, Work(Stage.HEAD, 0))
+    pixels = decode_pixels(render_core(context, render, Work(Stage.CORE, 0))) / 255
+
+    part = decode(vae, canvas[:, :, 15:], statistics_of(context, render))
+    assert np.abs(pixels - part[:, 18 * 8 :]).max() <= ROUNDED
+
+
+def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, upscaler):
+    render = plan(height=192, width=1056, upscale=2)
+    canvas = canvas_of(render)
+    context = stored(render, canvas, vae, upscaler)
+
+    picture = render_cores(context, render)
+
+    whole = upscaler(decode(vae, canvas, statistics_of(context, render)))
+    assert len(render.decode.cores) == 2
+    assert np.abs(picture - whole).max() <= ROUNDED
+
+
+@pytest.mark.parametrize(
+    ("wrap", "rows", "columns"), [(Wrap.X, 0, 24), (Wrap.XY, 24, 24)], ids=["x", "xy"]
+)
+def test_a_wrapped_picture_decodes_as_if_it_went_on_for_ever(wrap, rows, columns):
+    render = plan(height=96, width=528, wrap=wrap, tile=64, overlap=16)
+    canvas, vae = canvas_of(render), build_autoencoder(attends=False)
+    context = stored(render, canvas, vae)
+
+    picture = render_cores(context, render)
+
+    longer = np.pad(canvas, ((0, 0), (rows, rows), (columns, columns)), mode="wrap")
+    whole = decode(vae, longer, statistics_of(context, render))
+    inner = whole[8 * rows : 8 * rows + 96, 8 * columns : 8 * columns + 528]
+    assert np.abs(picture - inner).max() <= ROUNDED
+
+
+def test_a_picture_that_started_from_noise_has_statistics_too(vae):
+    render = plan(height=96, width=528, tile=64, overlap=16, mode=Mode.PHASED)
+    assert not render.starts_from_picture
+
+    picture = render_cores(stored(render, canvas_of(render), vae), render)
+
+    assert np.isfinite(picture).all()
