@@ -1,0 +1,85 @@
+"""The building blocks of super-resolution networks in use, with few channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+
+class SpanBlock(nn.Module):
+    """Three convolutions whose result weighs itself, pixel by pixel (arXiv:2311.12770)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(convolution(features, features) for _ in range(3))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = pixels
+        for layer in self.layers[:-1]:
+            features = nn.functional.silu(layer(features))
+        features = self.layers[-1](features)
+        return (features + pixels) * (torch.sigmoid(features) - 0.5)
+
+
+class Span(nn.Module):
+    """SPAN's topology: six blocks, joined with the first and fifth."""
+
+    def __init__(self, features: int = 4, scale: int = 2) -> None:
+        super().__init__()
+        self.first = convolution(3, features)
+        self.blocks = nn.ModuleList(SpanBlock(features) for _ in range(6))
+        self.last = convolution(features, features)
+        self.join = convolution(4 * features, features, kernel=1)
+        self.enlarge = nn.Sequential(convolution(features, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        states = [self.first(pixels)]
+        for block in self.blocks:
+            states.append(block(states[-1]))
+        ends = [states[0], self.last(states[-1]), states[1], states[-2]]
+        enlarged: Tensor = self.enlarge(self.join(torch.cat(ends, dim=1)))
+        return enlarged
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each of which sees all before it (arXiv:1809.00219)."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            convolution(features + n * growth, growth if n < 4 else features) for n in range(5)
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        states = pixels
+        for layer in self.layers[:-1]:
+            grown = nn.functional.leaky_relu(layer(states), 0.2)
+            states = torch.cat([states, grown], dim=1)
+        return pixels + 0.2 * self.layers[-1](states)
+
+
+class Rrdb(nn.Module):
+    """ESRGAN's topology, four times: three dense blocks in each of *blocks* blocks."""
+
+    def __init__(self, features: int = 4, blocks: int = 2) -> None:
+        super().__init__()
+        self.first = convolution(3, features)
+        self.body = nn.Sequential(*(DenseBlock(features, 2) for _ in range(3 * blocks)))
+        self.last = convolution(features, features)
+        self.enlarge = nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            convolution(features, features),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            convolution(features, features),
+            convolution(features, features),
+            convolution(features, 3),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.first(pixels)
+        enlarged: Tensor = self.enlarge(features + self.last(self.body(features)))
+        return enlarged
