@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,16 @@ class Axis:
     kept: tuple[Span, ...] = ()
     """For pasting: the part of each span that is kept; together they cover the axis once."""
     wraps: bool = False
+
+    @property
+    def cells(self) -> tuple[Span, ...]:
+        """Each span up to the middle of what it shares; together they cover the axis once."""
+        if self.kept or len(self.spans) == 1:
+            return self.kept or self.spans
+        edges = [
+            (start + self._end_before(index)) // 2 for index, (start, _) in enumerate(self.spans)
+        ]
+        return tuple(pairwise([*edges, edges[0] + self.length]))
 
     def weight(self, index: int, blend: Blend, margin: int) -> NDArray[np.float64]:
         """Weight of span *index* along itself, in ``[0, 1]``.
@@ -84,6 +95,15 @@ class Grid:
             Box(top, left, bottom, right)
             for top, bottom in self.rows.spans
             for left, right in self.columns.spans
+        )
+
+    @property
+    def cells(self) -> tuple[Box, ...]:
+        """The part of each tile that is nobody else's, in the order of the tiles; a partition."""
+        return tuple(
+            Box(top, left, bottom, right)
+            for top, bottom in self.rows.cells
+            for left, right in self.columns.cells
         )
 
     def weight(self, index: int) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -42,6 +43,13 @@ class Phase:
     grid: Grid
     steps: Steps
     merge: Merge = Merge.STATE
+    only: tuple[int, ...] | None = None
+    """The tiles that are denoised where a part is painted anew; otherwise all are."""
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The tiles that are denoised, in row-major order."""
+        return range(len(self.grid)) if self.only is None else self.only
 
     @property
     def tiles(self) -> tuple[Box, ...]:
@@ -72,11 +80,18 @@ class Decode:
     """What of a window is not measured on every side, because it sees the window's edge."""
     head: bool
     """The middle block sees the whole canvas, once; otherwise every core its own part."""
+    painted: tuple[int, ...] | None = None
+    """The cores that are decoded where a part is painted anew; otherwise all are."""
 
     @property
     def freezes_statistics(self) -> bool:
         """Cores are normalised alike: each by its own statistics would change the tone."""
         return bool(self.windows)
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The cores that are decoded, in row-major order."""
+        return range(len(self.cores)) if self.painted is None else self.painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,11 @@ class RenderPlan:
     def starts_from_picture(self) -> bool:
         """Tiles start from the enlarged base or the user's picture, not from noise alone."""
         return self.base is not None or self.spec.init_image is not None
+
+    @property
+    def is_edit(self) -> bool:
+        """A part of a picture is painted anew, see :mod:`app.domain.editing`."""
+        return self.decode.painted is not None
 
     @property
     def canvas(self) -> Box:

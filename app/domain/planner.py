@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from app.domain.card import ModelCard, UpscalerCard
 from app.domain.cost import plan_cost
 from app.domain.decoding import CORE_LATENTS, plan_decode
+from app.domain.editing import Area, with_edit
 from app.domain.errors import InvalidPlanError, LimitExceededError
+from app.domain.geometry import Box
 from app.domain.grid import Grid
 from app.domain.phases import plan_phases, tile_grid
 from app.domain.plan import Base, RenderPlan
@@ -35,8 +37,9 @@ def plan_render(
     upscaler: UpscalerCard | None,
     limits: Limits,
     extras: Mapping[str, str] | None = None,
+    area: Area | None = None,
 ) -> RenderPlan:
-    """The plan for *spec*.
+    """The plan for *spec*; where an *area* is given, for that part of the picture alone.
 
     *cards* holds the spec's base and refine models by name; *upscaler* is needed when the spec
     asks for super-resolution; *extras* are the revisions of its LoRAs and control network.
@@ -56,6 +59,10 @@ def plan_render(
         _check_windows(cards[spec.base_model], (base.height, base.width))
     is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
     decode = plan_decode(card, height, width, upscaler, whole=is_whole)
+    if area is not None:
+        latent = card.latent_scale * spec.upscale
+        canvas = Box(0, 0, height, width)
+        phases, decode = with_edit(phases, decode, area, canvas=canvas, latent=latent)
     return RenderPlan(
         spec=spec,
         revisions=_revisions(spec, cards, base, upscaler) | dict(extras or {}),

@@ -128,4 +128,6 @@ class RenderSpec:
     regions: tuple[Region, ...] = ()
     loras: tuple[Lora, ...] = ()
     control: ControlSpec | None = None
+    mask: str | None = None
+    """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
     tags: dict[str, str] = field(default_factory=dict)

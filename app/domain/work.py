@@ -73,6 +73,18 @@ def image_key(plan: RenderPlan, image: int, name: str) -> str:
     return f"{plan_prefix(plan)}image-{image:04d}/{name}"
 
 
+def pixels_key(plan: RenderPlan, image: int, core: int) -> str:
+    """Where the finished pixels of *core* are: decoded, or those of the picture as it was."""
+    if core in plan.decode.indices:
+        return Work(Stage.CORE, image, index=core).key(plan)
+    return ground_key(plan, image, core)
+
+
+def ground_key(plan: RenderPlan, image: int, core: int) -> str:
+    """The pixels of *core* in the picture of which a part is painted anew."""
+    return image_key(plan, image, f"ground-{core:05d}")
+
+
 def canvas_key(plan: RenderPlan, image: int, phase: int) -> str:
     """Proof that the canvas before *phase* is complete, with its quality; see ``app.canvas``."""
     return image_key(plan, image, f"canvas-{phase}.json")
@@ -124,14 +136,12 @@ def work_of(plan: RenderPlan) -> Iterator[tuple[Work, ...]]:
     yield tuple(Work(Stage.PREPARE, image) for image in images)
     for number, phase in enumerate(plan.phases):
         yield tuple(
-            Work(Stage.TILE, image, number, index)
-            for image in images
-            for index in range(len(phase.tiles))
+            Work(Stage.TILE, image, number, index) for image in images for index in phase.indices
         )
         yield tuple(Work(Stage.MERGE, image, number) for image in images)
     if plan.decode.freezes_statistics:
         yield tuple(Work(Stage.HEAD, image) for image in images)
-    cores = range(len(plan.decode.cores))
+    cores = plan.decode.indices
     yield tuple(Work(Stage.CORE, image, index=index) for image in images for index in cores)
     yield tuple(Work(Stage.PICTURE, image) for image in images)
 
