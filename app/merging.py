@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app import __version__
-from app.canvas import band_boxes, write_band
+from app.canvas import band_boxes, read_window, write_band
 from app.domain.blending import MergedBand, Spread
-from app.domain.geometry import Box, parts
+from app.domain.geometry import Box, Part, parts
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.quality import worst
 from app.domain.work import (
@@ -19,8 +23,10 @@ from app.domain.work import (
     Stage,
     Work,
     canvas_key,
+    pixels_key,
     run_prefix,
 )
+from app.editing import read_free
 from app.measuring import PictureQuality, quality_key
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
@@ -48,21 +54,52 @@ def _noise_correlation(store: BlobStore, plan: RenderPlan, image: int, phase: in
     """How alike the tiles' noises are, judged by the band in the middle of the canvas."""
     if not plan.phases[phase].splits_noise:
         return 1.0
-    bands = band_boxes(plan)
+    bands = [band for band in band_boxes(plan) if _is_painted(plan, phase, band)]
     return _merge_band(store, plan, image, phase, bands[len(bands) // 2]).noise_correlation()
+
+
+def _is_painted(plan: RenderPlan, number: int, band: Box) -> bool:
+    """Whether a tile of the phase reaches into *band*; all do but those of an edit."""
+    tiles = plan.phases[number].tiles
+    return any(
+        part.on_canvas.intersection(band)
+        for index in plan.phases[number].indices
+        for part in parts(tiles[index], plan.canvas)
+    )
 
 
 def _merge_band(
     store: BlobStore, plan: RenderPlan, image: int, number: int, band: Box
 ) -> MergedBand:
-    phase = plan.phases[number]
+    phase, tiles = plan.phases[number], plan.phases[number].tiles
     merged = MergedBand(phase, plan.latent_channels, band)
-    for index, box in enumerate(phase.tiles):
+    if plan.is_edit:
+        _add_held(store, plan, image, band, merged)
+    for index in phase.indices:
+        box, weight = tiles[index], phase.grid.weight(index)
         inside = [part for part in parts(box, plan.canvas) if part.on_canvas.intersection(band)]
         if inside:
+            if plan.is_edit:
+                weight = weight * read_free(plan, image, box, _array_in(store))
             blob = store.get(Work(Stage.TILE, image, number, index).key(plan))
-            merged.add(decode_array(blob), phase.grid.weight(index), inside)
+            merged.add(decode_array(blob), weight, inside)
     return merged
+
+
+def _add_held(
+    store: BlobStore, plan: RenderPlan, image: int, band: Box, merged: MergedBand
+) -> None:
+    """Latents that an edit holds are the picture's own, to the last bit and after every phase."""
+    known = read_window(plan, image, 0, band, _array_in(store))
+    free = read_free(plan, image, band, _array_in(store)).astype(np.float64)
+    here = Part(on_canvas=band, in_box=band.relative_to(band))
+    # Their noise is left out: a tile of the next phase takes it from the canvas's field.
+    noiseless = np.concatenate([known, np.zeros_like(known)])
+    merged.add(noiseless, 1.0 - free, [here])
+
+
+def _array_in(store: BlobStore) -> Callable[[str], NDArray[np.float32]]:
+    return lambda key: decode_array(store.get(key))
 
 
 def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
@@ -75,7 +112,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             plan.spec.height,
             plan.spec.width,
             cores,
-            lambda index: decode_pixels(store.get(Work(Stage.CORE, image, index=index).key(plan))),
+            lambda index: decode_pixels(store.get(pixels_key(plan, image, index))),
             target,
             format=plan.spec.format,
             recipe=recipe_of(plan, image),

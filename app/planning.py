@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from app.cards import Catalogue
 from app.domain.card import ModelCard, UpscalerCard
-from app.domain.errors import InvalidRequestError, LimitExceededError, UnsupportedError
+from app.domain.errors import InvalidRequestError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Blend
 from app.domain.layout import choose_tile, default_overlap
@@ -12,6 +14,7 @@ from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
 from app.domain.spec import ControlSpec, Lora, Mode, Region, RenderSpec, Wrap
+from app.editing import read_area
 from app.pictures.formats import check_format
 from app.schemas import RegionRequest, RenderRequest
 from app.settings import Settings
@@ -26,9 +29,18 @@ MAX_BASE_ASPECT = 3
 """A base picture repeats its subject along its longer side beyond this."""
 
 
-def plan_request(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderPlan:
-    """The plan of *request* in this installation."""
-    _refuse_what_is_not_there_yet(request)
+ReadBlob = Callable[[str], bytes]
+
+
+def no_blobs(key: str) -> bytes:
+    """For requests without a mask: nothing of what was uploaded decides their plan."""
+    raise InvalidRequestError(f"{key} is needed to plan this request")
+
+
+def plan_request(
+    request: RenderRequest, catalogue: Catalogue, settings: Settings, read: ReadBlob = no_blobs
+) -> RenderPlan:
+    """The plan of *request* in this installation; *read* gives the uploads it names."""
     _check_limits(request, settings)
     check_format(request.format, request.height, request.width)
     spec = to_spec(request, catalogue, settings)
@@ -38,7 +50,8 @@ def plan_request(request: RenderRequest, catalogue: Catalogue, settings: Setting
     extras = {lora.label: catalogue.lora_revision(lora.name) for lora in spec.loras}
     if spec.control:
         extras[spec.control.label] = catalogue.control_card(spec.control.name).revision
-    return plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras)
+    area = read_area(spec, read, settings.max_input_mpx)
+    return plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras, area=area)
 
 
 def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderSpec:
@@ -66,6 +79,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         refine_model=refine,
         upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
+        mask=request.mask,
         format=request.format,
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
@@ -145,8 +159,11 @@ def _region(region: RegionRequest, request: RenderRequest) -> Region:
 
 
 def _nsr(request: RenderRequest, card: ModelCard) -> float:
-    if request.strength is not None:
-        return strength_to_nsr(card.schedule, request.strength)
+    strength = request.strength
+    if strength is None and request.nsr is None and request.mask is not None:
+        strength = 1.0  # what is painted anew need not resemble what was there
+    if strength is not None:
+        return strength_to_nsr(card.schedule, strength)
     return card.default_nsr if request.nsr is None else float(request.nsr)
 
 
@@ -170,9 +187,3 @@ def _check_limits(request: RenderRequest, settings: Settings) -> None:
             raise LimitExceededError(
                 f"{name} must have at most {settings.max_prompt_chars} characters, got {length}"
             )
-
-
-def _refuse_what_is_not_there_yet(request: RenderRequest) -> None:
-    for name, is_asked in (("mask", request.mask is not None),):
-        if is_asked:
-            raise UnsupportedError(f"{name} is not supported yet; leave it out")

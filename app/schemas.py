@@ -123,6 +123,7 @@ class RenderRequest(BaseModel):
     init_image: Name | None = None
     """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
     mask: Name | None = None
+    """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     nsr: Annotated[float, Field(gt=0, le=20)] | None = None
     """Noise-to-signal ratio a refined tile starts from; means the same in every model."""

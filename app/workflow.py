@@ -28,8 +28,8 @@ _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 def start(runtime: Runtime, job_id: str, request: RenderRequest) -> Signature | Manifest:
     """Plan the job, record it, and say what happens next."""
-    plan = plan_request(request, runtime.catalogue, runtime.settings)
-    _check_inputs(runtime, plan)
+    _check_inputs(runtime, request)
+    plan = plan_request(request, runtime.catalogue, runtime.settings, runtime.store.get)
     runtime.ledger.accept(job_id, request, plan)
     is_cached = not next_work(plan, present_keys(runtime.store, plan))
     return advance(runtime, job_id, is_cached=is_cached)
@@ -105,9 +105,9 @@ def _raise_if_ended(runtime: Runtime, job_id: str) -> None:
         raise RenderCancelledError(f"job {job_id} was cancelled")
 
 
-def _check_inputs(runtime: Runtime, plan: RenderPlan) -> None:
-    inputs = {"init_image": plan.spec.init_image}
-    inputs |= {f"regions.{n}.mask": region.mask for n, region in enumerate(plan.spec.regions)}
+def _check_inputs(runtime: Runtime, request: RenderRequest) -> None:
+    inputs = {"init_image": request.init_image, "mask": request.mask}
+    inputs |= {f"regions.{n}.mask": region.mask for n, region in enumerate(request.regions)}
     for field, key in inputs.items():
         if key is not None and not runtime.store.exists(key):
             raise InvalidRequestError(

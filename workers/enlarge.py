@@ -30,10 +30,18 @@ def native_picture(picture: Pixels, card: ModelCard) -> Pixels:
 
 
 class Enlarger:
-    """Lanczos enlargement of *picture* to a plan's canvas, never held whole."""
+    """Lanczos enlargement of *picture* to a plan's canvas, never held whole.
+
+    A picture that is edited has the render's size. It is not stretched to a larger canvas, or
+    it would not meet its own pixels: its last row and column are repeated.
+    """
 
     def __init__(self, plan: RenderPlan, picture: Pixels) -> None:
         self._plan = plan
+        if plan.is_edit:
+            canvas = plan.canvas.scaled(plan.latent_scale)
+            below, beside = canvas.height - len(picture), canvas.width - picture.shape[1]
+            picture = np.pad(picture, ((0, below), (0, beside), (0, 0)), mode="edge")
         self._size = picture.shape[:2]
         self._border = _wrapped_border(plan, picture)
         rows, columns = self._border

@@ -53,6 +53,9 @@ class RequestOptions:
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None
     format: Annotated[str | None, typer.Option(help="png, jpeg, webp or tiff.")] = None
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture that is white where --init is painted anew.")
+    ] = None
     strength: Annotated[float | None, typer.Option(help="Change of --init, 0 to 1.")] = None
     nsr: Annotated[float | None, typer.Option(help="Noise a refined tile starts from.")] = None
     wrap: Annotated[str | None, typer.Option(help="x: panorama; xy: seamless texture.")] = None
@@ -75,10 +78,16 @@ class RequestOptions:
         field(default_factory=list)
     )
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Pictures to upload, by the field of the request that names them."""
+        given = {"init_image": self.init, "mask": self.mask}
+        return {field: path for field, path in given.items() if path is not None}
+
     def to_request(self, output: Path | None = None) -> dict[str, Any]:
         """The fields of the request; *output* decides the format when no option does.
 
-        ``--init`` is left to the caller: it needs a store.
+        The pictures of ``files`` are left to the caller: they need a store.
         """
         width, height = read_size(self.size)
         fields = {name: getattr(self, name) for name in _SAME_IN_REQUEST} | {

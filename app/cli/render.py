@@ -43,8 +43,8 @@ def render(
         require_broker("--cluster")
     else:
         rendering.use_this_process()
-        preview(fields, options.init)  # refused before the model is loaded
-    request = rendering.complete(fields, options.init)
+        preview(fields, options.files)  # refused before the model is loaded
+    request = rendering.complete(fields, options.files)
     finish = rendering.finish_there if cluster else rendering.finish_here
     manifest = finish(lambda: client.submit(request), is_quiet=json)
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
@@ -61,7 +61,7 @@ def plan(
     from app.cli.summary import plan_lines, plan_summary, preview
     from app.domain.plan import canonical_json
 
-    planned = preview(options.to_request(), options.init)
+    planned = preview(options.to_request(), options.files)
     if draw is not None:
         draw_plan(planned, draw)
     if json:
@@ -79,7 +79,7 @@ def submit(options: RequestOptions, json: Json = False) -> None:
 
     fields = options.to_request()
     require_broker("submit")
-    job_id = client.submit(rendering.complete(fields, options.init))
+    job_id = client.submit(rendering.complete(fields, options.files))
     if json:
         say_json({"job_id": job_id})
         return

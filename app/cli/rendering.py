@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ def use_this_process() -> None:
     logging.getLogger("celery").propagate = False
 
 
-def complete(fields: dict[str, Any], init: Path | None) -> RenderRequest:
-    """The checked request, its starting picture uploaded."""
-    return read_request(fields | ({"init_image": client.upload(init)} if init else {}))
+def complete(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderRequest:
+    """The checked request, its *files* uploaded."""
+    uploaded = {field: client.upload(path, field=field) for field, path in files.items()}
+    return read_request(fields | uploaded)
 
 
 def check_output(output: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,20 @@ _MODES = {
 }
 
 
-def preview(fields: dict[str, Any], init: Path | None) -> RenderPlan:
-    """The plan of the request; nothing is stored."""
-    if init is not None:
+def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderPlan:
+    """The plan of the request and its *files*; nothing is stored."""
+    paths: dict[str, Path] = {}
+    for field, path in files.items():
         from app.client import check_input
 
-        fields = fields | {"init_image": check_input(init)}
-    return plan_request(read_request(fields), runtime().catalogue, runtime().settings)
+        key = check_input(path, field=field)
+        fields, paths[key] = fields | {field: key}, path
+    app = runtime()
+
+    def read(key: str) -> bytes:
+        return paths[key].read_bytes() if key in paths else app.store.get(key)
+
+    return plan_request(read_request(fields), app.catalogue, app.settings, read)
 
 
 def plan_summary(plan: RenderPlan) -> dict[str, object]:
@@ -48,7 +56,7 @@ def plan_summary(plan: RenderPlan) -> dict[str, object]:
         },
         "phases": [
             {
-                "tiles": len(phase.tiles),
+                "tiles": len(phase.indices),
                 "tile_height": phase.tiles[0].height * scale,
                 "tile_width": phase.tiles[0].width * scale,
                 "steps": len(phase.steps),
@@ -56,7 +64,7 @@ def plan_summary(plan: RenderPlan) -> dict[str, object]:
             }
             for phase in plan.phases
         ],
-        "cores": len(plan.decode.cores),
+        "cores": len(plan.decode.indices),
         "cost": asdict(plan.cost),
     }
 
@@ -78,7 +86,7 @@ def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
     lines += [("phases", len(plan.phases)), ("tiles", _tile_line(plan))]
     return [
         *lines,
-        ("decode", f"{len(plan.decode.cores)} cores, upscale {spec.upscale}"),
+        ("decode", f"{len(plan.decode.indices)} cores, upscale {spec.upscale}"),
         ("overlap", f"{cost.overlap_overhead:g} times the canvas is denoised"),
         ("cost", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
         ("store", f"{cost.blob_bytes / 1e6:.1f} MB before compression"),
@@ -89,7 +97,7 @@ def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
 def _tile_line(plan: RenderPlan) -> str:
     """How many tiles of which size; modes that exchange often have the same grid many times."""
     sizes = Counter(
-        (len(phase.tiles), phase.tiles[0].width, phase.tiles[0].height) for phase in plan.phases
+        (len(phase.indices), phase.tiles[0].width, phase.tiles[0].height) for phase in plan.phases
     )
     return ", ".join(
         f"{times} × {tiles} of {width * plan.latent_scale}x{height * plan.latent_scale} px"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -42,6 +42,9 @@ _BROKEN = (
 )
 
 
+_FIRST_TURNED = 5  # EXIF orientations from here on lie on their side
+
+
 @dataclass(frozen=True, slots=True)
 class _Upload:
     """One input of a request: its bytes, the field it came in, and the limit on it."""
@@ -68,6 +71,28 @@ def read_mask(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8]:
     return np.asarray(_decoded(_Upload(data, field, max_mpx), "L", backdrop="black"))
 
 
+def read_size(data: bytes, *, field: str, max_mpx: float) -> tuple[int, int]:
+    """Height and width of an upright picture, from its head; no pixel is decoded.
+
+    Raises as ``read_picture`` does.
+    """
+    upload = _Upload(data, field, max_mpx)
+    try:
+        with _opened(upload) as picture:
+            _check_size(picture, upload)
+            is_turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+            return (picture.width, picture.height) if is_turned else picture.size[::-1]
+    except _BROKEN as err:
+        raise _damaged(upload, err) from err
+
+
+def _damaged(upload: _Upload, err: Exception) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{upload.field} must be a whole PNG, JPEG, WebP or TIFF picture, "
+        f"got {len(upload.data)} B that break off or are damaged: {err}"
+    )
+
+
 def _decoded(upload: _Upload, mode: str, *, backdrop: str) -> Image.Image:
     try:
         with _opened(upload) as picture:
@@ -75,10 +100,7 @@ def _decoded(upload: _Upload, mode: str, *, backdrop: str) -> Image.Image:
             picture.load()
             return _flattened(ImageOps.exif_transpose(_eight_bit(picture)), backdrop).convert(mode)
     except _BROKEN as err:
-        raise InvalidRequestError(
-            f"{upload.field} must be a whole PNG, JPEG, WebP or TIFF picture, "
-            f"got {len(upload.data)} B that break off or are damaged: {err}"
-        ) from err
+        raise _damaged(upload, err) from err
 
 
 def _opened(upload: _Upload) -> ImageFile.ImageFile:

@@ -8,7 +8,6 @@ from app.domain.errors import (
     LimitExceededError,
     ModelError,
     PermanentError,
-    UnsupportedError,
 )
 from app.domain.spec import Mode
 from app.planning import plan_request
@@ -100,11 +99,11 @@ def test_strength_is_translated_to_noise(plan):
         ),
         (
             {"mask": "inputs/m", "init_image": "inputs/a"},
-            UnsupportedError,
-            "mask is not supported yet; leave it out",
+            InvalidRequestError,
+            "inputs/a is needed to plan this request",
         ),
     ],
-    ids=["prompt", "model", "upscaler", "direct", "mask"],
+    ids=["prompt", "model", "upscaler", "direct", "mask without a store"],
 )
 def test_what_cannot_be_planned_is_refused_with_the_rule(plan, fields, error, message):
     with pytest.raises(PermanentError) as caught:

@@ -10,6 +10,7 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
 from app.pictures.codecs import encode_pixels
 from workers.stages.context import Array, Context
+from workers.stages.editing import over_ground
 from workers.vae import decode, decode_tail
 
 
@@ -21,6 +22,8 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
         pixels = context.upscalers.get(plan)(pixels)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
+    if plan.is_edit:
+        return encode_pixels(over_ground(context, plan, work, pixels[window]))
     return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
 
 

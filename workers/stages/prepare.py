@@ -8,6 +8,7 @@ from app.domain.work import Work, image_key
 from workers.enlarge import Enlarger, native_picture
 from workers.families.conditioning import Conditioning
 from workers.stages.context import Context
+from workers.stages.editing import put_edit
 from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
 from workers.vae import encode, survey_encoder
@@ -21,6 +22,8 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
         picture = starting_picture(context, plan, work.image)
         native = native_picture(picture, model.card)
         statistics = survey_encoder(model.vae, native)
+        if plan.is_edit:
+            put_edit(context, plan, work, picture)
         enlarger = Enlarger(plan, picture)
         for number, band in enumerate(band_boxes(plan)):
             latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, statistics))

@@ -11,6 +11,7 @@ from app.domain.work import Work
 from app.pictures.codecs import encode_array
 from workers.denoise import at_unit_variance
 from workers.stages.context import Array, Check, Context
+from workers.stages.editing import read_held
 from workers.stages.masks import read_masks
 from workers.stages.picture import read_control
 from workers.stages.prepare import read_prompts
@@ -31,7 +32,11 @@ def render_tile(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     masks = read_masks(context, plan)
     control = read_control(context, plan, work.image, model, box)
     denoiser = window_denoiser(plan, model, prompts, window, masks, control)
-    x, clean = walk(plan, model, denoiser, _start(context, plan, work, box), check, phase.steps)
+    start = _start(context, plan, work, box)
+    if plan.is_edit:
+        held = read_held(context, plan, work, box)
+        start, denoiser = held.state(start, phase.steps.sigmas[0]), held.denoiser(denoiser)
+    x, clean = walk(plan, model, denoiser, start, check, phase.steps)
     if work.phase + 1 == len(plan.phases):
         return encode_array(as_array(at_unit_variance(x, phase.end_sigma)))
     if phase.splits_noise:

@@ -194,6 +194,11 @@ MISSING_INPUTS: list[tuple[str, dict[str, Any], str]] = [
         f"init_image must be the key of an uploaded picture, got '{'inputs/' + '0' * 64}'",
     ),
     (
+        "mask-that-was-never-uploaded",
+        {"init_image": "inputs/" + "0" * 64, "mask": "inputs/" + "1" * 64},
+        f"init_image must be the key of an uploaded picture, got '{'inputs/' + '0' * 64}'",
+    ),
+    (
         "path-as-init-image",
         {"init_image": "../../etc/passwd"},
         "blob key must be segments of [a-z0-9._-] joined by '/', none starting with a dot, "

@@ -97,6 +97,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
                 "mask": None,
             }
         ],
+        "mask": None,
         "loras": [],
         "control": None,
         "tags": {"by": "me"},

@@ -1,0 +1,80 @@
+"""What an edit needs beside its plan: the area, read from its mask, and blobs that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.canvas import band_boxes, band_key, read_window
+from app.domain.editing import Area
+from app.domain.errors import InvalidRequestError
+from app.domain.geometry import Box
+from app.domain.plan import RenderPlan
+from app.domain.spec import RenderSpec
+from app.domain.work import image_key
+from app.pictures.codecs import decode_pixels, encode_array, encode_pixels
+from app.pictures.reading import read_mask, read_size
+from app.storage.port import BlobStore
+
+Pixels = NDArray[np.uint8]
+
+
+def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) -> Area | None:
+    """What *spec* paints anew; ``None`` when it is the whole picture.
+
+    Raises ``InvalidRequestError`` when its mask or picture do not fit it.
+    """
+    if spec.mask is None or spec.init_image is None:
+        return None
+    if spec.upscale > 1:
+        raise InvalidRequestError(f"mask needs upscale 1, got {spec.upscale}")
+    size = read_size(read(spec.init_image), field="init_image", max_mpx=max_mpx)
+    if size != (spec.height, spec.width):
+        raise InvalidRequestError(
+            f"init_image must have the size of the picture with a mask, {spec.width}x{spec.height} "
+            f"px, got {size[1]}x{size[0]} px"
+        )
+    mask = read_mask(read(spec.mask), field="mask", max_mpx=max_mpx)
+    if abs(mask.shape[0] * spec.width - mask.shape[1] * spec.height) >= max(size):
+        raise InvalidRequestError(
+            f"mask must have the picture's aspect, {spec.width}:{spec.height}, "
+            f"got {mask.shape[1]}x{mask.shape[0]} px"
+        )
+    return Area(spec, mask, Box(0, 0, spec.height, spec.width))
+
+
+def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area) -> None:
+    """Store which latents are free and how opaque the painted cores are."""
+    latent = plan.latent_scale * plan.spec.upscale
+    for number, band in enumerate(band_boxes(plan)):
+        free = area.free(band, latent)[None].astype(np.float32)
+        store.put(band_key(plan, image, _free_number(plan), number), encode_array(free))
+    for core in plan.decode.indices:
+        # One latent: what a held latent decodes to is not quite the picture it was encoded from.
+        opacity = area.opacity(plan.core_pixels(core), latent)
+        pixels = np.repeat(opacity[..., None], 3, axis=2)
+        store.put(_opacity_key(plan, image, core), encode_pixels(pixels))
+
+
+def read_free(
+    plan: RenderPlan, image: int, box: Box, read: Callable[[str], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """One at latents that are painted anew inside *box*, zero where they are held: ``(h, w)``."""
+    free: NDArray[np.float32] = read_window(plan, image, _free_number(plan), box, read)[0]
+    return free
+
+
+def read_opacity(store: BlobStore, plan: RenderPlan, image: int, core: int) -> Pixels:
+    """How far painted pixels replace the picture's in a painted core, ``(H, W)`` uint8."""
+    return decode_pixels(store.get(_opacity_key(plan, image, core)))[..., 0]
+
+
+def _opacity_key(plan: RenderPlan, image: int, core: int) -> str:
+    return image_key(plan, image, f"opacity-{core:05d}")
+
+
+def _free_number(plan: RenderPlan) -> int:
+    """Kept as one more canvas; behind the last one and the features of a head."""
+    return len(plan.phases) + 2

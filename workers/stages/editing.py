@@ -1,0 +1,76 @@
+"""Editing a picture: what is held while a part of it is painted anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.canvas import noise_window, read_window
+from app.domain.editing import composite
+from app.domain.errors import InvalidPlanError
+from app.domain.geometry import Box
+from app.domain.plan import RenderPlan
+from app.domain.work import Work, ground_key
+from app.editing import read_area, read_free, read_opacity, write_area
+from app.pictures.codecs import decode_pixels, encode_pixels
+from workers.denoise import Denoiser
+from workers.stages.context import Array, Context
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A window's latents where ``free`` ``(h, w)`` is zero: ``known`` ``(C, h, w)``, noised."""
+
+    free: Array
+    known: Array
+    noise: Array
+
+    def state(self, x: Array, sigma: float) -> Array:
+        """*x* ``(C, h, w)`` with the held latents at *sigma*, as a perfect walk leaves them."""
+        return np.where(self.free > 0, x, self.known + np.float32(sigma) * self.noise)
+
+    def denoiser(self, denoiser: Denoiser) -> Denoiser:
+        """*denoiser* for which the held latents are known; it sees them as its context.
+
+        Lugmayr et al., "RePaint" (2022), holds the state; to hold the prediction is the same on
+        a deterministic walk, and right for multistep solvers too.
+        """
+        free, known = torch.from_numpy(self.free > 0), torch.from_numpy(self.known)
+
+        def predict(x: Tensor, sigma: float, timestep: float) -> Tensor:
+            return torch.where(free.to(x.device), denoiser(x, sigma, timestep), known.to(x))
+
+        return predict
+
+
+def read_held(context: Context, plan: RenderPlan, work: Work, box: Box) -> Held:
+    """What a tile at *box* must keep."""
+    return Held(
+        read_free(plan, work.image, box, context.shared_array),
+        read_window(plan, work.image, 0, box, context.shared_array),
+        noise_window(plan, work.image, box),
+    )
+
+
+def put_edit(context: Context, plan: RenderPlan, work: Work, picture: Array) -> None:
+    """Store the area of *plan*'s edit, and *picture* ``(H, W, 3)`` in ``[0, 1]`` in cores."""
+    area = read_area(plan.spec, context.store.get, context.max_input_mpx)
+    if area is None:
+        raise InvalidPlanError("this plan paints no part of a picture anew")
+    write_area(context.store, plan, work.image, area)
+    for core in range(len(plan.decode.cores)):
+        window = picture[plan.core_pixels(core).window]
+        pixels = np.round(window * np.float32(255.0)).astype(np.uint8)
+        context.store.put(ground_key(plan, work.image, core), encode_pixels(pixels))
+
+
+def over_ground(
+    context: Context, plan: RenderPlan, work: Work, painted: Array
+) -> NDArray[np.uint8]:
+    """The pixels of a core: *painted* ``(H, W, 3)`` in ``[0, 1]`` where the area is."""
+    ground = decode_pixels(context.store.get(ground_key(plan, work.image, work.index)))
+    return composite(ground, painted, read_opacity(context.store, plan, work.image, work.index))
