@@ -16,13 +16,14 @@ from app.domain.card import ModelCard
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, next_work
 from app.jobs import present_keys
-from app.merging import merge_phase
-from app.pictures.codecs import decode_array, encode_array
+from app.merging import assemble_picture, image_figures, merge_phase
+from app.pictures.codecs import decode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
+from workers.renderer import Renderer
 from workers.stages.context import Context
 from workers.stages.tile import render_tile
 
@@ -106,9 +107,22 @@ def run_unit(context: Context, plan: RenderPlan, work: Work) -> None:
         context.store.put(work.key(plan), render_tile(context, plan, work, lambda: None))
 
 
+def render_picture(context: Context, plan: RenderPlan) -> dict[str, float]:
+    """Every unit of *plan*, up to the stored picture; returns its quality."""
+    renderer = Renderer(context)
+    while missing := next_work(plan, present_keys(context.store, plan)):
+        for work in missing:
+            match work.stage:
+                case Stage.MERGE:
+                    merge_phase(context.store, plan, work.image, work.phase)
+                case Stage.PICTURE:
+                    assemble_picture(context.store, plan, work.image)
+                case _:
+                    blob = renderer.render(plan, work, lambda: None)
+                    context.store.put(work.key(plan), blob)
+    return image_figures(context.store, plan, 0)
+
+
 def without_base(plan: RenderPlan) -> RenderPlan:
     """*plan* as if its picture were there: the phases alone are run."""
     return replace(plan, base=None, spec=replace(plan.spec, init_image="inputs/picture"))
-
-
-__all__ = ["ToyModel", "encode_array", "run_phases", "run_unit", "toy_context", "without_base"]

@@ -1,0 +1,149 @@
+"""Seams, agreement and time of every mode with the bundled model, side by side.
+
+Run as ``python -m tests.benchmarks.bench_modes [PROMPTS] [SIDE]``; writes ``docs/quality.md``'s
+table to the terminal and the pictures to ``docs/images/modes.jpg``.
+"""
+
+import io
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.progress import track
+
+from app.cards import Catalogue
+from app.domain.grid import Blend
+from app.domain.phases import tile_grid
+from app.domain.plan import Merge, Phase
+from app.domain.planner import Limits, plan_render
+from app.domain.quality.gates import GATES
+from app.domain.schedule import full_steps
+from app.domain.spec import Mode, RenderSpec
+from app.domain.tiling import plan_windows
+from app.domain.work import Stage, Work
+from app.storage.memory import MemoryStore
+from tests.support.engine import ToyModels, render_picture
+from workers.loading import load_model
+from workers.models.atlas_training.prompts import DOUBLE, PLACED, SINGLE
+from workers.stages.context import Context
+
+PICTURES = Path("docs/images/modes.jpg")
+LIMITS = Limits(max_canvas_mpx=300, max_tiles=20_000, max_count=1)
+PROMPTS = [*SINGLE[::5], *DOUBLE[::5], *PLACED[::5]]
+"""Twelve of the prompts that the model was never trained on."""
+
+
+def spec_of(prompt, side, card, mode, **changes):
+    return RenderSpec(
+        prompt=prompt,
+        negative_prompt="",
+        height=side,
+        width=side,
+        count=1,
+        seed=1,
+        steps=card.default_steps,
+        guidance=card.default_guidance,
+        sampler=card.default_sampler,
+        mode=mode,
+        nsr=card.default_nsr,
+        tile=card.native_size,
+        overlap=card.native_size // 4,
+        upscale=1,
+        base_model=card.name,
+        refine_model=card.name,
+        upscaler="none",
+        init_image=None,
+        format="png",
+        **changes,
+    )
+
+
+def planned(spec, card):
+    return plan_render(spec, {card.name: card}, upscaler=None, limits=LIMITS)
+
+
+def naive(prompt, side, card):
+    """What no mode does: every tile painted on its own, from noise, and pasted."""
+    render = planned(spec_of(prompt, side, card, Mode.PHASED), card)
+    grid = tile_grid(render.spec, card, render.canvas_height, render.canvas_width)
+    rows, columns = (
+        plan_windows(axis.length, render.spec.tile // card.latent_scale, 0, wraps=False)
+        for axis in (grid.rows, grid.columns)
+    )
+    steps = full_steps(card.schedule, render.spec.steps, render.spec.sampler)
+    pasted = Phase(replace(grid, rows=rows, columns=columns, blend=Blend.PASTE), steps, Merge.STATE)
+    return replace(render, phases=(pasted,))
+
+
+def variants(card):
+    """Name of each way to render, and its plan for a prompt and a size."""
+    ways = {
+        mode.value: lambda prompt, side, mode=mode: planned(spec_of(prompt, side, card, mode), card)
+        for mode in (Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT)
+    }
+    ways["refine, tiles pasted"] = lambda prompt, side: planned(
+        replace(spec_of(prompt, side, card, Mode.REFINE), overlap=0), card
+    )
+    ways["naive tiles"] = lambda prompt, side: naive(prompt, side, card)
+    return ways
+
+
+def measure(model, render):
+    """Figures and seconds of one picture, and its pixels."""
+    context = Context(MemoryStore(), ToyModels(model), None, 100.0)
+    start = time.perf_counter()
+    figures = render_picture(context, render)
+    seconds = time.perf_counter() - start
+    store, work = context.store, Work(Stage.PICTURE, 0)
+    picture = Image.open(io.BytesIO(store.get(work.key(render)))).convert("RGB")
+    return figures, seconds, picture
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    side = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
+    torch.set_num_threads(1)
+    model = load_model(Catalogue([]), "atlas", torch.device("cpu"))
+    prompts = [prompt.text for prompt in PROMPTS[:count]]
+    say("| mode | tiles | seam z (worst) | disagreement (worst) | passed | seconds |")
+    say("|---|---|---|---|---|---|")
+    shown = []
+    for name, plan_for in variants(model.card).items():
+        rows = [measure(model, plan_for(prompt, side)) for prompt in track(prompts, name)]
+        shown.append(rows[0][2].resize((512, 512)))
+        say(line(name, plan_for(prompts[0], side), rows))
+    sheet = Image.new("RGB", (512 * 3, 512 * -(-len(shown) // 3)))
+    for place, picture in enumerate(shown):
+        sheet.paste(picture, (512 * (place % 3), 512 * (place // 3)))
+    sheet.save(PICTURES, quality=88)
+
+
+def line(name, render, rows):
+    """One row of the table: medians, the worst in brackets."""
+    z, apart = (
+        np.array([figures.get(key, 0.0) for figures, _, _ in rows])
+        for key in ("seam_z", "overlap_disagreement")
+    )
+    passed = sum(
+        GATES["seam_z"].passes(one) and GATES["overlap_disagreement"].passes(other)
+        for one, other in zip(z, apart, strict=True)
+    )
+    seconds = np.median([seconds for _, seconds, _ in rows])
+    return (
+        f"| {name} | {render.cost.tiles} | {np.median(z):.2f} ({z.max():.2f}) | "
+        f"{100 * np.median(apart):.1f} % ({100 * apart.max():.1f} %) | "
+        f"{passed} of {len(rows)} | {seconds:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
