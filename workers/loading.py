@@ -72,20 +72,18 @@ class ModelCache:
         return self._load_control(control.name, plan.revisions[control.label], dtype)
 
     def _read(self, name: str, revision: str, loras: tuple[tuple[Lora, str], ...]) -> Model:
-        try:
+        with _counted(name):
             self._check(Kind.MODEL, name, revision)
             for lora, lora_revision in loras:
                 self._check(Kind.LORA, lora.name, lora_revision)
             return load_model(
                 self._catalogue, name, self._device, loras=[lora for lora, _ in loras]
             )
-        except ModelError:
-            metrics.model_load_failed(name)
-            raise
 
     def _read_control(self, name: str, revision: str, dtype: torch.dtype) -> ControlNetModel:
-        self._check(Kind.CONTROL, name, revision)
-        return load_control(self._catalogue, name, self._device, dtype)
+        with _counted(name):
+            self._check(Kind.CONTROL, name, revision)
+            return load_control(self._catalogue, name, self._device, dtype)
 
     def _check(self, kind: Kind, name: str, revision: str) -> None:
         found = read_revision(self._catalogue.folder(name, kind))
@@ -102,10 +100,11 @@ def load_model(
     """Verify and load model *name*; only safetensors are ever read."""
     card, folder = catalogue.card(name), catalogue.folder(name)
     verify(folder)
+    files = [(_lora_file(catalogue, lora), lora.weight) for lora in loras]
     family = _FAMILIES[card.family]
     dtype = choose_dtype(device, family.half_precision)
     pipeline = _read_pipeline(family, folder, dtype)
-    fuse_loras(pipeline, [(_lora_file(catalogue, lora), lora.weight) for lora in loras])
+    fuse_loras(pipeline, files)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
             part.to(device).eval().requires_grad_(False)
@@ -145,6 +144,16 @@ def _read_pipeline(family: type[Model], folder: Path, dtype: torch.dtype) -> Dif
             **family.load_options,
             **absent,
         )
+
+
+@contextmanager
+def _counted(name: str) -> Iterator[None]:
+    """Count a failure to load *name*."""
+    try:
+        yield
+    except ModelError:
+        metrics.model_load_failed(name)
+        raise
 
 
 @contextmanager

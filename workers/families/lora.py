@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
+from warnings import catch_warnings, simplefilter
 
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
@@ -35,7 +36,9 @@ def _load(pipeline: DiffusionPipeline, path: Path, name: str) -> str:
     of a LoRA for another family.
     """
     try:
-        pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
+        with catch_warnings():
+            simplefilter("ignore")  # peft warns of a second LoRA, which is what was asked for
+            pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
     except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as err:
         reason = shorten(str(err), REASON_CHARS, placeholder=" …")
         raise ModelError(f"LoRA {path.parent.name} does not fit its model: {reason}") from err

@@ -48,7 +48,7 @@ class StableDiffusion3(Model):
         flow = x / (1.0 + sigma)
         velocity: Tensor = self.pipeline.transformer(
             hidden_states=flow.to(self.dtype).expand(rows, -1, -1, -1),
-            timestep=torch.full((rows,), timestep, device=self.device),
+            timestep=torch.full((rows,), timestep, device=self.device, dtype=torch.float32),
             encoder_hidden_states=conditioning.text,
             pooled_projections=conditioning.pooled,
         ).sample

@@ -33,6 +33,7 @@ class StableDiffusionXL(StableDiffusion):
         """
         height, width = (side * self.card.latent_scale for side in x.shape[-2:])
         original, crop, target = (height, width), (0, 0), (height, width)
-        sizes = torch.tensor([[*original, *crop, *target]], device=self.device, dtype=self.dtype)
+        # Half precision knows no odd number above 2048.
+        sizes = torch.tensor([[*original, *crop, *target]], device=self.device, dtype=torch.float32)
         rows = len(conditioning.text)
         return {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(rows, -1)}

@@ -32,6 +32,7 @@ def family_folders(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("families")
     for family in FAMILIES:
         build_tiny_model(root / family, family=family)
+    for family in ("sd", "sdxl", "sd3"):
         spoilt = load_model(Catalogue([root]), family, torch.device("cpu"))
         if family != "sd3":
             build_tiny_control(root / f"{family}-tile", spoilt.pipeline)

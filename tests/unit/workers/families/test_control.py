@@ -32,8 +32,7 @@ def render(model, control, *, guidance=3.0):
     return at_unit_variance(x, walk.sigmas[-1])
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0], ids=["unguided", "guided"])
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize(("family", "guidance"), [("sd", 1.0), ("sd", 3.0), ("sdxl", 3.0)])
 def test_a_controlled_render_equals_the_pipeline_of_diffusers(families, family, guidance):
     model = load_model(families, family, CPU)
     network = load_control(families, f"{family}-tile", CPU, torch.float32)
@@ -95,5 +94,5 @@ def test_an_unknown_control_network_lists_the_known_ones(families):
         families.folder("sd", Kind.CONTROL)
 
     assert str(caught.value) == (
-        "control network 'sd' is not known; known control networks: sd-tile, sd-v-tile, sdxl-tile"
+        "control network 'sd' is not known; known control networks: sd-tile, sdxl-tile"
     )
