@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from app.cards import Catalogue
+from tests.support.tiny_extras import build_tiny_control, build_tiny_lora
 from tests.support.tiny_model import build_tiny_model
+from workers.loading import load_model
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +62,17 @@ def models(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def own_models(tmp_path_factory):
+    """What the pages assume in /srv/models."""
+    folder = tmp_path_factory.mktemp("srv")
+    build_tiny_model(folder / "my-model", native_px=256)
+    loaded = load_model(Catalogue([folder]), "my-model", torch.device("cpu"))
+    build_tiny_control(folder / "tile", loaded.pipeline)
+    build_tiny_lora(folder / "ink", loaded.pipeline)
+    return folder
+
+
 @pytest.fixture
 def environment(models, tmp_path):
     return os.environ | {
@@ -70,10 +85,9 @@ def environment(models, tmp_path):
 
 
 @pytest.fixture
-def reader(request, models, environment, tmp_path):
+def reader(request, models, own_models, environment, tmp_path):
     """Types a block into a shell in a folder as the pages assume it: installed, cluster up."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    build_tiny_model(tmp_path / "srv" / "my-model")
 
     def type_in(block):
         if ".tilechord/cluster/env" in block:
@@ -85,7 +99,7 @@ def reader(request, models, environment, tmp_path):
         settings = "python -c 'from app.settings import settings; settings()'\n"
         return subprocess.run(
             ["bash", "-euo", "pipefail"],
-            input=block.replace("/srv/models", str(tmp_path / "srv")) + settings,
+            input=block.replace("/srv/models", str(own_models)) + settings,
             cwd=tmp_path,
             env=environment,
             capture_output=True,
