@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.card import UpscalerCard
-from app.domain.decoding import HEAD_LATENTS, WINDOW_LATENTS, plan_decode
+from app.domain.decoding import HEAD_LATENTS, plan_decode
 from app.domain.geometry import Box
 from tests.unit.domain.cards import SD15
 
@@ -85,9 +85,23 @@ def test_a_small_canvas_is_measured_whole():
     assert plan.rim == 0
 
 
-def test_a_panorama_is_measured_along_its_length():
-    windows = decode(64, 640).windows
+def test_a_square_is_measured_evenly():
+    windows = decode(200, 200).windows
 
     assert [(window.top, window.left) for window in windows] == [
-        (22, 640 * (2 * n + 1) // 18 - WINDOW_LATENTS // 2) for n in range(9)
+        (top, left) for top in (12, 52, 92, 132, 172) for left in (12, 52, 92, 132, 172)
     ]
+
+
+def test_a_panorama_is_measured_along_its_length():
+    windows = decode(20, 1000).windows
+
+    assert [(window.top, window.left) for window in windows] == [
+        (2, 20 + 40 * number - 8) for number in range(25)
+    ]
+
+
+def test_a_strip_thinner_than_two_rims_is_measured_to_its_edges():
+    plan = decode(4, 4000)
+
+    assert (plan.windows[0].height, plan.rim) == (4, 0)
