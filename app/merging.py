@@ -160,8 +160,11 @@ def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: b
 
 
 def image_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
-    """The quality of one image, as it was measured: the worst value of all phases."""
-    keys = [canvas_key(plan, image, phase + 1) for phase in range(len(plan.phases))]
+    """The quality of one image, as it was measured.
+
+    Tiles may disagree in earlier phases: to settle that is what they exchange for.
+    """
+    keys = [canvas_key(plan, image, len(plan.phases))]
     own = quality_key(plan, image)
     if store.exists(own):  # pictures written before they were measured have none
         keys.append(own)
