@@ -73,12 +73,12 @@ def test_an_array_blob_is_one_array_and_nothing_else(blob):
 
 def test_an_array_of_another_type_is_corrupt():
     buffer = io.BytesIO()
-    np.save(buffer, np.zeros(3))
+    np.save(buffer, np.zeros(3, np.float16))
 
     with pytest.raises(CorruptBlobError) as refusal:
         decode_array(buffer.getvalue())
 
-    assert str(refusal.value) == "an array blob must be one float32 array, got 152 B"
+    assert str(refusal.value) == "an array blob must be one float32 or float64 array, got 134 B"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,18 @@ def test_only_colour_bytes_are_encoded_as_pixels(pixels):
         encode_pixels(pixels)
 
 
-def test_only_float32_is_encoded_as_an_array():
-    with pytest.raises(InvalidPlanError, match=r"^an array blob must be float32, got float64$"):
-        encode_array(np.zeros(3))
+def test_only_single_and_double_precision_are_encoded_as_an_array():
+    with pytest.raises(InvalidPlanError) as refusal:
+        encode_array(np.zeros(3, np.float16))
+
+    assert str(refusal.value) == "an array blob must be float32 or float64, got float16"
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64], ids=["single", "double"])
+def test_an_array_keeps_its_precision(kind):
+    array = np.array([1 / 3, -0.0], kind)
+
+    decoded = decode_array(encode_array(array))
+
+    assert decoded.dtype == kind
+    np.testing.assert_array_equal(decoded, array)
