@@ -9,6 +9,7 @@ from app.domain.errors import ModelError
 from app.domain.spec import ControlSpec, Lora
 from tests.unit.domain.cards import plan
 from workers import loading
+from workers.denoise import guided_denoiser
 from workers.loading import ModelCache
 
 CPU = torch.device("cpu")
@@ -132,6 +133,25 @@ def test_new_weights_are_loaded_beside_the_old_ones(families, tmp_path, loaded):
     new = cache.get(order(catalogue, lora), "sd")
 
     assert new is not old
+
+
+def prediction(model):
+    prompts = model.encode_prompts(["fog", "a map"])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, model.card.latent_channels, 8, 8, generator=generator)
+    with torch.inference_mode():
+        return guided_denoiser(model, prompts, 3.0)(x, 1.0, 500)
+
+
+@pytest.mark.parametrize(("family", "error"), [("sdxl", 0.01), ("sd3", 0.04)])
+def test_half_precision_predicts_nearly_the_same(families, monkeypatch, family, error):
+    exact = prediction(loading.load_model(families, family, CPU))
+    monkeypatch.setattr(loading, "choose_dtype", lambda device, half: half)
+
+    found = prediction(loading.load_model(families, family, CPU))
+
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, exact, atol=error, rtol=0)
 
 
 def test_the_decoder_computes_in_single_precision(families, monkeypatch):

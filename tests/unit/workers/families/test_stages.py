@@ -65,7 +65,7 @@ def tile(context, plan):
     return decode_array(context.store.get(Work(Stage.TILE, 0).key(plan)))
 
 
-@pytest.mark.parametrize("mode", ["refine", "direct"])
+@pytest.mark.parametrize("mode", ["refine", "phased", "direct"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_renders_a_picture(context, families, family, mode):
     plan = make_plan(families, family, mode=mode, tile=64)
