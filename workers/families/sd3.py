@@ -18,7 +18,7 @@ class StableDiffusion3(Model):
     pipeline_class = StableDiffusion3Pipeline
     load_options: ClassVar[dict[str, object]] = {"image_encoder": None, "feature_extractor": None}
     optional_parts = ("text_encoder_3", "tokenizer_3")  # T5, larger than the rest of the model
-    half_precision = torch.bfloat16  # 3.5 overflows in float16
+    half_precision = torch.bfloat16  # in float16 Flux, of the same class, gives NaN
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
