@@ -1,17 +1,14 @@
-import pytest
-import torch
+import os
 
-from app.cards import Catalogue
-from tests.support.tiny_model import build_tiny_model
-from workers.loading import load_model
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the unit tests, before torch is imported
 
+from tests.unit.workers.conftest import (
+    catalogue,
+    families,
+    family_folders,
+    family_model,
+    tiny,
+    tiny_folder,
+)
 
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
-    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_folder):
-    torch.set_num_threads(1)
-    return load_model(Catalogue([tiny_folder.parent]), "tiny", torch.device("cpu"))
+__all__ = ["catalogue", "families", "family_folders", "family_model", "tiny", "tiny_folder"]

@@ -1,0 +1,107 @@
+"""What holds for tiles holds for every family: a UNet, one with two encoders, a transformer."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from app.canvas import noise_window
+from app.domain.planner import plan_render
+from app.domain.spec import Mode, Wrap
+from tests.support.engine import run_phases, toy_context
+from tests.unit.domain.cards import LIMITS, SPEC
+
+MODES = [Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
+
+
+def family_plan(card, mode, *, height=32, width=48, **changes):
+    """A canvas of *height* x *width* latents in tiles of 16."""
+    scale = card.latent_scale
+    spec = replace(
+        SPEC,
+        prompt="a map",
+        height=height * scale,
+        width=width * scale,
+        steps=3,
+        guidance=2.0,
+        sampler="euler",
+        mode=mode,
+        tile=16 * scale,
+        overlap=8 * scale,
+        base_model=card.name,
+        refine_model=card.name,
+        **changes,
+    )
+    return plan_render(spec, {card.name: card}, upscaler=None, limits=LIMITS)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_neither_order_nor_repetition_changes_a_bit(family_model, mode):
+    render = family_plan(family_model.card, mode)
+    once = run_phases(toy_context(family_model), render)
+
+    def hostile(works):
+        twice = [*works, *works]
+        random.Random(3).shuffle(twice)
+        return twice
+
+    again = run_phases(toy_context(family_model), render, order=hostile)
+
+    np.testing.assert_array_equal(again, once)
+    assert np.isfinite(once).all()
+
+
+def test_a_canvas_of_one_tile_is_the_direct_render(family_model):
+    card = family_model.card
+    direct = family_plan(card, Mode.DIRECT, height=16, width=16)
+
+    tiled = family_plan(card, Mode.MULTIDIFFUSION, height=16, width=16)
+
+    np.testing.assert_allclose(
+        run_phases(toy_context(family_model), tiled),
+        run_phases(toy_context(family_model), direct),
+        atol=1e-4,
+    )
+
+
+def test_a_panorama_may_be_cut_anywhere(family_model, monkeypatch):
+    """Its noise rolled by one stride, the latents roll with it: no column is the first."""
+    render = family_plan(family_model.card, Mode.MULTIDIFFUSION, wrap=Wrap.X)
+    straight = run_phases(toy_context(family_model), render)
+    stride = render.phases[0].grid.columns.spans[1][0]
+
+    def rolled(plan, image, box):
+        whole = np.roll(noise_window(plan, image, plan.canvas), stride, axis=2)
+        columns = np.arange(box.left, box.right) % plan.canvas_width
+        return np.ascontiguousarray(whole[:, box.top : box.bottom][:, :, columns])
+
+    monkeypatch.setattr("workers.stages.tile.noise_window", rolled)
+    turned = run_phases(toy_context(family_model), render)
+
+    np.testing.assert_allclose(turned, np.roll(straight, stride, axis=2), atol=1e-4)
+
+
+def test_every_tile_lies_on_the_grid_of_the_family(family_model):
+    card = family_model.card
+    render = family_plan(card, Mode.SPOT, height=34, width=50)
+
+    edges = {
+        edge % card.alignment
+        for phase in render.phases
+        for box in phase.tiles
+        for edge in (box.top, box.left, box.height, box.width)
+    }
+
+    assert edges == {0}
+
+
+def test_no_family_draws_random_numbers_of_its_own(family_model, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a tile's noise comes from the canvas's field")
+
+    for name in ("randn", "randn_like", "rand", "rand_like", "normal", "randint"):
+        monkeypatch.setattr(torch, name, refuse)
+
+    run_phases(toy_context(family_model), family_plan(family_model.card, Mode.PHASED))
