@@ -14,20 +14,23 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from app.bootstrap import runtime
+from app.domain.editing import tile_box
 from app.domain.errors import (
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
     StorageUnavailableError,
 )
+from app.domain.geometry import Box
 from app.domain.spec import Priority
 from app.jobs import JobState
 from app.pictures.reading import read_picture
 from app.queues import route_key, translated_send_errors
-from app.schemas import Manifest, RenderRequest
+from app.schemas import Manifest, RenderRequest, read_request
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
 
@@ -93,6 +96,39 @@ def result(job_id: str) -> Manifest:
         reason = f": {status.reason}" if status.reason else ""
         raise NotFoundError(f"job {job_id} has no picture, it is {status.state}{reason}")
     return runtime().ledger.result(job_id)
+
+
+def rerender(
+    job_id: str, part: Box | tuple[int, int], *, seed: int, image: int = 0, **changes: object
+) -> str:
+    """Send a job that paints a *part* of a finished picture anew, and return its id.
+
+    *part* is a box in pixels, or row and column of a tile of the last phase. *changes* are fields
+    of a request that differ from the finished one's: ``prompt``, ``strength``, ``format``.
+    Raises ``NotFoundError`` when the job has no picture.
+    """
+    return submit(rerender_request(job_id, part, seed=seed, image=image, **changes))
+
+
+def rerender_request(
+    job_id: str, part: Box | tuple[int, int], *, seed: int, image: int = 0, **changes: object
+) -> RenderRequest:
+    """What ``rerender`` sends."""
+    result(job_id)  # refuses a job without a picture
+    ledger = runtime().ledger
+    plan, request = ledger.plan(job_id), ledger.request(job_id)
+    box = part if isinstance(part, Box) else tile_box(plan, *part)
+    again = {"job_id": job_id, "plan_hash": plan.hash, "image": image, "box": asdict(box)}
+    fields = request.model_dump(mode="json") | {
+        "mode": str(plan.spec.mode),
+        "model": request.model or plan.spec.refine_model,
+        "seed": seed,
+        "count": 1,
+        "rerender": again,
+    }
+    # How far the picture once left what it started from says nothing about this part.
+    fields |= dict.fromkeys(("init_image", "mask", "strength", "nsr"))
+    return read_request(fields | changes)
 
 
 def save(manifest: Manifest, output: Path) -> list[Path]:

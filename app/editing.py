@@ -9,13 +9,22 @@ from numpy.typing import NDArray
 
 from app.canvas import band_boxes, band_key, read_window
 from app.domain.editing import Area
-from app.domain.errors import InvalidRequestError
+from app.domain.errors import InvalidRequestError, NotFoundError
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
-from app.domain.spec import RenderSpec
-from app.domain.work import image_key
+from app.domain.spec import RenderSpec, Rerender
+from app.domain.work import (
+    Stage,
+    Work,
+    canvas_key,
+    ground_key,
+    image_key,
+    pixels_key,
+    plan_key,
+)
 from app.pictures.codecs import decode_pixels, encode_array, encode_pixels
 from app.pictures.reading import read_mask, read_size
+from app.schemas import read_plan
 from app.storage.port import BlobStore
 
 Pixels = NDArray[np.uint8]
@@ -26,6 +35,8 @@ def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) ->
 
     Raises ``InvalidRequestError`` when its mask or picture do not fit it.
     """
+    if spec.rerender is not None:
+        return Area(spec, np.full((1, 1), 255, np.uint8), spec.rerender.box)
     if spec.mask is None or spec.init_image is None:
         return None
     if spec.upscale > 1:
@@ -43,6 +54,56 @@ def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) ->
             f"got {mask.shape[1]}x{mask.shape[0]} px"
         )
     return Area(spec, mask, Box(0, 0, spec.height, spec.width))
+
+
+def read_parent(again: Rerender, read: Callable[[str], bytes]) -> RenderPlan:
+    """The plan of the picture of which a part is rendered again.
+
+    Raises ``InvalidRequestError`` unless its picture and its latents are in the store.
+    """
+    try:
+        parent = read_plan(read(plan_key(again.plan_hash)))
+        if again.image >= parent.spec.count:
+            raise InvalidRequestError(
+                f"rerender.image must be below {parent.spec.count}, got {again.image}"
+            )
+        read(canvas_key(parent, again.image, len(parent.phases)))
+        read(f"{Work(Stage.PICTURE, again.image).key(parent)}.json")
+    except NotFoundError as err:
+        raise InvalidRequestError(
+            "rerender.plan_hash must be that of a finished render whose latents are still in the "
+            f"store, got {again.plan_hash}"
+        ) from err
+    return parent
+
+
+def check_parent(plan: RenderPlan, parent: RenderPlan) -> None:
+    """Refuse a *plan* whose latents and cores are not those of its *parent*."""
+    spec, former, model = plan.spec, parent.spec, plan.spec.refine_model
+    for name, own, theirs in (
+        ("size", f"{spec.width}x{spec.height}", f"{former.width}x{former.height}"),
+        ("upscale", spec.upscale, former.upscale),
+        ("wrap", spec.wrap, former.wrap),
+        ("model", model, former.refine_model),
+        ("model's revision", plan.revisions[model], parent.revisions[former.refine_model]),
+        ("canvas", plan.canvas, parent.canvas),
+        ("cores", plan.decode.cores, parent.decode.cores),
+    ):
+        if own != theirs:
+            raise InvalidRequestError(
+                f"rerender must keep the {name} of the picture, {theirs}, got {own}"
+            )
+
+
+def copy_parent(store: BlobStore, plan: RenderPlan, image: int, again: Rerender) -> None:
+    """Start from the parent's finished latents and pixels; no autoencoder is asked."""
+    parent = read_parent(again, store.get)
+    for band in range(len(band_boxes(plan))):
+        latents = store.get(band_key(parent, again.image, len(parent.phases), band))
+        store.put(band_key(plan, image, 0, band), latents)
+    for core in range(len(plan.decode.cores)):
+        pixels = store.get(pixels_key(parent, again.image, core))
+        store.put(ground_key(plan, image, core), pixels)
 
 
 def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area) -> None:

@@ -31,7 +31,7 @@ from app.measuring import PictureQuality, quality_key
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
-from app.schemas import Manifest, PictureRecord, WorkerShare
+from app.schemas import Lineage, Manifest, PictureRecord, RegionBox, WorkerShare
 from app.storage.port import BlobStore
 
 
@@ -143,8 +143,10 @@ def recipe_of(plan: RenderPlan, image: int) -> Recipe:
     return Recipe(request | {"models": models}, plan.hash, __version__, image)
 
 
-def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool) -> Manifest:
-    """The manifest of a job whose pictures are all there."""
+def write_manifest(
+    store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool, parent: str | None = None
+) -> Manifest:
+    """The manifest of a job whose pictures are all there; *parent* is the job it renders again."""
     runs = read_runs(store, plan)
     return Manifest(
         job_id=job_id,
@@ -156,6 +158,7 @@ def write_manifest(store: BlobStore, plan: RenderPlan, job_id: str, *, cached: b
         executions=len(runs),
         units=len({run.unit for run in runs}),
         cached=cached,
+        lineage=_lineage(plan, parent),
     )
 
 
@@ -181,6 +184,19 @@ def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRe
     key = Work(Stage.PICTURE, image).key(plan)
     record = json.loads(store.get(f"{key}.json"))
     return PictureRecord(key=key, url=store.url(key), **record)
+
+
+def _lineage(plan: RenderPlan, parent: str | None) -> Lineage | None:
+    again = plan.spec.rerender
+    if again is None:
+        return None
+    return Lineage(
+        job_id=parent,
+        plan_hash=again.plan_hash,
+        image=again.image,
+        box=RegionBox(**asdict(again.box)),
+        seed=plan.spec.seed,
+    )
 
 
 def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:

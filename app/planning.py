@@ -13,10 +13,10 @@ from app.domain.layout import choose_tile, default_overlap
 from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
-from app.domain.spec import ControlSpec, Lora, Mode, Region, RenderSpec, Wrap
-from app.editing import read_area
+from app.domain.spec import ControlSpec, Lora, Mode, Region, RenderSpec, Rerender, Wrap
+from app.editing import check_parent, read_area, read_parent
 from app.pictures.formats import check_format
-from app.schemas import RegionRequest, RenderRequest
+from app.schemas import RegionRequest, RenderRequest, RerenderRequest
 from app.settings import Settings
 
 # Padding of the x2 network, which needs a pixel more than the x4 one; a test computes both.
@@ -51,7 +51,10 @@ def plan_request(
     if spec.control:
         extras[spec.control.label] = catalogue.control_card(spec.control.name).revision
     area = read_area(spec, read, settings.max_input_mpx)
-    return plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras, area=area)
+    plan = plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras, area=area)
+    if spec.rerender is not None:
+        check_parent(plan, read_parent(spec.rerender, read))
+    return plan
 
 
 def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderSpec:
@@ -80,6 +83,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
         mask=request.mask,
+        rerender=_rerender(request.rerender),
         format=request.format,
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
@@ -103,7 +107,7 @@ def _control(
 ) -> ControlSpec | None:
     if request.models.control is None:
         return None
-    if mode is not Mode.REFINE and request.init_image is None:
+    if mode is not Mode.REFINE and request.init_image is None and request.rerender is None:
         raise InvalidRequestError(
             f"models.control needs a picture to hold tiles to, which mode {mode} has none of; "
             "use mode refine or give an init_image"
@@ -144,6 +148,13 @@ def choose_mode(request: RenderRequest, card: ModelCard) -> tuple[Mode, str]:
     return Mode.REFINE, "a base picture decides the layout, tiles add detail"
 
 
+def _rerender(again: RerenderRequest | None) -> Rerender | None:
+    if again is None:
+        return None
+    box = again.box
+    return Rerender(again.plan_hash, again.image, Box(box.top, box.left, box.bottom, box.right))
+
+
 def _region(region: RegionRequest, request: RenderRequest) -> Region:
     box = region.box
     return Region(
@@ -160,7 +171,7 @@ def _region(region: RegionRequest, request: RenderRequest) -> Region:
 
 def _nsr(request: RenderRequest, card: ModelCard) -> float:
     strength = request.strength
-    if strength is None and request.nsr is None and request.mask is not None:
+    if strength is None and request.nsr is None and (request.mask or request.rerender):
         strength = 1.0  # what is painted anew need not resemble what was there
     if strength is not None:
         return strength_to_nsr(card.schedule, strength)

@@ -99,6 +99,18 @@ class LoraRequest(BaseModel):
     weight: Annotated[float, Field(ge=-4, le=4)] = 1.0
 
 
+class RerenderRequest(BaseModel):
+    """A part of a finished picture to paint anew; :func:`app.client.rerender` fills it in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    plan_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    box: RegionBox
+    image: Annotated[int, Field(ge=0)] = 0
+    job_id: Name | None = None
+    """Who rendered it; told in the manifest."""
+
+
 class RenderRequest(BaseModel):
     """An order as a user gives it; sizes in pixels. Unset fields take the model's defaults."""
 
@@ -124,6 +136,7 @@ class RenderRequest(BaseModel):
     """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
     mask: Name | None = None
     """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
+    rerender: RerenderRequest | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     nsr: Annotated[float, Field(gt=0, le=20)] | None = None
     """Noise-to-signal ratio a refined tile starts from; means the same in every model."""
@@ -151,6 +164,8 @@ class RenderRequest(BaseModel):
             raise ValueError("strength and nsr must not both be given")
         if self.mask is not None and self.init_image is None:
             raise ValueError("mask needs an init_image")
+        if self.rerender is not None:
+            self._check_rerender(self.rerender)
         if self.control_scale is not None and self.models.control is None:
             raise ValueError("control_scale needs models.control")
         names = [lora.name for lora in self.loras]
@@ -164,6 +179,15 @@ class RenderRequest(BaseModel):
                     f"{self.width}x{self.height} px, got bottom {box.bottom}, right {box.right}"
                 )
         return self
+
+    def _check_rerender(self, again: RerenderRequest) -> None:
+        if self.init_image is not None or self.count != 1:
+            raise ValueError("rerender takes no init_image or mask, and a count of 1")
+        if again.box.bottom > self.height or again.box.right > self.width:
+            raise ValueError(
+                f"rerender.box must lie inside the picture of {self.width}x{self.height} px, "
+                f"got bottom {again.box.bottom}, right {again.box.right}"
+            )
 
     @model_validator(mode="after")
     def _fits_a_message(self) -> Self:
@@ -262,6 +286,16 @@ class WorkerShare(BaseModel):
     seconds: float = 0.0
 
 
+class Lineage(BaseModel):
+    """What a picture was before a part of it was rendered again."""
+
+    job_id: str | None
+    plan_hash: str
+    image: int
+    box: RegionBox
+    seed: int
+
+
 class Manifest(BaseModel):
     """The result of a job."""
 
@@ -277,6 +311,7 @@ class Manifest(BaseModel):
     """How often units were executed; more than ``units`` means some ran twice."""
     units: int
     cached: bool = False
+    lineage: Lineage | None = None
 
 
 _PLANS = TypeAdapter(RenderPlan)

@@ -56,7 +56,9 @@ def advance(runtime: Runtime, job_id: str, *, is_cached: bool = False) -> Signat
                     assemble_picture(store, plan, work.image)
             case _:
                 return stage_chord(runtime, job_id, plan, missing, Priority(request.priority))
-    return ledger.finish(write_manifest(store, plan, job_id, cached=is_cached))
+    parent = request.rerender.job_id if request.rerender else None
+    manifest = write_manifest(store, plan, job_id, cached=is_cached, parent=parent)
+    return ledger.finish(manifest)
 
 
 def stage_chord(

@@ -38,7 +38,7 @@ class Enlarger:
 
     def __init__(self, plan: RenderPlan, picture: Pixels) -> None:
         self._plan = plan
-        if plan.is_edit:
+        if plan.spec.mask is not None:
             canvas = plan.canvas.scaled(plan.latent_scale)
             below, beside = canvas.height - len(picture), canvas.width - picture.shape[1]
             picture = np.pad(picture, ((0, below), (0, beside), (0, 0)), mode="edge")

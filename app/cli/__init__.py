@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import inspection, jobs, quality, render, workers
+from app.cli import edit, inspection, jobs, quality, render, workers
 from app.cli.errors import ErrorReportingGroup
 from app.cli.models import models
 from app.cli.output import say
@@ -27,6 +27,7 @@ for command in (
     render.render,
     render.plan,
     render.submit,
+    edit.rerender,
     jobs.status,
     jobs.watch,
     jobs.fetch,

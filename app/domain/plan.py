@@ -140,8 +140,8 @@ class RenderPlan:
 
     @property
     def starts_from_picture(self) -> bool:
-        """Tiles start from the enlarged base or the user's picture, not from noise alone."""
-        return self.base is not None or self.spec.init_image is not None
+        """Tiles start from latents of a picture, the base or a given one, not from noise alone."""
+        return self.base is not None or self.spec.starts_from_given
 
     @property
     def is_edit(self) -> bool:

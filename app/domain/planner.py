@@ -48,9 +48,9 @@ def plan_render(
     card = cards[spec.refine_model]
     _check_spec(spec, card, limits)
     height, width = _canvas(spec, card)
-    has_base = spec.mode is Mode.REFINE and spec.init_image is None
+    has_base = spec.mode is Mode.REFINE and not spec.starts_from_given
     base = _plan_base(spec, cards[spec.base_model]) if has_base else None
-    from_picture = has_base or spec.init_image is not None
+    from_picture = has_base or spec.starts_from_given
     _check_direct(spec, card, height, width)
     _check_tasks(spec, card, height, width, limits)
     phases = plan_phases(spec, card, height, width, from_picture=from_picture)

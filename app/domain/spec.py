@@ -97,6 +97,15 @@ class ControlSpec:
         return f"control {self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Rerender:
+    """A part of a finished picture, painted anew from its latents; *box* in its pixels."""
+
+    plan_hash: str
+    image: int
+    box: Box
+
+
 PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
 
 
@@ -130,4 +139,10 @@ class RenderSpec:
     control: ControlSpec | None = None
     mask: str | None = None
     """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
+    rerender: Rerender | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def starts_from_given(self) -> bool:
+        """There is a picture before the render: the user's, or one that is rendered again."""
+        return self.init_image is not None or self.rerender is not None

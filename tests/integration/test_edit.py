@@ -71,3 +71,60 @@ def test_only_what_the_mask_touches_is_executed(site: Installation) -> None:
     assert max(phases) <= 4
     assert units(manifest["timeline"], "core") == planned["cores"] == 1
     assert planned["plan_hash"] == manifest["plan_hash"]
+
+
+def test_a_tile_of_a_finished_picture_is_rendered_again(site: Installation) -> None:
+    first = json.loads(
+        site.run("render", "a hill", *SIZE, "-o", "first.png", "--json", timeout_s=300).stdout
+    )
+
+    done = site.run(
+        *(
+            "rerender",
+            first["job_id"],
+            "--tile",
+            "1,2",
+            "--seed",
+            "9",
+            "-o",
+            "second.png",
+            "--json",
+        ),
+        timeout_s=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    manifest, before = json.loads(done.stdout), pixels(site.root / "first.png")
+    box = manifest["lineage"].pop("box")
+    changed = np.zeros((HEIGHT, WIDTH), bool)
+    changed[box["top"] : box["bottom"], box["left"] : box["right"]] = True
+    second = pixels(site.root / "second.png")
+    np.testing.assert_array_equal(second[~changed], before[~changed])
+    assert (second != before)[changed].any(axis=1).mean() > 0.9
+    assert (manifest["tiles"], manifest["executions"]) == (4, manifest["units"])  # four phases
+    assert [share["cores"] for share in manifest["workers"].values()] == [1]
+    assert manifest["lineage"] == {
+        "job_id": first["job_id"],
+        "plan_hash": first["plan_hash"],
+        "image": 0,
+        "seed": 9,
+    }
+
+
+def test_what_was_rendered_again_can_be_rendered_again(site: Installation) -> None:
+    job_id = json.loads(site.run("jobs", "--json").stdout)[0]["job_id"]
+    for number, box in enumerate(("40x30+20+100", "40x30+250+200")):
+        done = site.run(
+            *("rerender", job_id, "--box", box, "--seed", "5", "--strength", "0.5"),
+            *("-o", f"again-{number}.png", "--json"),
+            timeout_s=300,
+        )
+        assert done.returncode == 0, done.stderr
+        job_id = json.loads(done.stdout)["job_id"]
+
+    one, two = (pixels(site.root / f"again-{number}.png") for number in range(2))
+
+    changed = (one != two).any(axis=2)
+    assert changed[200:230, 250:290].mean() > 0.9
+    changed[200:230, 250:290] = False
+    assert not changed.any()

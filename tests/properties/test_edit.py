@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from app.canvas import band_boxes
-from app.domain.editing import Area, with_edit
+from app.domain.editing import Area, tile_box, with_edit
 from app.domain.geometry import Box
 from app.domain.grid import Axis, Grid
-from app.domain.spec import Mode, Wrap
-from app.domain.work import Stage, work_of
-from app.editing import write_area
+from app.domain.spec import Mode, Rerender, Wrap
+from app.domain.work import Stage, Work, ground_key, pixels_key, plan_key, work_of
+from app.editing import copy_parent, write_area
 from app.storage.memory import MemoryStore
 from tests.properties.test_engine import CARD, MODES, PICTURE, toy_plan
 from tests.support.engine import ToyModel, run_phases, toy_context
@@ -177,3 +177,64 @@ def painted_in_bands(render, area, known):
     for number, band in enumerate(band_boxes(render)):
         write_band(context.store, render, 0, 0, number, known[:, band.top : band.bottom])
     return run_phases(context, render)
+
+
+def finished(mode):
+    """A finished toy render, and the store it lies in."""
+    render, store = toy_plan(mode, discard=False), MemoryStore()
+    picture = PICTURE.astype(np.float32) if render.starts_from_picture else None
+    latents = run_phases(toy_context(ToyModel(CARD), store), render, picture=picture)
+    store.put(plan_key(render.hash), render.to_json())
+    store.put(f"{Work(Stage.PICTURE, 0).key(render)}.json", b"{}")
+    for core in range(len(render.decode.cores)):
+        store.put(pixels_key(render, 0, core), b"pixels of %d" % core)
+    return render, latents, store
+
+
+def rendered_again(parent, store, box, seed):
+    again = Rerender(parent.hash, 0, box)
+    spec = replace(parent.spec, rerender=again, init_image=None, seed=seed)
+    area = Area(spec, np.full((1, 1), 255, np.uint8), box)
+    render = reduced(replace(parent, spec=spec, base=None), area)
+    copy_parent(store, render, 0, again)
+    executed = []
+
+    def counted(works):
+        executed.extend(work for work in works if work.stage is Stage.TILE)
+        return works
+
+    latents = painted(render, area, ToyModel(CARD), picture=None, order=counted, store=store)
+    return render, latents, executed
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_tile_rendered_again_leaves_its_neighbours_as_they_are(mode):
+    parent, before, store = finished(mode)
+    cell = parent.phases[-1].grid.cells[0]
+
+    _, after, executed = rendered_again(parent, store, tile_box(parent, 0, 0), seed=99)
+
+    changed = np.zeros(before.shape[1:], bool)
+    changed[cell.window] = True
+    np.testing.assert_array_equal(after[:, ~changed], before[:, ~changed])
+    assert np.abs(after - before)[:, changed].min() > 0
+    assert [work.index for work in executed if work.phase + 1 == len(parent.phases)] == [0]
+
+
+def test_cores_that_are_not_painted_are_those_of_the_parent():
+    parent, _, store = finished(Mode.PHASED)
+
+    render, _, _ = rendered_again(parent, store, Box(0, 0, 20, 20), seed=99)
+
+    for core in range(len(render.decode.cores)):
+        assert store.get(ground_key(render, 0, core)) == store.get(pixels_key(parent, 0, core))
+
+
+def test_another_seed_paints_another_part_and_the_same_the_same():
+    parent, _, store = finished(Mode.PHASED)
+    box = Box(100, 100, 200, 200)
+
+    one, same, other = (rendered_again(parent, store, box, seed)[1] for seed in (5, 5, 6))
+
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()

@@ -56,12 +56,16 @@ def read_held(context: Context, plan: RenderPlan, work: Work, box: Box) -> Held:
     )
 
 
-def put_edit(context: Context, plan: RenderPlan, work: Work, picture: Array) -> None:
-    """Store the area of *plan*'s edit, and *picture* ``(H, W, 3)`` in ``[0, 1]`` in cores."""
+def put_area(context: Context, plan: RenderPlan, work: Work) -> None:
+    """Store what *plan*'s edit paints anew."""
     area = read_area(plan.spec, context.store.get, context.max_input_mpx)
     if area is None:
         raise InvalidPlanError("this plan paints no part of a picture anew")
     write_area(context.store, plan, work.image, area)
+
+
+def put_ground(context: Context, plan: RenderPlan, work: Work, picture: Array) -> None:
+    """Store the *picture* ``(H, W, 3)`` in ``[0, 1]`` of which a part is painted, in cores."""
     for core in range(len(plan.decode.cores)):
         window = picture[plan.core_pixels(core).window]
         pixels = np.round(window * np.float32(255.0)).astype(np.uint8)

@@ -8,6 +8,7 @@ import torch
 from app.domain.geometry import Box, parts
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
+from app.editing import read_parent
 from workers.enlarge import Enlarger
 from workers.families.control import Control
 from workers.families.model import Model
@@ -15,7 +16,12 @@ from workers.stages.context import Array, Context
 
 
 def starting_picture(context: Context, plan: RenderPlan, image: int) -> Array:
-    """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base."""
+    """``(H, W, 3)`` float32 in ``[0, 1]``: the user's picture, else the base.
+
+    A part that is rendered again has those of the picture that was rendered first.
+    """
+    while (again := plan.spec.rerender) is not None:
+        plan, image = read_parent(again, context.store.get), again.image
     if plan.spec.init_image is None:
         return context.shared_array(Work(Stage.BASE, image).key(plan))
     return context.shared_picture(plan.spec.init_image)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from app.canvas import band_boxes, write_band
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work, image_key
+from app.editing import copy_parent
 from workers.enlarge import Enlarger, native_picture
 from workers.families.conditioning import Conditioning
 from workers.stages.context import Context
-from workers.stages.editing import put_edit
+from workers.stages.editing import put_area, put_ground
 from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
 from workers.vae import encode, survey_encoder
@@ -18,12 +19,16 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
     """Embeddings; with a picture to start from also canvas latents."""
     model = context.model(plan, plan.spec.refine_model)
     _put_prompts(context, plan, work, encode_prompts(model, plan))
-    if plan.starts_from_picture:
+    if plan.is_edit:
+        put_area(context, plan, work)
+    if plan.spec.rerender is not None:
+        copy_parent(context.store, plan, work.image, plan.spec.rerender)
+    elif plan.starts_from_picture:
         picture = starting_picture(context, plan, work.image)
         native = native_picture(picture, model.card)
         statistics = survey_encoder(model.vae, native)
         if plan.is_edit:
-            put_edit(context, plan, work, picture)
+            put_ground(context, plan, work, picture)
         enlarger = Enlarger(plan, picture)
         for number, band in enumerate(band_boxes(plan)):
             latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, statistics))

@@ -98,6 +98,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
             }
         ],
         "mask": None,
+        "rerender": None,
         "loras": [],
         "control": None,
         "tags": {"by": "me"},
