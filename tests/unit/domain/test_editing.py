@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.editing import Area, affected_tiles, composite
+from app.domain.card import UpscalerCard
+from app.domain.editing import Area, affected_tiles, composite, tile_box
 from app.domain.errors import InvalidRequestError
 from app.domain.geometry import Box, parts
 from app.domain.grid import Grid
 from app.domain.phases import tile_grid
 from app.domain.planner import plan_render
-from app.domain.spec import Mode, Wrap
+from app.domain.spec import Mode, Rerender, Wrap
 from app.domain.tiling import plan_axis, plan_windows
 from app.domain.work import Stage, Work, ground_key, pixels_key, work_of
-from tests.unit.domain.cards import LIMITS, SD15, SPEC
+from tests.unit.domain.cards import LIMITS, SD15, SPEC, plan
 
 HEIGHT, WIDTH = 100, 150
 SMALL = replace(SPEC, height=HEIGHT, width=WIDTH)
@@ -208,3 +209,43 @@ def test_where_the_mask_is_white_is_part_of_the_plan():
 def test_a_black_mask_is_refused():
     with pytest.raises(InvalidRequestError, match=r"^mask must have a white part"):
         edit(np.zeros((1536, 2048)))
+
+
+@pytest.mark.parametrize("upscale", [1, 2, 4])
+def test_the_boxes_of_all_tiles_cover_the_picture_once(upscale):
+    render = plan(height=1500, width=2000, tile=256, overlap=64, upscale=upscale)
+    grid, covered = render.phases[-1].grid, np.zeros((1500, 2000), int)
+
+    for row in range(len(grid.rows.spans)):
+        for column in range(len(grid.columns.spans)):
+            covered[tile_box(render, row, column).window] += 1
+
+    np.testing.assert_array_equal(covered, np.ones_like(covered))
+
+
+@pytest.mark.parametrize("upscale", [1, 2, 4])
+def test_the_box_of_a_tile_takes_this_tile_alone(upscale):
+    spec = replace(SPEC, tile=256, overlap=64, upscale=upscale)
+    upscaler = UpscalerCard("realesr-animevideov3", "1", 18) if upscale > 1 else None
+    parent = plan_render(spec, {"sd15": SD15}, upscaler=upscaler, limits=LIMITS)
+    box = tile_box(parent, 1, 1)
+    again = replace(spec, rerender=Rerender(parent.hash, 0, box))
+
+    render = plan_render(
+        again,
+        {"sd15": SD15},
+        upscaler=upscaler,
+        limits=LIMITS,
+        area=area([[255]], box=box, spec=again),
+    )
+
+    assert render.phases[-1].indices == (len(parent.phases[-1].grid.columns.spans) + 1,)
+    assert render.decode.cores == parent.decode.cores
+    assert all(render.core_pixels(core).intersection(box) for core in render.decode.indices)
+
+
+def test_a_tile_outside_of_the_grid_is_refused():
+    with pytest.raises(InvalidRequestError) as refusal:
+        tile_box(plan(), 3, 9)
+
+    assert str(refusal.value) == "tile must be a row below 4 and a column below 5, got 3,9"
