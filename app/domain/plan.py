@@ -80,6 +80,8 @@ class Decode:
     """What of a window is not measured on every side, because it sees the window's edge."""
     head: bool
     """The middle block sees the whole canvas, once; otherwise every core its own part."""
+    anchors_colours: bool
+    """Low frequencies are taken from the picture that tiles started from."""
     painted: tuple[int, ...] | None = None
     """The cores that are decoded where a part is painted anew; otherwise all are."""
 

@@ -13,7 +13,7 @@ from app.domain.editing import Area, with_edit
 from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Grid
-from app.domain.phases import plan_phases, tile_grid
+from app.domain.phases import BOUNDARIES, plan_phases, tile_grid
 from app.domain.plan import Base, RenderPlan
 from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec, Wrap
@@ -58,7 +58,8 @@ def plan_render(
     if base:
         _check_windows(cards[spec.base_model], (base.height, base.width))
     is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
-    decode = plan_decode(card, height, width, upscaler, whole=is_whole)
+    anchored = from_picture and not is_whole and area is None and spec.nsr < BOUNDARIES[-1]
+    decode = plan_decode(card, height, width, upscaler, whole=is_whole, anchored=anchored)
     if area is not None:
         latent = card.latent_scale * spec.upscale
         canvas = Box(0, 0, height, width)

@@ -9,8 +9,10 @@ from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
 from app.pictures.codecs import encode_pixels
+from workers.colour import anchor_colours
 from workers.stages.context import Array, Context
 from workers.stages.editing import over_ground
+from workers.stages.picture import enlarged_window
 from workers.vae import decode, decode_tail
 
 
@@ -18,6 +20,10 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
     """Pixels ``(H, W, 3)`` uint8 of one core."""
     padded = plan.decode.cores[work.index].padded(plan.decode.padding, within=plan.reach)
     pixels = _decoded(context, plan, work, padded)
+    if plan.decode.anchors_colours:
+        colours = context.shared_array(image_key(plan, work.image, "colours"))
+        anchored = anchor_colours(pixels, enlarged_window(plan, colours, padded))
+        pixels = np.clip(anchored, 0.0, 1.0)
     if plan.spec.upscale > 1:
         pixels = context.upscalers.get(plan)(pixels)
     scale = plan.latent_scale * plan.spec.upscale

@@ -34,13 +34,13 @@ def read_control(
     if plan.spec.control is None:
         return None
     network = context.control(plan, plan.spec.control, model)
-    pixels = _crop(plan, starting_picture(context, plan, image), box)
+    pixels = enlarged_window(plan, starting_picture(context, plan, image), box)
     signal = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(model.device)
     return Control(network, signal, plan.spec.control.scale)
 
 
-def _crop(plan: RenderPlan, picture: Array, box: Box) -> Array:
-    """The enlarged *picture* inside *box*, which may leave the canvas where it wraps."""
+def enlarged_window(plan: RenderPlan, picture: Array, box: Box) -> Array:
+    """*picture* enlarged to the canvas inside *box*, latents, which may leave it where it wraps."""
     enlarger, scale = Enlarger(plan, picture), plan.latent_scale
     pixels = np.empty((box.height * scale, box.width * scale, 3), np.float32)
     for part in parts(box, plan.canvas):

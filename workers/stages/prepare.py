@@ -27,6 +27,8 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
         picture = starting_picture(context, plan, work.image)
         native = native_picture(picture, model.card)
         statistics = survey_encoder(model.vae, native)
+        if plan.decode.anchors_colours:
+            context.put(plan, work, "colours", native)
         if plan.is_edit:
             put_ground(context, plan, work, picture)
         enlarger = Enlarger(plan, picture)

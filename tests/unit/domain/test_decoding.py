@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from app.domain.card import UpscalerCard
 from app.domain.decoding import HEAD_LATENTS, plan_decode
 from app.domain.geometry import Box
-from tests.unit.domain.cards import SD15
+from app.domain.spec import Mode
+from tests.unit.domain.cards import SD15, plan
 
 sides = st.integers(1, 2100)
 UPSCALER = UpscalerCard("compact", "1", 19)
@@ -27,6 +28,27 @@ def test_super_resolution_adds_its_own_padding_in_latents():
     assert decode(500, 500, UPSCALER).padding == 18 + 3
 
 
+def test_anchored_colours_add_what_their_wavelets_reach():
+    assert plan_decode(SD15, 128, 128, None, whole=False, anchored=True).padding == 13 + 4
+    assert plan_decode(SD15, 128, 128, UPSCALER, whole=False, anchored=True).padding == 13 + 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_anchored"),
+    [
+        ({}, True),
+        ({"init_image": "inputs/map"}, True),
+        ({"nsr": 1.2}, False),
+        ({"mode": Mode.PHASED}, False),
+        ({"mode": Mode.PHASED, "init_image": "inputs/map"}, True),
+        ({"mode": Mode.DIRECT, "init_image": "inputs/map", "height": 512, "width": 512}, False),
+    ],
+    ids=["base", "picture", "another layout", "noise", "phased picture", "one window"],
+)
+def test_colours_are_anchored_where_a_pictures_layout_is_kept(changes, is_anchored):
+    assert plan(**changes).decode.anchors_colours == is_anchored
+
+
 @pytest.mark.parametrize(
     ("levels", "layers", "tail", "whole"),
     [(4, 2, 13, 18), (4, 1, 9, 14), (3, 1, 8, 13), (4, 3, 16, 21)],
@@ -42,47 +64,47 @@ def test_padding_follows_from_the_autoencoders_topology(levels, layers, tail, wh
     ("height", "width", "whole"), [(64, 64, False), (10, 64, False), (128, 100, True)], ids=str
 )
 def test_one_core_is_normalised_by_itself_and_has_no_head(height, width, whole):
-    plan = decode(height, width, whole=whole)
+    decoding = decode(height, width, whole=whole)
 
-    assert plan.cores == (Box(0, 0, height, width),)
-    assert (plan.windows, plan.rim, plan.head) == ((), 0, False)
-    assert not plan.freezes_statistics
+    assert decoding.cores == (Box(0, 0, height, width),)
+    assert (decoding.windows, decoding.rim, decoding.head) == ((), 0, False)
+    assert not decoding.freezes_statistics
 
 
 @given(height=sides, width=sides)
 def test_windows_are_equal_and_lie_apart_on_the_canvas(height, width):
-    plan = decode(height, width)
+    decoding = decode(height, width)
     canvas = Box(0, 0, height, width)
 
-    assert plan.freezes_statistics == (len(plan.cores) > 1)
-    assert len({(window.height, window.width) for window in plan.windows}) <= 1
-    assert all(window.intersection(canvas) == window for window in plan.windows)
-    for number, window in enumerate(plan.windows):
-        others = plan.windows[number + 1 :]
+    assert decoding.freezes_statistics == (len(decoding.cores) > 1)
+    assert len({(window.height, window.width) for window in decoding.windows}) <= 1
+    assert all(window.intersection(canvas) == window for window in decoding.windows)
+    for number, window in enumerate(decoding.windows):
+        others = decoding.windows[number + 1 :]
         assert not any(window.intersection(other) for other in others)
 
 
 @given(height=sides, width=sides)
 def test_windows_never_take_more_memory_than_a_core(height, width):
-    plan = decode(height, width)
+    decoding = decode(height, width)
 
-    assert sum(window.area for window in plan.windows) <= (64 + 2 * 18) ** 2
-    assert plan.head == (len(plan.cores) > 1 and height * width <= HEAD_LATENTS)
+    assert sum(window.area for window in decoding.windows) <= (64 + 2 * 18) ** 2
+    assert decoding.head == (len(decoding.cores) > 1 and height * width <= HEAD_LATENTS)
 
 
 @given(height=st.integers(100, 2100), width=st.integers(100, 2100))
 def test_a_rim_leaves_most_of_a_window_to_be_measured(height, width):
-    plan = decode(height, width)
+    decoding = decode(height, width)
 
-    assert plan.rim == 2
-    assert all(min(window.height, window.width) > 4 * plan.rim for window in plan.windows)
+    assert decoding.rim == 2
+    assert all(min(window.height, window.width) > 4 * decoding.rim for window in decoding.windows)
 
 
 def test_a_small_canvas_is_measured_whole():
-    plan = decode(80, 100)
+    decoding = decode(80, 100)
 
-    assert plan.windows == (Box(0, 0, 80, 100),)
-    assert plan.rim == 0
+    assert decoding.windows == (Box(0, 0, 80, 100),)
+    assert decoding.rim == 0
 
 
 def test_a_square_is_measured_evenly():
@@ -102,6 +124,6 @@ def test_a_panorama_is_measured_along_its_length():
 
 
 def test_a_strip_thinner_than_two_rims_is_measured_to_its_edges():
-    plan = decode(4, 4000)
+    decoding = decode(4, 4000)
 
-    assert (plan.windows[0].height, plan.rim) == (4, 0)
+    assert (decoding.windows[0].height, decoding.rim) == (4, 0)

@@ -14,8 +14,10 @@ from app.pictures.codecs import decode_pixels
 from tests.support.autoencoders import build_autoencoder
 from tests.support.engine import toy_context
 from tests.unit.domain.cards import SD15, plan
+from workers.colour import anchor_colours
 from workers.stages.core import render_core
 from workers.stages.head import render_head
+from workers.stages.picture import enlarged_window
 from workers.upscale.compact import SRVGGNetCompact
 from workers.upscale.load import Upscaler
 from workers.vae import decode, survey_head
@@ -54,6 +56,11 @@ def upscaler():
     return Upscaler(network, scale=2, device=torch.device("cpu"))
 
 
+def from_noise(**changes):
+    """A plan whose colours are its own."""
+    return plan(mode=Mode.PHASED, **changes)
+
+
 def canvas_of(render, seed=1):
     noise = np.random.default_rng(seed).standard_normal(
         (4, render.canvas_height, render.canvas_width)
@@ -87,7 +94,7 @@ def statistics_of(context, render):
 
 
 def test_cores_behind_a_head_equal_the_whole_decode(vae):
-    render = plan(height=96, width=1040)
+    render = from_noise(height=96, width=1040)
     canvas = canvas_of(render)
     context = stored(render, canvas, vae)
 
@@ -100,7 +107,7 @@ def test_cores_behind_a_head_equal_the_whole_decode(vae):
 
 
 def test_the_head_is_normalised_by_the_whole_canvas_and_the_tail_by_windows(vae):
-    render = plan(height=96, width=1040)
+    render = from_noise(height=96, width=1040)
     windows = (Box(0, 0, 12, 20), Box(0, 110, 12, 130))
     render = replace(render, decode=replace(render.decode, windows=windows, rim=2))
     canvas = canvas_of(render)
@@ -116,7 +123,7 @@ def test_the_head_is_normalised_by_the_whole_canvas_and_the_tail_by_windows(vae)
 
 
 def test_a_small_canvas_is_decoded_as_if_it_had_never_been_cut(vae):
-    render = plan(height=96, width=528)
+    render = from_noise(height=96, width=528)
     canvas = canvas_of(render)
 
     picture = render_cores(stored(render, canvas, vae), render)
@@ -126,7 +133,7 @@ def test_a_small_canvas_is_decoded_as_if_it_had_never_been_cut(vae):
 
 
 def test_beyond_the_limit_cores_see_their_own_part_with_the_same_statistics(vae):
-    render = plan(height=96, width=528)
+    render = from_noise(height=96, width=528)
     core = Box(0, 33, 12, 66)
     decode_plan = replace(render.decode, head=False, padding=18, cores=(core,), windows=(core,))
     render = replace(render, decode=decode_plan)
@@ -141,7 +148,7 @@ def test_beyond_the_limit_cores_see_their_own_part_with_the_same_statistics(vae)
 
 
 def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, upscaler):
-    render = plan(height=192, width=1056, upscale=2)
+    render = from_noise(height=192, width=1056, upscale=2)
     canvas = canvas_of(render)
     context = stored(render, canvas, vae, upscaler)
 
@@ -156,7 +163,7 @@ def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, u
     ("wrap", "rows", "columns"), [(Wrap.X, 0, 24), (Wrap.XY, 24, 24)], ids=["x", "xy"]
 )
 def test_a_wrapped_picture_decodes_as_if_it_went_on_for_ever(wrap, rows, columns):
-    render = plan(height=96, width=528, wrap=wrap, tile=64, overlap=16)
+    render = from_noise(height=96, width=528, wrap=wrap, tile=64, overlap=16)
     canvas, vae = canvas_of(render), build_autoencoder(attends=False)
     context = stored(render, canvas, vae)
 
@@ -168,10 +175,20 @@ def test_a_wrapped_picture_decodes_as_if_it_went_on_for_ever(wrap, rows, columns
     assert np.abs(picture - inner).max() <= ROUNDED
 
 
-def test_a_picture_that_started_from_noise_has_statistics_too(vae):
-    render = plan(height=96, width=528, tile=64, overlap=16, mode=Mode.PHASED)
-    assert not render.starts_from_picture
+@pytest.mark.parametrize("wrap", [Wrap.NONE, Wrap.X], ids=str)
+def test_cores_take_the_colours_of_the_picture_they_started_from(vae, upscaler, wrap):
+    render = plan(height=192, width=1056, upscale=2, wrap=wrap, tile=64, overlap=16)
+    canvas, colours = canvas_of(render), np.random.default_rng(3).random((64, 352, 3), np.float32)
+    context = stored(render, canvas, build_autoencoder(attends=False), upscaler)
+    context.put(render, Work(Stage.PREPARE, 0), "colours", colours)
 
-    picture = render_cores(stored(render, canvas_of(render), vae), render)
+    picture = render_cores(context, render)
 
-    assert np.isfinite(picture).all()
+    columns = 24 if wrap is Wrap.X else 0
+    box = Box(0, -columns, render.canvas_height, render.canvas_width + columns)
+    longer = np.pad(canvas, ((0, 0), (0, 0), (columns, columns)), mode="wrap")
+    decoded = decode(build_autoencoder(attends=False), longer, statistics_of(context, render))
+    anchored = anchor_colours(decoded, enlarged_window(render, colours, box)).clip(0, 1)
+    whole = upscaler(anchored)[:, 16 * columns : 16 * columns + 1056]
+    assert render.decode.anchors_colours
+    assert np.abs(picture - whole).max() <= ROUNDED
