@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.domain.errors import PermanentError
 from app.domain.plan import RenderPlan
-from app.domain.quality import CELL, Profiler, Quality, measure
+from app.domain.quality import CELL, Colours, Profiler, Quality, measure
 from app.domain.quality.planned import seams_of, tiles_of
 from app.domain.work import Stage, Work, image_key
 from app.pictures.codecs import decode_array
@@ -59,8 +59,8 @@ def stored_picture(store: BlobStore, plan: RenderPlan, image: int) -> PictureFil
     return PictureFile(data, max_mpx=plan.spec.height * plan.spec.width / 1e6)
 
 
-def starting_cells(store: BlobStore, plan: RenderPlan, image: int) -> NDArray[np.float32] | None:
-    """The picture that tiles started from, enlarged: ``(H // 8, W // 8, 3)`` in ``[0, 1]``.
+def starting_cells(store: BlobStore, plan: RenderPlan, image: int) -> Colours | None:
+    """The picture that tiles started from, enlarged to ``(H // 8, W // 8, 3)``.
 
     ``None`` where tiles started from noise alone, or the picture is no longer there or too large.
     """
@@ -75,7 +75,7 @@ def starting_cells(store: BlobStore, plan: RenderPlan, image: int) -> NDArray[np
     enlarged = Image.fromarray(picture).resize(
         (width, height), Image.Resampling.LANCZOS, box=(0, 0, columns, rows)
     )
-    return np.asarray(enlarged, np.float32) / np.float32(255.0)
+    return np.asarray(enlarged, np.float16) / np.float16(255.0)
 
 
 def _starting_picture(store: BlobStore, plan: RenderPlan, image: int) -> NDArray[np.uint8] | None:

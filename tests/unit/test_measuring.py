@@ -144,7 +144,7 @@ def test_a_picture_smaller_than_its_canvas_shows_less_of_the_start():
 
     assert cells.shape == (64, 62, 3)
     centres = (np.arange(62) * 8 + 3.5) / 503
-    np.testing.assert_allclose(cells[10, :, 0], centres, atol=0.01)
+    np.testing.assert_allclose(cells[10, :, 0], centres, atol=0.004)
 
 
 def test_a_users_picture_is_what_its_render_is_compared_with():

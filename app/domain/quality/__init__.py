@@ -9,7 +9,7 @@ from app.domain.geometry import Box
 from app.domain.quality.dip import variance_dip
 from app.domain.quality.gates import GATES, misses, worst
 from app.domain.quality.lines import SeamAxis, SeamGrid, seam_axis
-from app.domain.quality.profiles import CELL, SEGMENT, Floats, Profiler, Profiles
+from app.domain.quality.profiles import CELL, SEGMENT, Colours, Profiler, Profiles
 from app.domain.quality.seams import SeamScores, seam_scores
 from app.domain.quality.start import low_frequency_drift, repetition
 
@@ -17,6 +17,7 @@ __all__ = [
     "CELL",
     "GATES",
     "SEGMENT",
+    "Colours",
     "Profiler",
     "Profiles",
     "Quality",
@@ -43,7 +44,7 @@ def measure(
     grid: SeamGrid,
     *,
     tiles: Sequence[Box] = (),
-    start: Floats | None = None,
+    start: Colours | None = None,
 ) -> Quality:
     """Every figure that is defined: one tile has no seams, a picture without *start* no drift.
 

@@ -30,7 +30,7 @@ def _planned_axis(plan: RenderPlan, axis: Axis, cuts: set[int], length: int) -> 
     grid = plan.phases[-1].grid
     return seam_axis(
         length,
-        axis.kept if grid.blend is Blend.PASTE else axis.spans,
+        axis.spans,
         cuts=cuts,
         margin=grid.margin if grid.blend is Blend.RAMP else 0,
         is_hard=grid.blend is not Blend.RAMP,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -15,6 +16,7 @@ from app.domain.quality.profiles import Floats, Profiles
 SCALES = (1, 2, 4, 8, 16)
 """Widths in pixels of the means on both sides of a line: 1 finds a hard edge, 16 one that the
 decoder has smoothed."""
+_REACH = 2 * SCALES[-1]
 MIN_SAMPLES = 100
 """Fewer places off the seams do not tell what is usual: such a scale is left out."""
 # Counted to those of every kind: one line of a small picture has four segments, whose root mean
@@ -37,6 +39,32 @@ class SeamScores:
     """The same of the vertical lines."""
 
 
+class Stairs:
+    """How a picture steps along one axis, at any place and scale."""
+
+    def __init__(self, luma: Floats, *, wraps: bool) -> None:
+        self._length, self._wraps = luma.shape[1], wraps
+        sides = ((0, 0), (_REACH + 1, _REACH))
+        self._sums = np.pad(luma, sides, "wrap" if wraps else "edge").astype(np.float64)
+        self._sums[:, 0] = 0.0
+        np.cumsum(self._sums, axis=1, out=self._sums)
+
+    def steps(self, positions: NDArray[np.int64], scale: int) -> Scores:
+        """How far the picture steps at *positions* beyond its own slope there, ``(P, S)``.
+
+        With means m of *scale* pixels, two before and two behind the position:
+        ``(m1 - m0) - ((m0 - m-1) + (m2 - m1)) / 2``, signed. NaN where a mean would leave the
+        picture.
+        """
+        ends = [self._sums[:, _REACH + positions + part * scale] for part in range(-2, 3)]
+        before, m0, m1, behind = ((end - start) / scale for start, end in pairwise(ends))
+        found = (m1 - m0) - 0.5 * ((m0 - before) + (behind - m1))
+        if not self._wraps:
+            reach = 2 * scale
+            found[:, (positions < reach) | (positions > self._length - reach)] = np.nan
+        return np.asarray(found.T)
+
+
 def seam_scores(profiles: Profiles, grid: SeamGrid) -> SeamScores:
     """The root mean square of z over the segments of all lines of a kind, at every scale.
 
@@ -47,10 +75,7 @@ def seam_scores(profiles: Profiles, grid: SeamGrid) -> SeamScores:
     flat and rough parts, where any line would be 4 to 10 deviations.
     """
     axes, lumas = (grid.rows, grid.columns), (profiles.rows.luma, profiles.columns.luma)
-    found = [
-        np.stack([_line_scores(luma, axis, scale) for scale in SCALES])
-        for luma, axis in zip(lumas, axes, strict=True)
-    ]
+    found = [_axis_scores(luma, axis) for luma, axis in zip(lumas, axes, strict=True)]
     scores: list[float] = []
     for kind in ([axis.joints for axis in axes], [axis.cuts for axis in axes]):
         chosen = [
@@ -66,31 +91,18 @@ def seam_scores(profiles: Profiles, grid: SeamGrid) -> SeamScores:
     return SeamScores(max(scores, default=None), rows, columns)
 
 
-def steps(luma: Floats, positions: NDArray[np.int64], scale: int, *, wraps: bool) -> Scores:
-    """How far the picture steps at *positions* beyond its own slope there, ``(P, S)``.
-
-    With means m of *scale* pixels, two before and two behind the position:
-    ``(m1 - m0) - ((m0 - m-1) + (m2 - m1)) / 2``, signed. *luma* is ``(S, N)``; NaN where a mean
-    would leave the picture.
-    """
-    reach = 2 * scale
-    sides = ((0, 0), (reach, reach))
-    padded = np.pad(luma, sides, "wrap" if wraps else "edge").astype(np.float64)
-    sums = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
-    ends = [sums[:, positions + part * scale] for part in range(5)]
-    before, m0, m1, behind = ((ends[part + 1] - ends[part]) / scale for part in range(4))
-    found = (m1 - m0) - 0.5 * ((m0 - before) + (behind - m1))
-    if not wraps:
-        found[:, (positions < reach) | (positions > luma.shape[1] - reach)] = np.nan
-    return np.asarray(found.T)
+def _axis_scores(luma: Floats, axis: SeamAxis) -> Scores:
+    """z of every scale, line and segment."""
+    stairs = Stairs(luma, wraps=axis.wraps)
+    return np.stack([_line_scores(stairs, axis, scale) for scale in SCALES])
 
 
-def _line_scores(luma: Floats, axis: SeamAxis, scale: int) -> Scores:
+def _line_scores(stairs: Stairs, axis: SeamAxis, scale: int) -> Scores:
     """z of every line and segment, ``(L, S)``; NaN where it cannot be told."""
-    at_lines = steps(luma, np.array(axis.lines, np.int64), scale, wraps=axis.wraps)
+    at_lines = stairs.steps(np.array(axis.lines, np.int64), scale)
     places = _places_between(axis, 2 * scale)
-    places = places[:: 1 + len(places) * len(luma) // _MAX_SAMPLES]
-    usual = np.sort(np.abs(steps(luma, places, scale, wraps=axis.wraps)), axis=None)
+    places = places[:: 1 + len(places) * at_lines.shape[1] // _MAX_SAMPLES]
+    usual = np.sort(np.abs(stairs.steps(places, scale)), axis=None)
     usual = usual[np.isfinite(usual)]
     if len(usual) < MIN_SAMPLES:
         return np.full(at_lines.shape, np.nan)

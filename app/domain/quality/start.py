@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.geometry import Box
-from app.domain.quality.profiles import CELL, Floats
+from app.domain.quality.profiles import CELL, Colours, Floats
 
 BLUR = 64
 """Edge in pixels of the box that leaves the low frequencies."""
@@ -31,10 +31,10 @@ def _plane() -> NDArray[np.float64]:
 _PLANE = _plane()
 
 
-def low_frequency_drift(cells: Floats, start: Floats) -> float | None:
+def low_frequency_drift(cells: Colours, start: Colours) -> float | None:
     """RMS difference of two pictures under a box blur of 64 px, in ``[0, 1]``.
 
-    Both are ``(h, w, 3)`` float32 in ``[0, 1]`` on cells of 8 px. The blur is sampled every 32 px.
+    Both are ``(h, w, 3)`` float16 in ``[0, 1]`` on cells of 8 px. The blur is sampled every 32 px.
     ``None`` below 64 px a side.
     """
     if min(cells.shape[:2]) < BLUR // CELL:
@@ -45,7 +45,7 @@ def low_frequency_drift(cells: Floats, start: Floats) -> float | None:
     return float(np.sqrt((blurred**2).mean()))
 
 
-def repetition(cells: Floats, start: Floats, tiles: Sequence[Box]) -> float | None:
+def repetition(cells: Colours, start: Colours, tiles: Sequence[Box]) -> float | None:
     """How much more two tiles resemble each other than any two did in the start.
 
     The largest normalised cross-correlation of two of *tiles*, boxes in pixels, less the same of
@@ -57,7 +57,7 @@ def repetition(cells: Floats, start: Floats, tiles: Sequence[Box]) -> float | No
     return None if now is None else now - (before or 0.0)
 
 
-def _half_boxes(cells: Floats) -> NDArray[np.float64]:
+def _half_boxes(cells: Colours) -> NDArray[np.float64]:
     """Means of squares of 32 px; what is left over at the end is left out."""
     size = BLUR // 2 // CELL
     height, width = (side // size for side in cells.shape[:2])
@@ -65,7 +65,7 @@ def _half_boxes(cells: Floats) -> NDArray[np.float64]:
     return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64))
 
 
-def _largest_correlation(cells: Floats, tiles: Sequence[Box]) -> float | None:
+def _largest_correlation(cells: Colours, tiles: Sequence[Box]) -> float | None:
     patches = [patch for tile in tiles if (patch := _patch(cells, tile)) is not None]
     if len(patches) < 2:
         return None
@@ -75,7 +75,7 @@ def _largest_correlation(cells: Floats, tiles: Sequence[Box]) -> float | None:
     return float(correlations.max())
 
 
-def _patch(cells: Floats, tile: Box) -> Floats | None:
+def _patch(cells: Colours, tile: Box) -> Floats | None:
     """*tile* at 16 samples a side, of unit length; ``None`` if flat.
 
     Without its mean and slope: shores and skies resemble each other in nothing else.
@@ -83,7 +83,8 @@ def _patch(cells: Floats, tile: Box) -> Floats | None:
     window = cells[tile.top // CELL : tile.bottom // CELL, tile.left // CELL : tile.right // CELL]
     if min(window.shape[:2]) < 2:
         return None
-    patch = _reduced(_reduced(window).swapaxes(0, 1)).reshape(-1, 3).astype(np.float64)
+    reduced = _reduced(_reduced(window.astype(np.float32)).swapaxes(0, 1))
+    patch = reduced.reshape(-1, 3).astype(np.float64)
     patch -= _PLANE @ (_PLANE.T @ patch)
     if patch.std() < _FLAT:
         return None

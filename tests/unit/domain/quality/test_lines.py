@@ -57,8 +57,9 @@ def test_pasted_parts_end_at_cuts_and_the_border_is_none():
     assert axis.cuts == (100, 200)
 
 
-def test_a_picture_that_wraps_has_a_line_on_its_border():
-    axis = seam_axis(300, [(0, 300)], cuts=[0, 150], wraps=True)
+@pytest.mark.parametrize("cuts", [[150], [0, 150], [0, 150, 300]], ids=str)
+def test_a_picture_that_wraps_has_one_line_on_its_border(cuts):
+    axis = seam_axis(300, [(0, 300)], cuts=cuts, wraps=True)
 
     assert axis.cuts == (0, 150)
 

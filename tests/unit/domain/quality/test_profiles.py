@@ -42,7 +42,7 @@ def test_cells_are_mean_colours():
     found = profiles(picture).cells
 
     whole = picture[:48, :64].reshape(6, CELL, 8, CELL, 3).mean(axis=(1, 3)) / 255
-    np.testing.assert_allclose(found, whole, atol=1e-6)
+    np.testing.assert_allclose(found, whole, atol=0.1 / 255)
 
 
 def test_detail_is_the_mean_logarithm_of_the_squared_laplacian():
@@ -60,7 +60,7 @@ def test_detail_is_the_mean_logarithm_of_the_squared_laplacian():
     np.testing.assert_allclose(found.rows.detail[0, 1:-1], whole_rows, atol=1e-3)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 64, 300], ids=lambda rows: f"pieces of {rows}")
+@pytest.mark.parametrize("rows", [1, 7, 24, 64, 300], ids=lambda rows: f"pieces of {rows}")
 def test_how_the_picture_is_cut_into_pieces_does_not_matter(rows):
     picture = colours(300, 270)
 
