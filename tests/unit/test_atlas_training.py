@@ -18,6 +18,7 @@ from workers.models.atlas_training.latents import standardise
 from workers.models.atlas_training.optimiser import orthogonalised
 from workers.models.atlas_training.text import caption_words, new_tokenizer
 from workers.models.atlas_training.training import Stage, run_stage
+from workers.models.train_atlas import bundled, kept_tokenizer
 
 
 def test_standardised_latents_decode_to_the_same_picture() -> None:
@@ -99,3 +100,18 @@ def test_missing_npm_is_told_as_missing_data(
 
     with pytest.raises(DataUnavailableError, match=r"three-globe.* must be reachable through npm"):
         fetch_earth(tmp_path)
+
+
+def test_a_training_keeps_the_tokenizer_it_began_with(tmp_path):
+    begun = kept_tokenizer(tmp_path)
+
+    resumed = kept_tokenizer(tmp_path)
+
+    assert resumed.get_vocab() == begun.get_vocab()
+    assert resumed.tokenize("dry ice in a desert") == begun.tokenize("dry ice in a desert")
+
+
+def test_training_on_from_the_bundled_weights_keeps_their_tokenizer(tmp_path):
+    tokenizer = kept_tokenizer(tmp_path, warm=True)
+
+    assert tokenizer.get_vocab() == bundled().tokenizer.get_vocab()

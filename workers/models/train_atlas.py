@@ -10,6 +10,7 @@ import torch
 import typer
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.progress import Progress
+from transformers import CLIPTokenizer
 
 from app.cards import write_manifest
 from workers.models.atlas_training.autoencoder import new_autoencoder, train_autoencoder
@@ -95,7 +96,7 @@ def denoiser(
     compiled: Compiled = False,
 ) -> None:
     """Stage 3: the denoiser and the text encoder."""
-    tokenizer = new_tokenizer()
+    tokenizer = kept_tokenizer(work, warm=warm)
     unet, text = (
         (bundled().unet, bundled().text_encoder)
         if warm
@@ -124,7 +125,7 @@ def denoiser(
 @app.command()
 def export(work: Work = WORK, folder: Path = FOLDER) -> None:
     """Stage 4: write the averaged weights as a diffusers folder."""
-    tokenizer = new_tokenizer()
+    tokenizer = kept_tokenizer(work)
     autoencoder = standardised_autoencoder(work)
     if (work / "decoder.pt").exists():
         autoencoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["model"])
@@ -140,6 +141,19 @@ def manifest(folder: Path = FOLDER) -> None:
     """Write the card and the checksums again, after a file of the folder was edited."""
     write_card(folder)
     write_manifest(folder)
+
+
+def kept_tokenizer(work: Path, *, warm: bool = False) -> CLIPTokenizer:
+    """The tokenizer that this training began with.
+
+    Its trainer numbers pieces of equal count in another order in every process; an embedding
+    learnt under one number must be used under the same.
+    """
+    folder = work / "tokenizer"
+    if not folder.exists():
+        tokenizer = bundled().tokenizer if warm else new_tokenizer()
+        tokenizer.save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def bundled() -> StableDiffusionPipeline:
