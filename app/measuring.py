@@ -41,7 +41,13 @@ class PictureQuality:
         """Figures and seams, after the last row."""
         plan, profiles = self._plan, self._profiler.result()
         start = starting_cells(self._store, plan, self._image)
-        return measure(profiles, seams_of(plan), tiles=tiles_of(plan), start=start)
+        return measure(
+            profiles,
+            seams_of(plan),
+            tiles=tiles_of(plan),
+            start=start,
+            upscale=plan.spec.upscale,
+        )
 
 
 def measure_stored(store: BlobStore, plan: RenderPlan, image: int) -> Quality:

@@ -45,16 +45,17 @@ def measure(
     *,
     tiles: Sequence[Box] = (),
     start: Colours | None = None,
+    upscale: int = 1,
 ) -> Quality:
     """Every figure that is defined: one tile has no seams, a picture without *start* no drift.
 
     *tiles* are in pixels; *start*, the picture a render started from, is ``(H // 8, W // 8, 3)``
-    in ``[0, 1]``, as ``Profiles.cells``.
+    in ``[0, 1]``, as ``Profiles.cells``; the picture is *upscale* times larger than the canvas.
     """
     seams = seam_scores(profiles, grid)
     found = {"seam_z": seams.worst, "variance_dip": variance_dip(profiles, grid)}
     if start is not None:
-        found["low_frequency_drift"] = low_frequency_drift(profiles.cells, start)
+        found["low_frequency_drift"] = low_frequency_drift(profiles.cells, start, upscale=upscale)
         found["repetition"] = repetition(profiles.cells, start, tiles)
     figures = {name: round(value, 6) for name, value in found.items() if value is not None}
     return Quality(figures, seams)

@@ -11,7 +11,7 @@ from app.domain.geometry import Box
 from app.domain.quality.profiles import CELL, Colours, Floats
 
 BLUR = 64
-"""Edge in pixels of the box that leaves the low frequencies."""
+"""Edge in canvas pixels of the box that leaves the low frequencies."""
 PATCH = 16
 """Samples a side that a tile is reduced to before it is compared with another."""
 MAX_TILES = 2048  # of more, evenly chosen ones are compared: time grows with the square
@@ -31,15 +31,17 @@ def _plane() -> NDArray[np.float64]:
 _PLANE = _plane()
 
 
-def low_frequency_drift(cells: Colours, start: Colours) -> float | None:
+def low_frequency_drift(cells: Colours, start: Colours, *, upscale: int = 1) -> float | None:
     """RMS difference of two pictures under a box blur of 64 px, in ``[0, 1]``.
 
-    Both are ``(h, w, 3)`` float16 in ``[0, 1]`` on cells of 8 px. The blur is sampled every 32 px.
-    ``None`` below 64 px a side.
+    Both are ``(h, w, 3)`` float16 in ``[0, 1]`` on cells of 8 px. The blur is of the canvas: of
+    its picture, *upscale* times larger, it takes as many times more. It is sampled at every half
+    of its width. ``None`` for a picture that is smaller.
     """
-    if min(cells.shape[:2]) < BLUR // CELL:
+    size = BLUR * upscale // 2 // CELL
+    if min(cells.shape[:2]) < 2 * size:
         return None
-    difference = _half_boxes(cells) - _half_boxes(start)
+    difference = _half_boxes(cells, size) - _half_boxes(start, size)
     rows = difference[1:] + difference[:-1]
     blurred = 0.25 * (rows[:, 1:] + rows[:, :-1])
     return float(np.sqrt((blurred**2).mean()))
@@ -57,9 +59,8 @@ def repetition(cells: Colours, start: Colours, tiles: Sequence[Box]) -> float | 
     return None if now is None else now - (before or 0.0)
 
 
-def _half_boxes(cells: Colours) -> NDArray[np.float64]:
-    """Means of squares of 32 px; what is left over at the end is left out."""
-    size = BLUR // 2 // CELL
+def _half_boxes(cells: Colours, size: int) -> NDArray[np.float64]:
+    """Means of squares of *size* cells; what is left over at the end is left out."""
     height, width = (side // size for side in cells.shape[:2])
     cut = cells[: size * height, : size * width].reshape(height, size, width, size, 3)
     return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64))

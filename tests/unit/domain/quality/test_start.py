@@ -49,8 +49,21 @@ def test_shifts_that_cancel_over_the_picture_do_not_cancel_in_the_drift():
     assert found == pytest.approx(0.02, rel=0.1)
 
 
-def test_a_picture_smaller_than_the_blur_has_no_drift():
-    assert low_frequency_drift(picture(0)[:7], picture(0)[:7]) is None
+def test_an_enlarged_picture_is_blurred_by_as_many_times_more():
+    start = picture(0)
+    waves = np.where(np.arange(CELLS) // 8 % 2, -0.02, 0.02)[:, None, None].astype(np.float32)
+
+    plain, enlarged = (low_frequency_drift(start + waves, start, upscale=n) for n in (1, 2))
+
+    assert plain > 0.009
+    assert enlarged == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "upscale"), [(7, 1), (15, 2)], ids=["plain", "enlarged"])
+def test_a_picture_smaller_than_the_blur_has_no_drift(rows, upscale):
+    small = picture(0)[:rows]
+
+    assert low_frequency_drift(small, small, upscale=upscale) is None
 
 
 def test_a_picture_made_of_one_tile_repeats_itself():
