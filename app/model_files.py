@@ -13,6 +13,8 @@ from app.domain.errors import ModelError, UnsupportedError
 from app.domain.schedule import FlowSchedule, NoiseSchedule, Schedule
 
 CARD = "tilechord.json"
+TINY_DECODER = "vae_tiny"
+"""Folder of a distilled decoder inside that of its model."""
 _OVERRIDES = ("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr")
 _NETWORKS = {"sd": "unet", "sdxl": "unet", "sd3": "transformer"}
 _ENCODERS = {
@@ -72,6 +74,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         schedule=_schedule(folder / "scheduler" / "scheduler_config.json", family, tokens),
         vae_levels=levels,
         vae_layers=vae["layers_per_block"],
+        tiny_blocks=_tiny_blocks(folder, vae["latent_channels"], levels),
         alignment=patch,
         longest_side=_longest_side(network, patch * scale),
         **facts,
@@ -120,6 +123,21 @@ def _check_network(name: str, network: Config, latent_channels: int) -> None:
             f"model {name}: models that take guidance as an input (time_cond_proj_dim) "
             "are not supported"
         )
+
+
+def _tiny_blocks(folder: Path, latent_channels: int, levels: int) -> tuple[int, ...]:
+    """Blocks per level of the small decoder. Raises ``ModelError`` when it is another model's."""
+    path = folder / TINY_DECODER / "config.json"
+    if not path.is_file():
+        return ()
+    config = Config(path)
+    blocks = tuple(config["num_decoder_blocks"])
+    if (channels := config["latent_channels"]) != latent_channels or len(blocks) != levels:
+        raise ModelError(
+            f"model {folder.name}: {TINY_DECODER} must decode {latent_channels} channels over "
+            f"{levels} levels like its VAE, got {channels} over {len(blocks)}"
+        )
+    return blocks
 
 
 def _longest_side(network: Config, patch_px: int) -> int | None:

@@ -87,6 +87,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         format=request.format,
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
+        decoder=request.decoder,
         regions=tuple(_region(region, request) for region in request.regions),
         loras=_loras(request, request.models.base or model, refine),
         control=_control(request, mode, card, catalogue),

@@ -21,7 +21,7 @@ from pydantic import (
 from app.domain.errors import InvalidRequestError
 from app.domain.plan import RenderPlan
 from app.domain.schedule import Sampler
-from app.domain.spec import PictureFormat
+from app.domain.spec import DecoderName, PictureFormat
 from app.domain.work import Stage, Work
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
@@ -146,6 +146,8 @@ class RenderRequest(BaseModel):
     wrap: Literal["none", "x", "xy"] = "none"
     blend: Literal["ramp", "uniform"] = "ramp"
     """How overlapping tiles are averaged; ``uniform`` is MultiDiffusion's own rule."""
+    decoder: DecoderName = "full"
+    """``tiny`` is a distilled decoder for previews, if the model has one."""
     regions: Annotated[list[RegionRequest], Field(max_length=100)] = []
     priority: PriorityName = "normal"
     format: PictureFormat = "png"

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 
 import torch
-from diffusers import ControlNetModel, DiffusionPipeline
+from diffusers import AutoencoderTiny, ControlNetModel, DiffusionPipeline
 from safetensors import SafetensorError
 from torch import nn
 
@@ -19,6 +19,7 @@ from app.domain.card import Family
 from app.domain.errors import ModelError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.spec import ControlSpec, Lora
+from app.model_files import TINY_DECODER
 from app.telemetry import metrics
 from workers.device import choose_dtype
 from workers.families.lora import REASON_CHARS, fuse_loras
@@ -111,7 +112,17 @@ def load_model(
     if "unet" in pipeline.components:
         pipeline.unet.to(memory_format=torch.channels_last)
     pipeline.vae.to(torch.float32)  # half precision decoders overflow
-    return family(card, pipeline, device, dtype)
+    tiny = load_tiny(folder, device) if card.tiny_blocks else None
+    return family(card, pipeline, device, dtype, tiny)
+
+
+def load_tiny(folder: Path, device: torch.device) -> AutoencoderTiny:
+    """The distilled decoder of the verified model in *folder*."""
+    with _one_sentence(f"{TINY_DECODER} of model {folder.name}"):
+        network = AutoencoderTiny.from_pretrained(
+            folder / TINY_DECODER, use_safetensors=True, local_files_only=True
+        )
+    return network.to(device).eval().requires_grad_(False)
 
 
 def load_control(

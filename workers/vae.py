@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from numpy.typing import NDArray
 from torch import Tensor
@@ -83,7 +83,14 @@ def decode_tail(
     """The rest of the decoder: pixels ``(H, W, 3)`` in ``[0, 1]`` of *features*."""
     with frozen(vae.decoder, statistics):
         decoded = _tail(vae, _tensor(vae, features)[None])
-    return _array((decoded[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0))
+    return _pixels(decoded)
+
+
+@torch.inference_mode()
+def decode_tiny(tiny: AutoencoderTiny, latents: Latents) -> Pixels:
+    """Pixels ``(H, W, 3)`` in ``[0, 1]`` by a distilled decoder; it normalises nothing."""
+    signal = _tensor(tiny, latents)[None] / tiny.config.scaling_factor + _shift(tiny)
+    return _pixels(tiny.decode(signal).sample)
 
 
 @torch.inference_mode()
@@ -141,11 +148,15 @@ def _out(network: Encoder | Decoder, signal: Tensor) -> Tensor:
     return result
 
 
-def _shift(vae: AutoencoderKL) -> float:
+def _pixels(decoded: Tensor) -> Pixels:
+    return _array((decoded[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0))
+
+
+def _shift(vae: AutoencoderKL | AutoencoderTiny) -> float:
     return getattr(vae.config, "shift_factor", None) or 0.0
 
 
-def _tensor(vae: AutoencoderKL, array: NDArray[np.float32]) -> Tensor:
+def _tensor(vae: AutoencoderKL | AutoencoderTiny, array: NDArray[np.float32]) -> Tensor:
     parameter = next(vae.parameters())
     return torch.from_numpy(np.ascontiguousarray(array)).to(parameter.device, parameter.dtype)
 

@@ -27,6 +27,7 @@ _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.D
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
     *("count", "strength", "nsr", "priority", "wrap", "blend", "control_scale"),
+    "decoder",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -60,6 +61,7 @@ class RequestOptions:
     nsr: Annotated[float | None, typer.Option(help="Noise a refined tile starts from.")] = None
     wrap: Annotated[str | None, typer.Option(help="x: panorama; xy: seamless texture.")] = None
     blend: Annotated[str | None, typer.Option(help="Overlapping tiles: ramp or uniform.")] = None
+    decoder: Annotated[str | None, typer.Option(help="full, or tiny for previews.")] = None
     region: Annotated[
         list[str],
         typer.Option(

@@ -29,6 +29,8 @@ class ModelCard:
     schedule: Schedule
     vae_levels: int
     vae_layers: int
+    tiny_blocks: tuple[int, ...] = ()
+    """Blocks per level of the distilled decoder beside the VAE; empty where there is none."""
     alignment: int = 1
     """Latents that every tile's origin and size are a multiple of; 2 where a model looks at
     patches of 2x2."""
@@ -66,6 +68,19 @@ class ModelCard:
             if level + 1 < self.vae_levels:
                 radius += 1 / 2.0 ** (level + 1)
         return radius + 1 / 2.0 ** (self.vae_levels - 1)
+
+    @property
+    def tiny_padding(self) -> int:
+        """Latents around a core that its pixels depend on in diffusers' ``AutoencoderTiny``.
+
+        Input convolution, three in each block, and one at the end of a level, which lies behind
+        the enlargement to the next.
+        """
+        finest = len(self.tiny_blocks) - 1
+        radius = 1.0
+        for level, blocks in enumerate(self.tiny_blocks):
+            radius += 3 * blocks / 2.0**level + 1 / 2.0 ** min(level + 1, finest)
+        return math.ceil(radius)
 
     @property
     def encoder_padding(self) -> int:

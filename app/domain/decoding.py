@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from app.domain.card import ModelCard, UpscalerCard
+from app.domain.errors import UnsupportedError
 from app.domain.geometry import Box
 from app.domain.plan import Decode
 from app.domain.tiling import plan_cores
@@ -43,21 +44,28 @@ def plan_decode(
     *,
     whole: bool,
     anchored: bool = False,
+    tiny: bool = False,
 ) -> Decode:
     """How a canvas of *height* x *width* latents is decoded, in one core if it is *whole*.
 
-    The colours of an *anchored* one are those of the picture it started from.
+    The colours of an *anchored* one are those of the picture it started from. The *tiny* decoder
+    consists of convolutions alone. Raises ``UnsupportedError`` when the model has none.
     """
+    if tiny and not card.tiny_blocks:
+        raise UnsupportedError(
+            f"decoder tiny needs an AutoencoderTiny in the folder vae_tiny of model {card.name}"
+        )
     cores = tuple(plan_cores(height, width, core=max(height, width) if whole else CORE_LATENTS))
-    is_cut = len(cores) > 1
+    is_cut = len(cores) > 1 and not tiny
     head = is_cut and height * width <= HEAD_LATENTS
     around = (upscaler.padding if upscaler else 0) + (COLOUR_PADDING if anchored else 0)
     windows = _spread_windows(height, width) if is_cut else ()
     has_rim = len(windows) > 1 and min(windows[0].height, windows[0].width) > 4 * WINDOW_RIM
+    full_reach = card.tail_padding if head else card.decoder_padding
+    reach = card.tiny_padding if tiny else full_reach
     return Decode(
         cores=cores,
-        padding=(card.tail_padding if head else card.decoder_padding)
-        + math.ceil(around / card.latent_scale),
+        padding=reach + math.ceil(around / card.latent_scale),
         windows=windows,
         rim=WINDOW_RIM if has_rim else 0,
         head=head,

@@ -59,7 +59,15 @@ def plan_render(
         _check_windows(cards[spec.base_model], (base.height, base.width))
     is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
     anchored = from_picture and not is_whole and area is None and spec.nsr < BOUNDARIES[-1]
-    decode = plan_decode(card, height, width, upscaler, whole=is_whole, anchored=anchored)
+    decode = plan_decode(
+        card,
+        height,
+        width,
+        upscaler,
+        whole=is_whole,
+        anchored=anchored,
+        tiny=spec.decoder == "tiny",
+    )
     if area is not None:
         latent = card.latent_scale * spec.upscale
         canvas = Box(0, 0, height, width)

@@ -107,6 +107,7 @@ class Rerender:
 
 
 PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
+DecoderName = Literal["full", "tiny"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class RenderSpec:
     format: PictureFormat
     wrap: Wrap = Wrap.NONE
     blend: Blend = Blend.RAMP
+    decoder: DecoderName = "full"
+    """``tiny``: the distilled decoder in the model's folder, for previews."""
     regions: tuple[Region, ...] = ()
     loras: tuple[Lora, ...] = ()
     control: ControlSpec | None = None

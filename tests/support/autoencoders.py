@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
+
+from app.cards import write_manifest
+from app.model_files import TINY_DECODER
 
 LEVELS, LAYERS = 4, 2
 
@@ -22,3 +27,28 @@ def build_autoencoder(*, attends: bool = True, seed: int = 0) -> AutoencoderKL:
         scaling_factor=0.5,
     )
     return vae.eval().requires_grad_(False)
+
+
+def build_tiny_decoder(
+    blocks: tuple[int, ...] = (3, 3, 3, 1), *, channels: int = 4
+) -> AutoencoderTiny:
+    """TAESD's topology: three convolutions in each of *blocks*, no normalisation."""
+    torch.manual_seed(1)
+    tiny = AutoencoderTiny(
+        latent_channels=channels,
+        num_encoder_blocks=(1,) * len(blocks),
+        num_decoder_blocks=blocks,
+        encoder_block_out_channels=(8,) * len(blocks),
+        decoder_block_out_channels=(8,) * len(blocks),
+    )
+    *layers, last = (part for part in tiny.decoder.modules() if isinstance(part, torch.nn.Conv2d))
+    for layer in layers:  # else what it decodes, and all the more what it reaches, is faint
+        layer.weight.data *= 1.6
+    last.bias.data[:] = 0.5
+    return tiny.eval().requires_grad_(False)
+
+
+def add_tiny_decoder(folder: Path, blocks: tuple[int, ...], *, channels: int = 4) -> None:
+    """Put a distilled decoder beside the VAE of the model in *folder*."""
+    build_tiny_decoder(blocks, channels=channels).save_pretrained(folder / TINY_DECODER)
+    write_manifest(folder)

@@ -5,6 +5,7 @@ import pytest
 
 from app.cards import Catalogue, read_revision, verify, write_manifest
 from app.domain.errors import ModelError, UnsupportedError
+from tests.support.autoencoders import add_tiny_decoder
 from tests.support.tiny_model import build_tiny_model
 
 
@@ -25,6 +26,27 @@ def test_a_card_is_read_from_the_models_own_configuration(folder):
     assert (card.vae_levels, card.vae_layers) == (3, 1)
     assert (card.default_steps, card.default_sampler) == (4, "ddim")
     assert card.revision == read_revision(folder)
+
+
+def test_a_distilled_decoder_beside_the_vae_is_part_of_the_card_and_the_revision(folder):
+    before = read_revision(folder)
+
+    add_tiny_decoder(folder, (3, 3, 1))
+
+    card = Catalogue([folder.parent]).card("tiny")
+    assert (card.tiny_blocks, card.tiny_padding) == ((3, 3, 1), 17)
+    assert card.revision != before
+
+
+def test_a_distilled_decoder_of_another_model_is_refused(folder):
+    add_tiny_decoder(folder, (3, 3, 3, 1), channels=16)
+
+    with pytest.raises(ModelError) as refusal:
+        Catalogue([folder.parent]).card("tiny")
+
+    assert str(refusal.value) == (
+        "model tiny: vae_tiny must decode 4 channels over 3 levels like its VAE, got 16 over 4"
+    )
 
 
 def test_earlier_folders_hide_later_ones(folder, tmp_path):

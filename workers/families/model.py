@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from torch import Tensor
 
 from app.domain.card import ModelCard
@@ -28,6 +28,8 @@ class Model(ABC):
     pipeline: DiffusionPipeline
     device: torch.device
     dtype: torch.dtype
+    tiny: AutoencoderTiny | None = None
+    """The distilled decoder beside the VAE."""
 
     @property
     def vae(self) -> AutoencoderKL:

@@ -13,7 +13,7 @@ from workers.colour import anchor_colours
 from workers.stages.context import Array, Context
 from workers.stages.editing import over_ground
 from workers.stages.picture import enlarged_window
-from workers.vae import decode, decode_tail
+from workers.vae import decode, decode_tail, decode_tiny
 
 
 def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
@@ -35,15 +35,12 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
 
 def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box) -> Array:
     """Pixels of *box*: of the head's features where there are any, else of the latents."""
-    vae = context.model(plan, plan.spec.refine_model).vae
+    model = context.model(plan, plan.spec.refine_model)
+    canvas = features_number(plan) if plan.decode.head else len(plan.phases)
+    window = read_window(plan, work.image, canvas, box, context.shared_array)
+    if plan.spec.decoder == "tiny":
+        return decode_tiny(model.tiny, window)
     if not plan.decode.freezes_statistics:
-        return decode(vae, _read(context, plan, work, len(plan.phases), box))
+        return decode(model.vae, window)
     statistics = context.shared_array(image_key(plan, work.image, "statistics"))
-    if plan.decode.head:
-        features = _read(context, plan, work, features_number(plan), box)
-        return decode_tail(vae, features, statistics)
-    return decode(vae, _read(context, plan, work, len(plan.phases), box), statistics)
-
-
-def _read(context: Context, plan: RenderPlan, work: Work, canvas: int, box: Box) -> Array:
-    return read_window(plan, work.image, canvas, box, context.shared_array)
+    return (decode_tail if plan.decode.head else decode)(model.vae, window, statistics)

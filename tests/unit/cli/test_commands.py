@@ -61,7 +61,16 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         *("--guidance", "2.5", "--sampler", "euler", "--model", "tiny", "--mode", "refine"),
         *("--upscale", "2", "--tile", "48", "--overlap", "16", "--negative", "fog"),
         *("--count", "2", "--format", "webp", "--nsr", "0.5", "--tag", "by=me", "--json"),
-        *("--wrap", "x", "--blend", "uniform", "--region", "64x48+16+8=a lake = water"),
+        *(
+            "--wrap",
+            "x",
+            "--blend",
+            "uniform",
+            "--decoder",
+            "full",
+            "--region",
+            "64x48+16+8=a lake = water",
+        ),
     )
 
     spec = json.loads(result.stdout)["spec"]
@@ -87,6 +96,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "format": "webp",
         "wrap": "x",
         "blend": "uniform",
+        "decoder": "full",
         "regions": [
             {
                 "prompt": "a lake = water",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from app.domain.card import UpscalerCard
 from app.domain.decoding import HEAD_LATENTS, plan_decode
+from app.domain.errors import UnsupportedError
 from app.domain.geometry import Box
 from app.domain.spec import Mode
 from tests.unit.domain.cards import SD15, plan
@@ -47,6 +48,24 @@ def test_anchored_colours_add_what_their_wavelets_reach():
 )
 def test_colours_are_anchored_where_a_pictures_layout_is_kept(changes, is_anchored):
     assert plan(**changes).decode.anchors_colours == is_anchored
+
+
+def test_the_distilled_decoder_sees_nothing_of_the_whole_canvas():
+    card = replace(SD15, tiny_blocks=(3, 3, 3, 1))
+
+    decoding = plan_decode(card, 128, 128, None, whole=False, tiny=True)
+
+    assert (decoding.padding, decoding.windows, decoding.head) == (19, (), False)
+    assert len(decoding.cores) == 4
+
+
+def test_a_model_without_a_distilled_decoder_says_where_it_belongs():
+    with pytest.raises(UnsupportedError) as refusal:
+        plan(decoder="tiny")
+
+    assert str(refusal.value) == (
+        "decoder tiny needs an AutoencoderTiny in the folder vae_tiny of model sd15"
+    )
 
 
 @pytest.mark.parametrize(

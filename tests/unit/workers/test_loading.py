@@ -1,16 +1,20 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from app.cards import Catalogue, Kind, lora_file, write_manifest
 from app.domain.errors import ModelError
 from app.domain.spec import ControlSpec, Lora
+from app.model_files import TINY_DECODER
+from tests.support.autoencoders import add_tiny_decoder
 from tests.unit.domain.cards import plan
 from workers import loading
 from workers.denoise import guided_denoiser
 from workers.loading import ModelCache
+from workers.vae import decode_tiny
 
 CPU = torch.device("cpu")
 NAMES = ("sd", "sd-v", "sdxl")
@@ -163,3 +167,24 @@ def test_the_decoder_computes_in_single_precision(families, monkeypatch):
     assert {model.vae.dtype for model in found.values()} == {torch.float32}
     assert found["sd3"].pipeline.transformer.dtype is torch.bfloat16
     assert found["sdxl"].pipeline.text_encoder_2.dtype is torch.float16
+
+
+def test_a_distilled_decoder_is_loaded_beside_the_vae(families, tmp_path):
+    folder = shutil.copytree(families.folder("sd"), tmp_path / "with-tiny")
+    add_tiny_decoder(folder, (3, 3, 1))
+
+    model = loading.load_model(Catalogue([tmp_path]), "with-tiny", CPU)
+
+    assert loading.load_model(families, "sd", CPU).tiny is None
+    assert model.tiny.dtype is torch.float32
+    assert decode_tiny(model.tiny, np.zeros((4, 8, 8), np.float32)).shape == (32, 32, 3)
+
+
+def test_a_broken_distilled_decoder_is_named(families, tmp_path):
+    folder = shutil.copytree(families.folder("sd"), tmp_path / "broken")
+    add_tiny_decoder(folder, (3, 3, 1))
+    (folder / TINY_DECODER / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
+    write_manifest(folder)
+
+    with pytest.raises(ModelError, match=r"^vae_tiny of model broken cannot be loaded: "):
+        loading.load_model(Catalogue([tmp_path]), "broken", CPU)

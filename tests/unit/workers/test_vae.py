@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from app.domain.card import HEAD_PADDING
 from app.domain.geometry import Box
-from tests.support.autoencoders import LAYERS, LEVELS, build_autoencoder
+from tests.support.autoencoders import LAYERS, LEVELS, build_autoencoder, build_tiny_decoder
 from tests.unit.domain.cards import SD15
 from workers.vae import (
     decode,
     decode_head,
     decode_tail,
+    decode_tiny,
     encode,
     encode_down,
     encode_middle,
@@ -131,6 +134,36 @@ def test_a_heads_convolutions_reach_what_its_padding_says(convolutional, latents
     reached = np.isnan(decode_head(convolutional, marked, statistics)).any(axis=(0, 1)).nonzero()[0]
 
     assert (reached.min(), reached.max()) == (32 - HEAD_PADDING, 32 + HEAD_PADDING)
+
+
+@pytest.mark.parametrize(("padding", "is_exact"), [(19, True), (11, False)])
+def test_a_padded_core_of_the_distilled_decoder_equals_the_whole(latents, padding, is_exact):
+    tiny = build_tiny_decoder()
+    whole = decode_tiny(tiny, latents)[CORE.scaled(8).window]
+
+    core = decoded_core(lambda part: decode_tiny(tiny, part), latents, padding)
+
+    assert (np.abs(core - whole).max() <= 1e-6) == is_exact
+
+
+def test_the_distilled_decoders_padding_is_what_it_reaches_and_no_latent_more(latents):
+    tiny = build_tiny_decoder(blocks := (3, 3, 3, 1))
+
+    left, right = marked_columns(lambda part: decode_tiny(tiny, part), latents[:, :16], 32)
+
+    padding = replace(SD15, tiny_blocks=blocks).tiny_padding
+    assert padding == -(-(8 * 32 - left) // 8) == -(-(right - 8 * 33 + 1) // 8) == 19
+
+
+def test_the_distilled_decoder_is_that_of_diffusers(latents):
+    tiny = build_tiny_decoder()
+    with torch.inference_mode():
+        decoded = tiny.decode(torch.from_numpy(latents)[None]).sample[0] * 0.5 + 0.5
+
+    picture = decode_tiny(tiny, latents)
+
+    np.testing.assert_allclose(picture, decoded.clamp(0, 1).permute(1, 2, 0), atol=1e-6)
+    assert picture.std() > 0.05
 
 
 def test_decoding_and_encoding_in_two_parts_are_those_of_diffusers(vae, latents):

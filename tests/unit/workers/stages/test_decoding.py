@@ -11,7 +11,7 @@ from app.domain.geometry import Box
 from app.domain.spec import Mode, Wrap
 from app.domain.work import Stage, Work, image_key
 from app.pictures.codecs import decode_pixels
-from tests.support.autoencoders import build_autoencoder
+from tests.support.autoencoders import build_autoencoder, build_tiny_decoder
 from tests.support.engine import toy_context
 from tests.unit.domain.cards import SD15, plan
 from workers.colour import anchor_colours
@@ -20,7 +20,7 @@ from workers.stages.head import render_head
 from workers.stages.picture import enlarged_window
 from workers.upscale.compact import SRVGGNetCompact
 from workers.upscale.load import Upscaler
-from workers.vae import decode, survey_head
+from workers.vae import decode, decode_tiny, survey_head
 
 ROUNDED = 0.51 / 255
 """Pixels are stored in 8 bits: where the exact value lies between two, both are right."""
@@ -30,7 +30,7 @@ class Autoencoder:
     """A model that only decodes."""
 
     def __init__(self, vae):
-        self.card, self.vae = SD15, vae
+        self.card, self.vae, self.tiny = SD15, vae, build_tiny_decoder()
 
 
 class Upscalers:
@@ -173,6 +173,18 @@ def test_a_wrapped_picture_decodes_as_if_it_went_on_for_ever(wrap, rows, columns
     whole = decode(vae, longer, statistics_of(context, render))
     inner = whole[8 * rows : 8 * rows + 96, 8 * columns : 8 * columns + 528]
     assert np.abs(picture - inner).max() <= ROUNDED
+
+
+def test_cores_of_the_distilled_decoder_equal_its_whole_picture():
+    card = replace(SD15, tiny_blocks=(3, 3, 3, 1))
+    render = plan(card, height=96, width=1040, mode=Mode.PHASED, decoder="tiny")
+    canvas = canvas_of(render)
+
+    picture = render_cores(stored(render, canvas, None), render)
+
+    assert len(render.decode.cores) == 3
+    whole = decode_tiny(build_tiny_decoder(), canvas)
+    assert np.abs(picture - whole).max() <= ROUNDED
 
 
 @pytest.mark.parametrize("wrap", [Wrap.NONE, Wrap.X], ids=str)
