@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 # For example PIP_FLAGS="--extra-index-url …" where torch should come as a CPU build.
 PIP_FLAGS ?=
-PROMPT ?= desert coast with turquoise shallows
+PROMPT ?= green islands in a turquoise lagoon
 
 VENV := .venv
 BIN := $(VENV)/bin
