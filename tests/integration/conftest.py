@@ -1,8 +1,13 @@
+import signal
+
 import pytest
 import redis
 
 from tests.support.cluster import Cluster, running
 from tests.support.tiny_model import build_tiny_model
+
+# A shell starts background jobs with SIGINT ignored, and so would be what the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
