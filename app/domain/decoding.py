@@ -20,16 +20,15 @@ CORE_LATENTS = (
     64  # a side; the middle attention sees a padded core, its cost is the square of its area
 )
 HEAD_LATENTS = 128**2
-"""Largest canvas with a head. Attention costs the square of the area and is not shared: one CPU
-core takes 6 s here, 34 s at 192x192 and 96 s at 256x256. What a core misses by attending to its
-own part alone is little: with the bundled model 0.02 of 255 levels in the mean, 0.6 at most."""
-WHOLE_LATENTS = 90**2
-"""Canvas that is measured whole: it takes the time and memory of one padded core."""
-WINDOWS, WINDOW_LATENTS = 25, 16
-"""Of larger canvases: less time and memory than a padded core. Many small windows miss less of
-what is on a canvas than few large ones: the levels of four pictures are off by 1.6 of 255 in the
-mean with 9 windows of 20, by 0.9 with 9 of 28, by 0.7 with these, and by 1.5 with the statistics
-of the base picture."""
+"""Largest canvas with a head. Up to here its attention takes no more than that of four padded
+cores, about 6 s of a CPU core with the bundled model; it grows with the square of the area (96 s
+at 256x256) and is not shared. A core that attends to its own part alone misses little: with the
+bundled model 0.02 of 255 levels in the mean, 0.6 at most."""
+WINDOWS, WINDOW_LATENTS = 36, 10
+"""What is measured of larger canvases, less than half a padded core. Many small windows miss less
+of what is on a canvas than few large ones: the levels of four pictures are off by 0.8 of 255 in
+the mean with these, by 1.6 with 9 of 20, by 0.7 with 25 of 16, which take twice the time, and by
+1.5 with the statistics of the base picture."""
 WINDOW_RIM = 2
 """Without it the windows' edges bias all levels by 1 of 255; more than 2 latents change nothing."""
 COLOUR_PADDING = 31
@@ -75,7 +74,7 @@ def plan_decode(
 
 def _spread_windows(height: int, width: int) -> tuple[Box, ...]:
     """The whole of a small canvas; of a larger one equal windows, as many along as its aspect."""
-    if height * width <= WHOLE_LATENTS:
+    if height * width <= WINDOWS * WINDOW_LATENTS**2:
         return (Box(0, 0, height, width),)
     rows = min(max(round(math.sqrt(WINDOWS * height / width)), 1), WINDOWS)
     columns = WINDOWS // rows
