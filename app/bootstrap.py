@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.cards import Catalogue
+from app.entries import Entries
 from app.jobs import JobLedger
+from app.live.open import open_board
+from app.live.port import LiveBoard
 from app.settings import Settings, settings
 from app.storage.open import open_store
 from app.storage.port import BlobStore
@@ -21,6 +24,12 @@ class Runtime:
     store: BlobStore
     ledger: JobLedger
     catalogue: Catalogue
+    board: LiveBoard
+
+    @property
+    def entries(self) -> Entries:
+        """The line of open jobs."""
+        return Entries(self.store)
 
 
 @lru_cache(maxsize=1)
@@ -31,4 +40,5 @@ def runtime() -> Runtime:
 
 def build_runtime(chosen: Settings) -> Runtime:
     store = MeteredStore(open_store(chosen))
-    return Runtime(chosen, store, JobLedger(store), Catalogue(list(chosen.models_path)))
+    catalogue = Catalogue(list(chosen.models_path))
+    return Runtime(chosen, store, JobLedger(store), catalogue, open_board(chosen))

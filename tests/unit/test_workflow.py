@@ -13,6 +13,7 @@ from app.domain.errors import (
 )
 from app.domain.work import Stage, next_work, work_of
 from app.jobs import JobLedger, present_keys
+from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
 from app.pictures.embedding import read_recipe
 from app.planning import plan_request
@@ -36,7 +37,7 @@ def catalogue(tmp_path_factory):
 def runtime(catalogue):
     store = MemoryStore()
     chosen = Settings(model="tiny", broker_url="amqp://localhost//")
-    return Runtime(chosen, store, JobLedger(store), catalogue)
+    return Runtime(chosen, store, JobLedger(store), catalogue, MemoryBoard())
 
 
 def finish_units(runtime, chord, plan) -> None:
