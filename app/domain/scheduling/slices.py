@@ -1,0 +1,52 @@
+"""How many units go out at once, and in which order: large first, single at the tail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Unit = TypeVar("Unit")
+
+UNITS_A_WORKER = 2
+"""A pool's queue never holds less: one unit rendered, one at hand when it is done."""
+
+_SHORTEST_UNIT_S = 1e-3  # a prediction of nothing would ask for an endless queue
+
+
+def slice_size(pending_units: int, workers: int, most: int) -> int:
+    """Units to publish together: half of what is pending, over the workers.
+
+    Guided self-scheduling (Polychronopoulos & Kuck 1987): no worker can get so much that the
+    others wait for it at the end. 0 when nothing is pending.
+    """
+    return _guided(pending_units, 2 * workers, most)
+
+
+def batch_size(pending_units: int, workers: int, most: int) -> int:
+    """Units of one message, which one worker renders: half of a slice's share.
+
+    What is in a message cannot be taken over by another worker, and the one that took it may be
+    the slowest.
+    """
+    return _guided(pending_units, 4 * workers, most)
+
+
+def longest_first(units: Iterable[Unit], seconds: Callable[[Unit], float]) -> list[Unit]:
+    """*units* by falling *seconds*, equal ones as they came (Graham's LPT)."""
+    return sorted(units, key=lambda unit: -seconds(unit))
+
+
+def room(ready_units: int, unit_s: float, workers: int, lookahead_s: float) -> int:
+    """How many units more a pool's queue should get, to hold *lookahead_s* of work.
+
+    A pool without workers is filled as for one: whoever starts first finds something to do.
+    """
+    workers = max(1, workers)
+    enough = math.ceil(workers * lookahead_s / max(unit_s, _SHORTEST_UNIT_S))
+    return max(0, max(enough, UNITS_A_WORKER * workers) - ready_units)
+
+
+def _guided(pending_units: int, parts: int, most: int) -> int:
+    share = pending_units // max(1, parts)
+    return min(pending_units, max(1, min(share, most)))
