@@ -1,0 +1,97 @@
+"""Whether a job is taken: what no worker can do or what is too much is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.scheduling.placement import Need, Node, fits
+
+
+class Reason(StrEnum):
+    """Why a job was refused, for programs."""
+
+    QUEUE_FULL = "queue_full"
+    TENANT_QUOTA = "tenant_quota"
+    NO_WORKER_CAN_SERVE = "no_worker_can_serve"
+
+    @property
+    def may_pass(self) -> bool:
+        """The same request may be taken later, with nothing changed but the queue."""
+        return self is not Reason.NO_WORKER_CAN_SERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A code for programs and a sentence for people."""
+
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an installation takes on at once; 0 is no limit."""
+
+    max_open_jobs: int = 0
+    max_open_jobs_per_tenant: int = 0
+    max_pending_s: float = 0.0
+    """Predicted seconds of work that wait, above which nothing is added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is going on when a job asks to be taken."""
+
+    open_jobs: int
+    tenant_jobs: int
+    """Those of the asking tenant."""
+    pending_s: float
+    nodes: Sequence[Node]
+    """Live nodes of the pool that the job needs; one that is paused comes back."""
+
+
+def admit(need: Need, load: Load, limits: Limits) -> Refusal | None:
+    """Why the job is refused, or ``None``. *need* is its most demanding unit.
+
+    What can never be served is told first: trying again later would not help.
+    """
+    return _servable(need, load.nodes) or _within_quota(load, limits) or _within(load, limits)
+
+
+def _servable(need: Need, nodes: Sequence[Node]) -> Refusal | None:
+    """An elastic pool starts from no node at all, so that is no reason."""
+    if not nodes or any(fits(node, need) for node in nodes):
+        return None
+    largest = max(node.memory_gb or 0.0 for node in nodes)
+    return Refusal(
+        Reason.NO_WORKER_CAN_SERVE,
+        f"model {need.model} needs {need.memory_gb:.3g} GB, "
+        f"the largest of {len(nodes)} live workers has {largest:.3g} GB",
+    )
+
+
+def _within_quota(load: Load, limits: Limits) -> Refusal | None:
+    most = limits.max_open_jobs_per_tenant
+    if not most or load.tenant_jobs < most:
+        return None
+    return Refusal(
+        Reason.TENANT_QUOTA,
+        f"a tenant may have {most} open jobs, this one has {load.tenant_jobs}",
+    )
+
+
+def _within(load: Load, limits: Limits) -> Refusal | None:
+    if limits.max_open_jobs and load.open_jobs >= limits.max_open_jobs:
+        return Refusal(
+            Reason.QUEUE_FULL,
+            f"at most {limits.max_open_jobs} jobs may be open, there are {load.open_jobs}",
+        )
+    if limits.max_pending_s and load.pending_s >= limits.max_pending_s:
+        return Refusal(
+            Reason.QUEUE_FULL,
+            f"at most {limits.max_pending_s:.0f} s of work may wait, "
+            f"there are {load.pending_s:.0f} s",
+        )
+    return None
