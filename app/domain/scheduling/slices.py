@@ -20,7 +20,7 @@ def slice_size(pending_units: int, workers: int, most: int) -> int:
     Guided self-scheduling (Polychronopoulos & Kuck 1987): no worker can get so much that the
     others wait for it at the end. 0 when nothing is pending.
     """
-    return _guided(pending_units, 2 * workers, most)
+    return _guided(pending_units, 2 * max(1, workers), most)
 
 
 def batch_size(pending_units: int, workers: int, most: int) -> int:
@@ -29,7 +29,7 @@ def batch_size(pending_units: int, workers: int, most: int) -> int:
     What is in a message cannot be taken over by another worker, and the one that took it may be
     the slowest.
     """
-    return _guided(pending_units, 4 * workers, most)
+    return _guided(pending_units, 4 * max(1, workers), most)
 
 
 def longest_first(units: Iterable[Unit], seconds: Callable[[Unit], float]) -> list[Unit]:
@@ -48,5 +48,4 @@ def room(ready_units: int, unit_s: float, workers: int, lookahead_s: float) -> i
 
 
 def _guided(pending_units: int, parts: int, most: int) -> int:
-    share = pending_units // max(1, parts)
-    return min(pending_units, max(1, min(share, most)))
+    return min(pending_units, max(1, min(pending_units // parts, most)))
