@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from workers.models.atlas_training.captions import has_islands, side_of, sights, write_caption
-from workers.models.atlas_training.prompts import DOUBLE, PLACED, SINGLE, Ask, is_found
+from workers.models.atlas_training.prompts import (
+    DOUBLE,
+    PLACED,
+    SINGLE,
+    Ask,
+    is_found,
+)
 from workers.models.atlas_training.surface import Survey, survey
+from workers.models.atlas_training.words import SIDES
 
 COLOURS = {
     "deep": (0.01, 0.03, 0.12),
@@ -49,6 +56,46 @@ def test_largest_sight_comes_first_with_its_side() -> None:
 
     assert (first.subject, second.subject) == ("forest", "desert")
     assert second.side == "east"
+
+
+def test_side_of_the_sea_counts_deep_and_shallow_water_together() -> None:
+    pixels = np.full((128, 128, 3), COLOURS["deep"], np.float32)
+    pixels[64:] = COLOURS["shallow"]
+    pixels[:, 80:] = COLOURS["steppe"]
+
+    sides = {sight.subject: sight.side for sight in sights(survey(pixels))}
+
+    assert sides == {"deep": "west", "shallow": "west", "steppe": "east"}
+
+
+def test_nearly_every_caption_says_where_things_are() -> None:
+    seen, rng = painted("snow", "forest"), np.random.default_rng(0)
+    words = {word for side in ("north", "south") for word in SIDES[side]}
+
+    captions = [caption for _ in range(300) if (caption := write_caption(seen, rng))]
+
+    placed = [words & set(caption.replace(",", "").split()) for caption in captions]
+    assert np.mean([bool(found) for found in placed]) > 0.85
+    assert np.mean([len(found) == 2 for found in placed]) > 0.4
+
+
+def test_captions_never_say_what_a_picture_contradicts() -> None:
+    seen, rng = painted("snow", "deep"), np.random.default_rng(0)
+
+    captions = [write_caption(seen, rng) for _ in range(300)]
+
+    assert not any(word in caption for caption in captions for word in ("west", "right", "jungle"))
+    assert not any("snow in the south" in caption for caption in captions)
+
+
+def test_prompts_of_the_acceptance_are_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.models.atlas_training.captions.HELD_OUT", {"jungle"})
+    seen, rng = painted("forest", "forest"), np.random.default_rng(0)
+
+    captions = {write_caption(seen, rng) for _ in range(500)}
+
+    assert "woods" in captions
+    assert "jungle" not in captions
 
 
 def test_even_spread_has_no_side() -> None:

@@ -83,6 +83,21 @@ def everything(
 
 
 @app.command()
+def positions(
+    folder: Folder = FOLDER,
+    work: Work = WORK,
+    steps: Steps = DEFAULT_STEPS,
+    guidance: Guidance = DEFAULT_GUIDANCE,
+    sampler: Sampler = DEFAULT_SAMPLER,
+) -> None:
+    """Prompts with a position alone, the slowest to learn: the figure, and a sheet of them."""
+    painter = load_painter(str(folder), Settings(steps, guidance, sampler))
+    score, failed, pictures = prompt_score(painter, PLACED, seeds=SEEDS)
+    save_grid(pictures.reshape(5, -1, *pictures.shape[2:]), work / "positions.png")
+    console.print_json(json.dumps({"position": score, "position_failed": failed}))
+
+
+@app.command()
 def vae(folder: Folder = FOLDER, work: Work = WORK) -> None:
     """The autoencoder alone: figures, and a comparison sheet."""
     painter = load_painter(str(folder), Settings(1, 1.0, "ddim"))
@@ -107,7 +122,7 @@ def sheet(
 def _painting_figures(painter: Painter) -> dict[str, object]:
     figures: dict[str, object] = {}
     for name, prompts in (("single", SINGLE), ("two", DOUBLE), ("position", PLACED)):
-        score, failed = prompt_score(painter, prompts, seeds=SEEDS)
+        score, failed, _ = prompt_score(painter, prompts, seeds=SEEDS)
         figures[name], figures[f"{name}_failed"] = score, failed
         figures[f"{name}_by_chance"] = chance_score(painter, prompts, seeds=SEEDS)
     figures["negative"] = negative_effect(painter)

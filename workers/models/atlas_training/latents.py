@@ -13,12 +13,25 @@ from torch import Tensor
 
 from workers.models.atlas_training.captions import write_caption
 from workers.models.atlas_training.earth import Earth, random_crop
-from workers.models.atlas_training.surface import SUBJECTS, Survey, survey
+from workers.models.atlas_training.surface import DESERTS, SUBJECTS, WATERS, Survey, survey
 
 SOURCE = 256
 """Pixels on a side of an encoded crop; training windows are cut from its latents."""
-CANDIDATES = 6
-"""Windows tried for one in which a subject lies on one side."""
+CANDIDATES = 12
+"""Windows tried for one in which a subject lies on one side, or fills it."""
+LOPSIDED = 0.8
+COMPOSED = 0.3
+"""The share of windows put together from two places.
+
+Snow north of jungle is nowhere on the planet; without them a position is learnt only for subjects
+that meet, and told from what they meet rather than from the word.
+"""
+BIOMES = (WATERS, DESERTS, ("snow",), ("forest",), ("steppe",))
+SOFTNESS = 0.35
+"""Latents over which the border of a composed window fades."""
+
+Window = tuple[Tensor, npt.NDArray[np.float32]]
+Liking = Callable[[npt.NDArray[np.float32]], float]
 
 
 @dataclass(frozen=True)
@@ -36,13 +49,35 @@ class LatentSet:
         """
         windows, captions = [], []
         for _ in range(count):
-            subject = int(rng.integers(len(SUBJECTS)))
-            index = _drawn(self._totals[:, subject], rng)
-            row, column = _corner(self.shares[index, ..., subject], size, rng)
-            windows.append(self.latents[index, :, row : row + size, column : column + size])
-            shares = Survey(self.shares[index].astype(np.float32) / 255)
-            captions.append(write_caption(shares.window(row, column, size), rng))
-        return torch.stack(windows).float(), captions
+            draw = self._composed if rng.random() < COMPOSED else self._window
+            latents, shares = draw(rng, size)
+            windows.append(latents)
+            captions.append(write_caption(Survey(shares), rng))
+        return torch.stack(windows), captions
+
+    def _window(self, rng: np.random.Generator, size: int) -> Window:
+        subject = int(rng.integers(len(SUBJECTS)))
+        wanted = _lopsidedness if rng.random() < LOPSIDED else None
+        return self._cut(subject, size, wanted, rng)
+
+    def _composed(self, rng: np.random.Generator, size: int) -> Window:
+        """Two biomes, one on either side of an irregular border near the middle."""
+        biomes = rng.choice(len(BIOMES), 2, replace=False)
+        subjects = [SUBJECTS.index(str(rng.choice(BIOMES[biome]))) for biome in biomes]
+        (first, seen), (second, other) = (self._cut(s, size, _fullness, rng) for s in subjects)
+        half = ragged_half(rng, size)
+        weight = torch.from_numpy(half)
+        shares = seen * half[..., None] + other * (1 - half)[..., None]
+        return first * weight + second * (1 - weight), shares
+
+    def _cut(
+        self, subject: int, size: int, wanted: Liking | None, rng: np.random.Generator
+    ) -> Window:
+        index = _drawn(self._totals[:, subject], rng)
+        row, column = _corner(self.shares[index, ..., subject], size, wanted, rng)
+        rows, columns = slice(row, row + size), slice(column, column + size)
+        shares = self.shares[index, rows, columns].astype(np.float32) / 255
+        return self.latents[index, :, rows, columns].float(), shares
 
     @cached_property
     def _totals(self) -> npt.NDArray[np.float64]:
@@ -62,14 +97,20 @@ def _drawn(totals: npt.NDArray[np.float64], rng: np.random.Generator) -> int:
     return int(np.searchsorted(totals, rng.uniform(0, totals[-1]), side="right"))
 
 
-def _corner(shares: npt.NDArray[np.uint8], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Row and column of a window; half the time of one where the subject lies on one side."""
+def _corner(
+    shares: npt.NDArray[np.uint8], size: int, wanted: Liking | None, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Row and column of a window: any, or of several the one most *wanted*."""
     corners = rng.integers(shares.shape[0] - size + 1, size=(CANDIDATES, 2))
-    if rng.random() < 0.5:
+    if wanted is None:
         return int(corners[0, 0]), int(corners[0, 1])
     windows = [shares[r : r + size, c : c + size].astype(np.float32) for r, c in corners]
-    best = corners[int(np.argmax([_lopsidedness(window) for window in windows]))]
+    best = corners[int(np.argmax([wanted(window) for window in windows]))]
     return int(best[0]), int(best[1])
+
+
+def _fullness(window: npt.NDArray[np.float32]) -> float:
+    return float(window.mean())
 
 
 def _lopsidedness(window: npt.NDArray[np.float32]) -> float:
@@ -77,6 +118,20 @@ def _lopsidedness(window: npt.NDArray[np.float32]) -> float:
     rows, columns = window.mean(axis=1), window.mean(axis=0)
     middle = len(rows) // 2
     return max(abs(float(line[:middle].mean() - line[middle:].mean())) for line in (rows, columns))
+
+
+def ragged_half(rng: np.random.Generator, size: int) -> npt.NDArray[np.float32]:
+    """Ones on one half of a square of *size*, zeros on the other, the border wandering."""
+    along = np.arange(size) / size
+    waves = [
+        rng.normal() / wave * np.sin(2 * np.pi * (wave * along + rng.random()))
+        for wave in (1, 2, 3, 4)
+    ]
+    border = size / 2 + rng.uniform(-0.1, 0.1) * size + np.sum(waves, axis=0) * size / 16
+    away = (np.arange(size)[:, None] + 0.5 - border) / SOFTNESS
+    half = (1 / (1 + np.exp(np.clip(away, -30, 30)))).astype(np.float32)
+    oriented = np.rot90(half, int(rng.integers(4)))
+    return np.ascontiguousarray(oriented)
 
 
 def load_latents(path: Path) -> LatentSet:

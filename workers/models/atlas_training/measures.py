@@ -114,18 +114,21 @@ def reconstruction(model: AutoencoderKL, crops: list[Array]) -> dict[str, float]
 
 def prompt_score(
     painter: Painter, prompts: tuple[Prompt, ...], *, seeds: tuple[int, ...]
-) -> tuple[float, list[str]]:
-    """The share of pictures that show everything asked for, and the prompts that failed."""
+) -> tuple[float, list[str], Array]:
+    """The share of pictures that show everything asked for, the prompts that failed, and all.
+
+    The pictures are ``(prompts, seeds, 128, 128, 3)``.
+    """
     texts = [prompt.text for prompt in prompts for _ in seeds]
     pictures = painter.paint(texts, [seed for _ in prompts for seed in seeds])
-    surveys = [survey(picture) for picture in pictures]
     asked = [prompt for prompt in prompts for _ in seeds]
     met = [
         all(is_found(seen, ask) for ask in prompt.asks)
-        for prompt, seen in zip(asked, surveys, strict=True)
+        for prompt, seen in zip(asked, map(survey, pictures), strict=True)
     ]
     failed = [text for text, is_met in zip(texts, met, strict=True) if not is_met]
-    return float(np.mean(met)), failed
+    shaped = pictures.reshape(len(prompts), len(seeds), *pictures.shape[1:])
+    return float(np.mean(met)), failed, shaped
 
 
 def chance_score(painter: Painter, prompts: tuple[Prompt, ...], *, seeds: tuple[int, ...]) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.models.atlas_training.surface import WATERS, Survey
+from workers.models.atlas_training.surface import DESERTS, WATERS, Survey
 
 # What a word asks for, as the subjects of a survey that satisfy it.
 KINDS = {
@@ -12,7 +12,7 @@ KINDS = {
     "ocean": WATERS,
     "turquoise": ("turquoise",),
     "snow": ("snow",),
-    "desert": ("desert", "red"),
+    "desert": DESERTS,
     "forest": ("forest",),
     "steppe": ("steppe",),
     "mountains": ("mountains",),
@@ -139,6 +139,7 @@ PLACED = _placed(
     ("steppe in the west, ocean in the east", "steppe", "west"),
     ("brown land on the bottom, sea on the top", "steppe", "south"),
 )
+HELD_OUT = frozenset(prompt.text for prompt in (*SINGLE, *DOUBLE, *PLACED))
 # Prompt, negative prompt, and what the negative prompt must take away.
 NEGATIVES = (
     ("coast", "desert, sand, dunes", "desert"),

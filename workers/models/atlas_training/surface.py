@@ -21,6 +21,7 @@ SUBJECTS = (
     "lakes",
 )
 WATERS = ("deep", "shallow", "turquoise")
+DESERTS = ("desert", "red")
 # Grey levels of slope per pixel that read as mountains once shaded.
 STEEP = 3.0
 # Local contrast of brightness, relative to it, above which shaded land reads as mountains.
@@ -46,10 +47,6 @@ class Survey:
         """The share of sea per block, ``(rows, columns)``."""
         water: Array = np.sum([self.of(subject) for subject in WATERS], axis=0, dtype=np.float32)
         return water
-
-    def window(self, row: int, column: int, size: int) -> "Survey":
-        """The survey of a square of *size* blocks."""
-        return Survey(self.shares[row : row + size, column : column + size])
 
 
 def survey(pixels: Array, *, height: Array | None = None, lakes: Array | None = None) -> Survey:

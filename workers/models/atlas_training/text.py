@@ -27,7 +27,7 @@ def caption_words() -> list[str]:
         words.CENTRE,
         words.OPENINGS,
         words.NOISE,
-        ("and with in the to on",),
+        ("and with in the to on at",),
     )
     text = " ".join(phrase for group in groups for phrase in group)
     return sorted(set(re.findall(r"[a-z]+", text)))

@@ -52,6 +52,7 @@ SIDES = {
     "west": ("west", "left"),
     "east": ("east", "right"),
 }
+OPPOSITE = {"north": "south", "south": "north", "west": "east", "east": "west"}
 CENTRE = ("in the centre", "in the middle", "in the center")
 OPENINGS = (
     "a satellite view of ", "satellite map of ", "an imaginary planet with ",
