@@ -52,7 +52,9 @@ def sights(survey: Survey) -> list[Sight]:
 
 def _layer(survey: Survey, subject: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     layers = [survey.of(one) for one in ALIKE.get(subject, (subject,))]
-    return np.sum(layers, axis=0, dtype=np.float32)
+    layer: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    layer = np.sum(layers, axis=0, dtype=np.float32)
+    return layer
 
 
 def side_of(shares: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str | None:

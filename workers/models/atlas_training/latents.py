@@ -67,8 +67,8 @@ class LatentSet:
         (first, seen), (second, other) = (self._cut(s, size, _fullness, rng) for s in subjects)
         half = ragged_half(rng, size)
         weight = torch.from_numpy(half)
-        shares = seen * half[..., None] + other * (1 - half)[..., None]
-        return first * weight + second * (1 - weight), shares
+        shares = np.add(other, (seen - other) * half[..., None], dtype=np.float32)
+        return second + (first - second) * weight, shares
 
     def _cut(
         self, subject: int, size: int, wanted: Liking | None, rng: np.random.Generator
