@@ -67,7 +67,7 @@ class LatentSet:
         (first, seen), (second, other) = (self._cut(s, size, _fullness, rng) for s in subjects)
         half = ragged_half(rng, size)
         weight = torch.from_numpy(half)
-        shares = np.add(other, (seen - other) * half[..., None], dtype=np.float32)
+        shares = (other + (seen - other) * half[..., None]).astype(np.float32)
         return second + (first - second) * weight, shares
 
     def _cut(
