@@ -1,0 +1,163 @@
+"""Workers under a supervisor that starts a successor for everyone who dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.faults.crash_points import ARMED_FILE
+from tests.faults.ground import Ground
+from tests.faults.history import History
+from tests.faults.renderer import NODE, TILE_MS, TRACE
+
+_ROOT = Path(__file__).parent.parent.parent
+_READY = b" ready."
+_OPEN_LIMIT_S = 120.0
+_RESTART_DELAY_S = 0.2
+_POLL_S = 0.05
+
+
+@dataclass
+class Node:
+    """One place for a worker; its processes come and go."""
+
+    name: str
+    pool: str
+    env: dict[str, str]
+    log: Path
+    armed: Path
+    """The file that arms a crash point of the running process."""
+    pid: int = 0
+    births: int = 0
+    is_wanted: bool = True
+    ready_from: int = 0
+    """Where in the log the present process began to write."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the present process takes work."""
+        if not self.pid or not self.log.exists():
+            return False
+        with self.log.open("rb") as file:
+            file.seek(self.ready_from)
+            return _READY in file.read()
+
+
+@dataclass
+class Fleet:
+    """Starts, signals and restarts workers; tells the history who was born and who died."""
+
+    ground: Ground
+    history: History
+    tile_ms: str = "20-50"
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._is_closing = False
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.nursery"],
+            cwd=_ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.ground.folder / "nursery.log").open("wb"),
+            text=True,
+            bufsize=1,
+        )
+        threading.Thread(target=self._listen, name="faults-fleet", daemon=True).start()
+        if not self._open.wait(_OPEN_LIMIT_S):
+            raise TimeoutError("the nursery did not open")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_closing = True
+        assert self._nursery.stdin
+        self._nursery.stdin.close()  # it ends its children, and then itself
+        self._nursery.wait(timeout=60)
+
+    def start(self, pools: dict[str, str]) -> None:
+        """Start a worker for each of *pools*, name by pool, and wait until all take work."""
+        for name, pool in pools.items():
+            folder = self.ground.folder
+            armed = folder / f"{name}.armed"
+            env = {
+                "PATH": os.environ["PATH"],
+                **self.ground.env(name),
+                **{NODE: name, TRACE: str(self.history.path), TILE_MS: self.tile_ms},
+                ARMED_FILE: str(armed),
+            }
+            self.nodes[name] = Node(name, pool, env, folder / f"{name}.log", armed)
+            self._bear(self.nodes[name])
+        for name in pools:
+            self.wait_ready(name)
+
+    def wait_ready(self, name: str, limit_s: float = 60.0) -> None:
+        self.wait(lambda: self.nodes[name].is_ready, f"{name} is ready", limit_s)
+
+    def wait(self, condition: Callable[[], bool], what: str, limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {limit_s:.0f} s: {what}")
+            time.sleep(_POLL_S)
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Send *number* to the worker of *name*; 0 when none lives there now."""
+        with self._lock:
+            pid = self.nodes[name].pid
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            return pid
+
+    def arm(self, name: str, point: str, turn: int = 1) -> None:
+        """Let the running worker of *name* die when it comes to *point* for the *turn*-th time."""
+        self.nodes[name].armed.write_text(f"{point}:{turn}")
+
+    def retire(self, name: str) -> None:
+        """Expect no successor from now on."""
+        self.nodes[name].is_wanted = False
+
+    def _bear(self, node: Node) -> None:
+        node.ready_from = node.log.stat().st_size if node.log.exists() else 0
+        order = {"name": node.name, "pool": node.pool, "env": node.env, "log": str(node.log)}
+        assert self._nursery.stdin
+        self._nursery.stdin.write(json.dumps(order) + "\n")
+        self._nursery.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._nursery.stdout
+        for line in self._nursery.stdout:
+            told = json.loads(line)
+            if told["event"] == "open":
+                self._open.set()
+            else:
+                self._note(told)
+
+    def _note(self, told: dict[str, object]) -> None:
+        node = self.nodes[str(told["name"])]
+        with self._lock:
+            if told["event"] == "born":
+                node.pid, node.births = int(str(told["pid"])), node.births + 1
+            elif node.pid == told["pid"]:
+                node.pid = 0
+        self.history.add(str(told["event"]), node=node.name, process=told["pid"])
+        if told["event"] == "died" and node.is_wanted and not self._is_closing:
+            threading.Timer(_RESTART_DELAY_S, self._bear_again, [node]).start()
+
+    def _bear_again(self, node: Node) -> None:
+        with suppress(OSError, ValueError):  # the nursery has closed meanwhile
+            if node.is_wanted and not self._is_closing:
+                self._bear(node)

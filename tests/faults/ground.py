@@ -1,0 +1,156 @@
+"""The servers of one test, each of which can be killed, and the network between them and workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from app.cluster import packages, servers
+from app.cluster.lifecycle import bring_up, take_down
+from app.cluster.ports import LOOPBACK, Ports
+from app.cluster.service import Service, Site, open_site
+from app.cluster.state import load
+from app.settings import Settings
+from tests.faults.faulty_store import FaultyStore
+from tests.faults.proxy import Proxy
+
+_CTL_LIMIT_S = 90
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server, known by its process id."""
+
+    service: Service
+    folder: Path
+    ports: Ports
+
+    @property
+    def pid(self) -> int:
+        return load(self.folder).records[self.service.name].process.pid
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it is ready."""
+        bring_up(self.folder, [[self.service]], self.ports.known, lambda _: None)
+
+    def kill(self) -> None:
+        """End it at once, as a power failure does; its files stay."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        take_down(self.folder, lambda _: None)
+
+
+@dataclass
+class Link:
+    """How one node reaches the servers: a proxy each."""
+
+    broker: Proxy
+    redis: Proxy
+    s3: Proxy
+
+    @property
+    def proxies(self) -> dict[str, Proxy]:
+        return {"broker": self.broker, "redis": self.redis, "s3": self.s3}
+
+
+@dataclass
+class Ground:
+    """A site of its own: RabbitMQ, Redis, S3 behind a faulty front, and a link for every node."""
+
+    folder: Path
+    models: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further ``TILECHORD_*`` variables of every process."""
+    seed: int = 0
+    links: dict[str, Link] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        packages.require()
+        self.site: Site = open_site(self.folder / "site", Ports())
+        self.epmd = self._server(servers.epmd(self.site))
+        self.broker = self._server(servers.rabbitmq(self.site))
+        self.redis = self._server(servers.redis_server(self.site))
+        self.s3 = self._server(servers.s3_server(self.site))
+        try:
+            for server in self._servers():
+                server.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.front = FaultyStore((LOOPBACK, self.site.ports["s3"]), seed=self.seed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in self.links.values():
+            for proxy in link.proxies.values():
+                proxy.close()
+        for server in reversed(self._servers()):
+            server.stop()
+
+    def env(self, node: str) -> dict[str, str]:
+        """Variables of *node*, which finds every server behind proxies of its own."""
+        link = self.links.setdefault(node, self._link())
+        direct = self.direct_env()
+        return direct | {
+            "TILECHORD_BROKER_URL": _through(direct["TILECHORD_BROKER_URL"], link.broker.port),
+            "TILECHORD_RESULT_BACKEND": _through(
+                direct["TILECHORD_RESULT_BACKEND"], link.redis.port
+            ),
+            "TILECHORD_S3_ENDPOINT": f"{LOOPBACK}:{link.s3.port}",
+        }
+
+    def direct_env(self) -> dict[str, str]:
+        """Variables of a process that no fault of the network or the front can reach."""
+        return {
+            **servers.client_env(self.site),
+            "TILECHORD_MODELS_PATH": str(self.models),
+            "TILECHORD_MODEL": "tiny",
+            "TILECHORD_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            **self.settings,
+        }
+
+    def direct_settings(self) -> Settings:
+        values = {
+            name.removeprefix("TILECHORD_").lower(): value
+            for name, value in self.direct_env().items()
+            if name.startswith("TILECHORD_")
+        }
+        return Settings.model_validate(values)
+
+    def ctl(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl`` and return what it prints."""
+        command, env = servers.rabbitmqctl(self.site, *arguments)
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, check=False, timeout=_CTL_LIMIT_S
+        )
+        if done.returncode:
+            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _server(self, service: Service) -> Server:
+        return Server(service, self.folder / "states" / service.name, self.site.ports)
+
+    def _servers(self) -> list[Server]:
+        return [self.epmd, self.broker, self.redis, self.s3]
+
+    def _link(self) -> Link:
+        ports = self.site.ports
+        return Link(
+            Proxy((LOOPBACK, ports["amqp"])),
+            Proxy((LOOPBACK, ports["redis"])),
+            Proxy((LOOPBACK, self.front.port)),
+        )
+
+
+def _through(url: str, port: int) -> str:
+    """*url* with another port."""
+    parts = urlsplit(url)
+    netloc = f"{parts.netloc.rpartition(':')[0]}:{port}"
+    return urlunsplit(parts._replace(netloc=netloc))
