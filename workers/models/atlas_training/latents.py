@@ -67,7 +67,7 @@ class LatentSet:
         (first, seen), (second, other) = (self._cut(s, size, _fullness, rng) for s in subjects)
         half = ragged_half(rng, size)
         weight = torch.from_numpy(half)
-        shares = (other + (seen - other) * half[..., None]).astype(np.float32)
+        shares = other + (seen - other) * half[..., None]
         return second + (first - second) * weight, shares
 
     def _cut(
@@ -76,7 +76,7 @@ class LatentSet:
         index = _drawn(self._totals[:, subject], rng)
         row, column = _corner(self.shares[index, ..., subject], size, wanted, rng)
         rows, columns = slice(row, row + size), slice(column, column + size)
-        shares = self.shares[index, rows, columns].astype(np.float32) / 255
+        shares = self.shares[index, rows, columns].astype(np.float32) / np.float32(255)
         return self.latents[index, :, rows, columns].float(), shares
 
     @cached_property
