@@ -20,6 +20,8 @@ class Running(Generic[Unit]):
     unit: Unit
     node: str
     elapsed_s: float
+    expected_s: float | None = None
+    """What this node was predicted to need for it in all, if its speed is known."""
 
 
 def stragglers(
@@ -37,8 +39,16 @@ def stragglers(
     late = []
     for run in running:
         mean_s, sigma_s = predicted(run)
-        limit_s = max(_TIMES * mean_s, mean_s + _DEVIATIONS * sigma_s)
-        if runs[run.unit] == 1 and run.elapsed_s > limit_s:
-            late.append((run.elapsed_s / max(mean_s, 1e-9), run.unit))
+        if runs[run.unit] == 1 and _is_late(run, mean_s, sigma_s):
+            took_s = max(run.elapsed_s, run.expected_s or 0.0)
+            late.append((took_s / max(mean_s, 1e-9), run.unit))
     late.sort(key=lambda entry: -entry[0])
     return [unit for _, unit in late[: max(0, idle_workers)]]
+
+
+def _is_late(run: Running[Unit], mean_s: float, sigma_s: float) -> bool:
+    """It hangs, or a run that starts now would end before it (Zaharia et al. 2008)."""
+    surely_s = mean_s + _DEVIATIONS * sigma_s
+    if run.elapsed_s > max(_TIMES * mean_s, surely_s):
+        return True
+    return run.expected_s is not None and run.expected_s - run.elapsed_s > surely_s

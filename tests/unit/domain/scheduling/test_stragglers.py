@@ -71,3 +71,21 @@ def test_no_unit_is_chosen_twice_nor_before_its_time(runs, mean_s, sigma_s, idle
     assert len(found) == len(set(found)) <= idle
     late = {run.unit for run in runs if run.elapsed_s > max(2 * mean_s, mean_s + 3 * sigma_s)}
     assert set(found) <= late
+
+
+def test_a_slow_nodes_unit_is_run_again_at_once_where_that_ends_sooner():
+    runs = [
+        Running("slow", "old", 0.5, expected_s=4.0),
+        Running("soon", "old", 1.9, expected_s=3.0),
+    ]
+
+    assert stragglers(runs, one_second, idle_workers=2) == ["slow"]
+
+
+def test_the_unit_of_the_slowest_node_goes_first():
+    runs = [
+        Running("half", "w1", 0.1, expected_s=2.0),
+        Running("quarter", "w2", 0.1, expected_s=4.0),
+    ]
+
+    assert stragglers(runs, one_second, idle_workers=1) == ["quarter"]
