@@ -261,10 +261,18 @@ class WorkMessage(BaseModel):
     image: int
     phase: int = 0
     index: int = 0
+    more: list[int] = []
+    """Further tiles of the same image and phase, denoised together with this one."""
 
     @property
     def work(self) -> Work:
         return Work(self.stage, self.image, self.phase, self.index)
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """All units of the message, its own first."""
+        indices = dict.fromkeys([self.index, *self.more])
+        return tuple(Work(self.stage, self.image, self.phase, index) for index in indices)
 
 
 class PictureRecord(BaseModel):

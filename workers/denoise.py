@@ -22,7 +22,7 @@ from workers.families.control import Control
 from workers.families.model import Model
 
 Denoiser = Callable[[Tensor, float, float], Tensor]
-"""``(x, sigma, timestep) -> x0``, all ``(1, C, H, W)`` float32."""
+"""``(x, sigma, timestep) -> x0``, all ``(B, C, H, W)`` float32."""
 
 
 def guided_denoiser(
@@ -58,7 +58,7 @@ def guided_denoiser(
 def denoise(
     denoiser: Denoiser, x: Tensor, steps: Steps, sampler: Sampler, check: Callable[[], None]
 ) -> tuple[Tensor, Tensor]:
-    """Walk *x* ``(1, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise.
+    """Walk *x* ``(B, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise.
 
     Returns ``x`` at the last sigma, and the last prediction of the clean ``x0``.
     """

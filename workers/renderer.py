@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.domain.errors import InvalidPlanError
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
@@ -10,7 +12,7 @@ from workers.stages.context import Check, Context
 from workers.stages.core import render_core
 from workers.stages.head import render_head
 from workers.stages.prepare import render_prepare
-from workers.stages.tile import render_tile
+from workers.stages.tile import render_tiles
 
 
 class Renderer:
@@ -27,10 +29,17 @@ class Renderer:
             case Stage.PREPARE:
                 return render_prepare(self._context, plan, work)
             case Stage.TILE:
-                return render_tile(self._context, plan, work, check)
+                return self.render_tiles(plan, [work], check)[0]
             case Stage.HEAD:
                 return render_head(self._context, plan, work)
             case Stage.CORE:
                 return render_core(self._context, plan, work)
             case _:
                 raise InvalidPlanError(f"{work.stage} is no work for a renderer")
+
+    def render_tiles(self, plan: RenderPlan, works: Sequence[Work], check: Check) -> list[bytes]:
+        """The blobs of *works*, tiles of one image and phase, denoised together.
+
+        They may be any part of a batch: what exists already, or did not fit, is left out.
+        """
+        return render_tiles(self._context, plan, works, check)

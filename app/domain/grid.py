@@ -97,6 +97,12 @@ class Grid:
             for left, right in self.columns.spans
         )
 
+    def tile(self, index: int) -> Box:
+        """Tile *index* alone: making all of them takes long where each is looked at."""
+        row, column = divmod(index, len(self.columns.spans))
+        (top, bottom), (left, right) = self.rows.spans[row], self.columns.spans[column]
+        return Box(top, left, bottom, right)
+
     @property
     def cells(self) -> tuple[Box, ...]:
         """The part of each tile that is nobody else's, in the order of the tiles; a partition."""

@@ -25,7 +25,7 @@ from workers.families.control import Control
 from workers.families.model import Model
 from workers.renderer import Renderer
 from workers.stages.context import Context
-from workers.stages.tile import render_tile
+from workers.stages.tile import render_tiles
 
 Order = Callable[[Sequence[Work]], Iterable[Work]]
 
@@ -53,8 +53,9 @@ class ToyModel(Model):
         kernel = kernel.expand(x.shape[1], 1, 3, 3)
         padded = functional.pad(x, (1, 1, 1, 1), mode=self.mode) if self.mode else x
         smooth = functional.conv2d(padded, kernel, padding=0 if self.mode else 1, groups=x.shape[1])
-        told = conditioning.text[:, :1, :1, None].to(x.dtype) * 0.01
-        return torch.tanh(smooth / (1.0 + sigma)) + told
+        told = conditioning.repeated(len(x)).text[:, :1, :1, None].to(x.dtype) * 0.01
+        seen = smooth.repeat(len(conditioning.text), 1, 1, 1)
+        return torch.tanh(seen / (1.0 + sigma)) + told
 
 
 class ToyModels:
@@ -79,23 +80,37 @@ def run_phases(
     order: Order = lambda works: works,
 ) -> NDArray[np.float32]:
     """The finished canvas latents ``(C, H, W)``; *picture* are the latents it starts from."""
+    prepare(context, plan, picture)
+    while missing := next_of_phases(context.store, plan):
+        for work in order(missing):
+            run_unit(context, plan, work)
+    return finished_latents(context.store, plan)
+
+
+def prepare(context: Context, plan: RenderPlan, picture: NDArray[np.float32] | None) -> None:
+    """What the stage does, without an autoencoder: *picture* is latents."""
     from workers.stages.prepare import _put_prompts
     from workers.stages.walk import encode_prompts
 
-    if Work(Stage.PREPARE, 0).key(plan) not in present_keys(context.store, plan):
-        model = context.model(plan, plan.spec.refine_model)
-        _put_prompts(context, plan, Work(Stage.PREPARE, 0), encode_prompts(model, plan))
-        if picture is not None:
-            write_band(context.store, plan, 0, 0, 0, picture)
-        context.store.put(Work(Stage.PREPARE, 0).key(plan), b"{}")
-    while (missing := next_work(plan, present_keys(context.store, plan)))[0].stage in (
-        Stage.TILE,
-        Stage.MERGE,
-    ):
-        for work in order(missing):
-            run_unit(context, plan, work)
+    if Work(Stage.PREPARE, 0).key(plan) in present_keys(context.store, plan):
+        return
+    model = context.model(plan, plan.spec.refine_model)
+    _put_prompts(context, plan, Work(Stage.PREPARE, 0), encode_prompts(model, plan))
+    if picture is not None:
+        write_band(context.store, plan, 0, 0, 0, picture)
+    context.store.put(Work(Stage.PREPARE, 0).key(plan), b"{}")
+
+
+def next_of_phases(store: BlobStore, plan: RenderPlan) -> tuple[Work, ...]:
+    """Tiles or merges that can be done now; empty when the last phase is merged."""
+    missing = next_work(plan, present_keys(store, plan))
+    return missing if missing[0].stage in (Stage.TILE, Stage.MERGE) else ()
+
+
+def finished_latents(store: BlobStore, plan: RenderPlan) -> NDArray[np.float32]:
+    """The canvas after the last phase, ``(C, H, W)``."""
     return read_window(
-        plan, 0, len(plan.phases), plan.canvas, lambda key: decode_array(context.store.get(key))
+        plan, 0, len(plan.phases), plan.canvas, lambda key: decode_array(store.get(key))
     )
 
 
@@ -104,7 +119,7 @@ def run_unit(context: Context, plan: RenderPlan, work: Work) -> None:
     if work.stage is Stage.MERGE:
         merge_phase(context.store, plan, work.image, work.phase)
     else:
-        context.store.put(work.key(plan), render_tile(context, plan, work, lambda: None))
+        context.store.put(work.key(plan), render_tiles(context, plan, [work], lambda: None)[0])
 
 
 def render_picture(context: Context, plan: RenderPlan) -> dict[str, float]:

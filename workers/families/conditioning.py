@@ -24,6 +24,11 @@ class Conditioning:
     def without_negative(self) -> Conditioning:
         return Conditioning(self.text[1:], None if self.pooled is None else self.pooled[1:])
 
+    def repeated(self, windows: int) -> Conditioning:
+        """Every row once for each of so many windows, as ``Model.predict`` stacks them."""
+        pooled = None if self.pooled is None else self.pooled.repeat_interleave(windows, 0)
+        return Conditioning(self.text.repeat_interleave(windows, 0), pooled)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
         return Conditioning(self.text.to(device, dtype), pooled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffusers import ControlNetModel
@@ -10,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a window is held to, and how much.
+    """What windows are held to, and how much.
 
-    *pixels* are the window's own crop ``(1, 3, H, W)`` in ``[0, 1]``: with the whole picture, each
-    tile would draw all of it.
+    *pixels* are each window's own crop, ``(B, 3, H, W)`` in ``[0, 1]``: with the whole picture,
+    each tile would draw all of it.
     """
 
     network: ControlNetModel
@@ -24,7 +25,7 @@ class Control:
         self, x: Tensor, timestep: float, text: Tensor, added: dict[str, Tensor | None]
     ) -> dict[str, object]:
         """What the UNet adds to its own features; arguments as the UNet gets them."""
-        pixels = self.pixels.to(x).expand(len(x), -1, -1, -1)
+        pixels = self.pixels.to(x).repeat(len(x) // len(self.pixels), 1, 1, 1)
         down, middle = self.network(
             x,
             timestep,
@@ -38,6 +39,10 @@ class Control:
             "down_block_additional_residuals": down,
             "mid_block_additional_residual": middle,
         }
+
+    def of(self, windows: Sequence[int]) -> Control:
+        """For some of the windows, by their numbers."""
+        return Control(self.network, self.pixels[list(windows)], self.scale)
 
     def rolled(self, shifts: tuple[int, int], latent_scale: int) -> Control:
         """For a window rolled by *shifts* latents, rows and columns."""

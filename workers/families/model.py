@@ -48,9 +48,10 @@ class Model(ABC):
         conditioning: Conditioning,
         control: Control | None = None,
     ) -> Tensor:
-        """The clean picture seen in *x* ``(1, C, H, W)``, once for each row of *conditioning*.
+        """The clean pictures seen in *x* ``(B, C, H, W)``, once for each row of *conditioning*.
 
         ``x = x0 + sigma * noise`` whatever the family was trained on; *timestep* is the one of
-        *sigma* in the model's own schedule. Returns ``(rows, C, H, W)`` float32 on the device.
+        *sigma* in the model's own schedule. Returns ``(rows * B, C, H, W)`` float32 on the
+        device: all windows under the first row, then all under the next.
         Tensors are on the model's device, *conditioning* in its precision.
         """

@@ -38,9 +38,10 @@ class StableDiffusion(Model):
         conditioning: Conditioning,
         control: Control | None = None,
     ) -> Tensor:
-        text = conditioning.text
-        scaled = (x / math.hypot(1.0, sigma)).to(self.dtype).expand(len(text), -1, -1, -1)
-        added = self._added_conditions(x, conditioning)
+        stacked = conditioning.repeated(len(x))
+        text, x = stacked.text, x.repeat(len(conditioning.text), 1, 1, 1)
+        scaled = (x / math.hypot(1.0, sigma)).to(self.dtype)
+        added = self._added_conditions(x, stacked)
         held = control.residuals(scaled, timestep, text, added) if control else {}
         output = self.pipeline.unet(
             scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, **held

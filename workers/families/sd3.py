@@ -44,12 +44,12 @@ class StableDiffusion3(Model):
         """
         if control is not None:
             raise UnsupportedError("a control network needs a model of family sd or sdxl, got sd3")
-        rows = len(conditioning.text)
-        flow = x / (1.0 + sigma)
+        stacked = conditioning.repeated(len(x))
+        flow = x.repeat(len(conditioning.text), 1, 1, 1) / (1.0 + sigma)
         velocity: Tensor = self.pipeline.transformer(
-            hidden_states=flow.to(self.dtype).expand(rows, -1, -1, -1),
-            timestep=torch.full((rows,), timestep, device=self.device, dtype=torch.float32),
-            encoder_hidden_states=conditioning.text,
-            pooled_projections=conditioning.pooled,
+            hidden_states=flow.to(self.dtype),
+            timestep=torch.full((len(flow),), timestep, device=self.device, dtype=torch.float32),
+            encoder_hidden_states=stacked.text,
+            pooled_projections=stacked.pooled,
         ).sample
         return flow - sigma / (1.0 + sigma) * velocity.to(x.dtype)

@@ -31,9 +31,11 @@ def render_base(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     )
     steps, prompts = plan.base.steps, encode_prompts(model, plan)
     window = _base_window(plan, plan.base)
-    denoiser = window_denoiser(plan, model, prompts, window, read_masks(context, plan))
-    x, _ = walk(plan, model, denoiser, np.float32(steps.noise_scale) * noise, check, steps)
-    return encode_array(decode(model.vae, as_array(at_unit_variance(x, steps.sigmas[-1]))))
+    denoiser = window_denoiser(plan, model, prompts, [window], read_masks(context, plan))
+    start = np.float32(steps.noise_scale) * noise[None]
+    x, _ = walk(plan, model, denoiser, start, check, steps)
+    (latents,) = as_array(at_unit_variance(x, steps.sigmas[-1]))
+    return encode_array(decode(model.vae, latents))
 
 
 def _base_window(plan: RenderPlan, base: Base) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +24,15 @@ from workers.stages.context import Array, Context
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A window's latents where ``free`` ``(h, w)`` is zero: ``known`` ``(C, h, w)``, noised."""
+    """Latents of windows where ``free`` ``(B, 1, h, w)`` is zero: ``known`` ``(B, C, h, w)``,
+    noised."""
 
     free: Array
     known: Array
     noise: Array
 
     def state(self, x: Array, sigma: float) -> Array:
-        """*x* ``(C, h, w)`` with the held latents at *sigma*, as a perfect walk leaves them."""
+        """*x* ``(B, C, h, w)`` with the held latents at *sigma*, as a perfect walk leaves them."""
         return np.where(self.free > 0, x, self.known + np.float32(sigma) * self.noise)
 
     def denoiser(self, denoiser: Denoiser) -> Denoiser:
@@ -47,12 +49,13 @@ class Held:
         return predict
 
 
-def read_held(context: Context, plan: RenderPlan, work: Work, box: Box) -> Held:
-    """What a tile at *box* must keep."""
+def read_held(context: Context, plan: RenderPlan, image: int, boxes: Sequence[Box]) -> Held:
+    """What tiles at *boxes* must keep."""
+    read = context.shared_array
     return Held(
-        read_free(plan, work.image, box, context.shared_array),
-        read_window(plan, work.image, 0, box, context.shared_array),
-        noise_window(plan, work.image, box),
+        np.stack([read_free(plan, image, box, read)[None] for box in boxes]),
+        np.stack([read_window(plan, image, 0, box, read) for box in boxes]),
+        np.stack([noise_window(plan, image, box) for box in boxes]),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -28,14 +30,15 @@ def starting_picture(context: Context, plan: RenderPlan, image: int) -> Array:
 
 
 def read_control(
-    context: Context, plan: RenderPlan, image: int, model: Model, box: Box
+    context: Context, plan: RenderPlan, image: int, model: Model, boxes: Sequence[Box]
 ) -> Control | None:
-    """What holds tile *box* to the enlarged picture, if the plan wants it held."""
+    """What holds tiles at *boxes* to the enlarged picture, if the plan wants them held."""
     if plan.spec.control is None:
         return None
     network = context.control(plan, plan.spec.control, model)
-    pixels = enlarged_window(plan, starting_picture(context, plan, image), box)
-    signal = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(model.device)
+    picture = starting_picture(context, plan, image)
+    pixels = np.stack([enlarged_window(plan, picture, box) for box in boxes])
+    signal = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(model.device)
     return Control(network, signal, plan.spec.control.scale)
 
 

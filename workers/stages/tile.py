@@ -1,10 +1,14 @@
-"""Tiles: one window of the canvas, denoised over one phase."""
+"""Tiles: windows of the canvas, denoised over one phase."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 
 from app.canvas import noise_window, read_window
+from app.domain.batching import batches
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work
@@ -18,31 +22,46 @@ from workers.stages.prepare import read_prompts
 from workers.stages.walk import Window, as_array, walk, window_denoiser
 
 
-def render_tile(context: Context, plan: RenderPlan, work: Work, check: Check) -> bytes:
-    """Latents of the tile at the end of its phase, float32.
+def render_tiles(
+    context: Context, plan: RenderPlan, works: Sequence[Work], check: Check
+) -> list[bytes]:
+    """Latents of *works*, tiles of one image and phase, at the end of their phase; float32.
 
     ``(C, h, w)``: clean after the last phase, else at the phase's last sigma. Where clean
     latents and noise are merged apart, ``(2C, h, w)``: the prediction above its noise.
+
+    Tiles of one size go through the network together. Any part of a batch may be asked for.
     """
-    model = context.model(plan, plan.spec.refine_model)
-    phase = plan.phases[work.phase]
-    box = phase.tiles[work.index]
-    window = canvas_window(plan, box)
-    prompts = read_prompts(context, plan, work)
-    masks = read_masks(context, plan)
-    control = read_control(context, plan, work.image, model, box)
-    denoiser = window_denoiser(plan, model, prompts, window, masks, control)
-    start = _start(context, plan, work, box)
+    blobs: dict[Work, bytes] = {}
+    for batch in batches(plan, works, len(works)):
+        latents = _denoised(context, plan, batch, check)
+        blobs |= zip(batch, map(encode_array, latents), strict=True)
+    return [blobs[work] for work in works]
+
+
+def _denoised(context: Context, plan: RenderPlan, works: Sequence[Work], check: Check) -> Array:
+    """What a batch of equal tiles leaves, ``(B, C or 2C, h, w)``."""
+    model, first = context.model(plan, plan.spec.refine_model), works[0]
+    phase = plan.phases[first.phase]
+    boxes = [phase.grid.tile(work.index) for work in works]
+    denoiser = window_denoiser(
+        plan,
+        model,
+        read_prompts(context, plan, first),
+        [canvas_window(plan, box) for box in boxes],
+        read_masks(context, plan),
+        read_control(context, plan, first.image, model, boxes),
+    )
+    start = np.stack([_start(context, plan, first, box) for box in boxes])
     if plan.is_edit:
-        held = read_held(context, plan, work, box)
+        held = read_held(context, plan, first.image, boxes)
         start, denoiser = held.state(start, phase.steps.sigmas[0]), held.denoiser(denoiser)
     x, clean = walk(plan, model, denoiser, start, check, phase.steps)
-    if work.phase + 1 == len(plan.phases):
-        return encode_array(as_array(at_unit_variance(x, phase.end_sigma)))
+    if first.phase + 1 == len(plan.phases):
+        return as_array(at_unit_variance(x, phase.end_sigma))
     if phase.splits_noise:
-        noise = (x - clean) / phase.end_sigma
-        return encode_array(np.concatenate([as_array(clean), as_array(noise)]))
-    return encode_array(as_array(x))
+        return as_array(torch.cat([clean, (x - clean) / phase.end_sigma], dim=1))
+    return as_array(x)
 
 
 def canvas_window(plan: RenderPlan, box: Box) -> Window:

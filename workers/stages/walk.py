@@ -1,4 +1,4 @@
-"""Denoising a window under a plan's prompts."""
+"""Denoising windows under a plan's prompts."""
 
 from __future__ import annotations
 
@@ -45,40 +45,65 @@ def window_denoiser(
     plan: RenderPlan,
     model: Model,
     prompts: Sequence[Conditioning],
-    window: Window,
+    windows: Sequence[Window],
     masks: Masks,
     control: Control | None = None,
 ) -> Denoiser:
-    """Predicts a window's clean latents: every prompt where it counts, ends joined.
+    """Predicts the clean latents of *windows* of one size: every prompt where it counts, ends
+    joined.
 
     Each prompt is joined on its own, because weights are those of the picture, not of one that
     is rolled.
     """
-    weights = prompt_weights(plan.spec, window.rows, window.columns, masks)
-    weighted = [
-        (_prompt_denoiser(plan, model, prompt, window, control), weight)
-        for prompt, weight in zip(prompts, weights, strict=True)
-        if weight.max() > _FAINT
-    ]
-    return weighted[0][0] if len(weighted) == 1 else _blended(weighted)
+    weights = np.stack([_weights(plan, window, masks) for window in windows])
+    layers = []
+    for prompt, layer in zip(prompts, weights.swapaxes(0, 1), strict=True):
+        shown = np.flatnonzero(layer.any(axis=(1, 2))).tolist()
+        if shown:
+            held = control and control.of(shown)
+            denoiser = _prompt_denoiser(plan, model, prompt, windows[0], held)
+            layers.append(_Layer(denoiser, shown, torch.from_numpy(layer[shown, None])))
+    return layers[0].denoiser if len(layers) == 1 else _blended(layers)
 
 
 def walk(
     plan: RenderPlan, model: Model, denoiser: Denoiser, x: Array, check: Check, steps: Steps
 ) -> tuple[Tensor, Tensor]:
-    """Denoise *x* ``(C, H, W)`` down *steps*: the state and the clean prediction.
+    """Denoise *x* ``(B, C, H, W)`` down *steps*: the states and the clean predictions.
 
     Latents stay in float32 between a half precision model's steps, in float64 with a model that
     computes in it.
     """
     carried = torch.float64 if model.dtype is torch.float64 else torch.float32
-    start = torch.from_numpy(x)[None].to(carried)
+    start = torch.from_numpy(x).to(carried)
     return denoise(denoiser, start, steps, plan.spec.sampler, check)
 
 
 def as_array(latents: Tensor) -> Array:
-    """``(C, H, W)`` float32 of *latents* ``(1, C, H, W)``."""
-    return np.asarray(latents[0].cpu().numpy())
+    """*latents* in numpy."""
+    return np.asarray(latents.cpu().numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One prompt in a batch of windows."""
+
+    denoiser: Denoiser
+    shown: list[int]
+    """The windows it counts in."""
+    weights: Tensor
+    """How much it counts in those, ``(len(shown), 1, h, w)``."""
+
+
+def _weights(plan: RenderPlan, window: Window, masks: Masks) -> Array:
+    """Weight of every prompt in *window*, ``(prompts, h, w)``: zero where it is not evaluated,
+    one where it is alone."""
+    weights = prompt_weights(plan.spec, window.rows, window.columns, masks)
+    shown = weights.max(axis=(1, 2)) > _FAINT
+    weights[~shown] = 0.0
+    if shown.sum() == 1:
+        weights[shown] = 1.0
+    return weights
 
 
 def _prompt_denoiser(
@@ -93,13 +118,14 @@ def _prompt_denoiser(
     return closed_denoiser(rolled, rows=window.closes_rows, columns=window.closes_columns)
 
 
-def _blended(prompts: list[tuple[Denoiser, Array]]) -> Denoiser:
+def _blended(layers: list[_Layer]) -> Denoiser:
     """The weighted mean of several prompts' predictions (Bar-Tal et al. 2023, section 4.2)."""
 
     def predict(x: Tensor, sigma: float, timestep: float) -> Tensor:
         total = torch.zeros_like(x)
-        for denoiser, weight in prompts:
-            total += denoiser(x, sigma, timestep) * torch.from_numpy(weight).to(x)
+        for layer in layers:
+            seen = layer.denoiser(x[layer.shown], sigma, timestep)
+            total[layer.shown] += seen * layer.weights.to(x)
         return total
 
     return predict

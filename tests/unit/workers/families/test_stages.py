@@ -21,7 +21,7 @@ from workers.loading import ModelCache
 from workers.renderer import Renderer
 from workers.stages.context import Context
 from workers.stages.picture import read_control
-from workers.stages.tile import render_tile
+from workers.stages.tile import render_tiles
 
 CPU = torch.device("cpu")
 
@@ -112,9 +112,9 @@ def test_a_tile_rendered_again_by_a_fresh_worker_is_the_same(context, families, 
     fresh = Context(context.store, ModelCache(families, CPU), None, 100.0)
     work = Work(Stage.TILE, 0, 0, 1)
 
-    first = render_tile(context, plan, work, lambda: None)
+    first = render_tiles(context, plan, [work], lambda: None)
 
-    assert render_tile(fresh, plan, work, lambda: None) == first
+    assert render_tiles(fresh, plan, [work], lambda: None) == first
 
 
 def test_a_lora_changes_the_picture(context, families):
@@ -147,7 +147,7 @@ def test_a_tile_is_held_to_its_own_part_of_the_enlarged_picture(context, familie
     model = context.model(plan, "sd")
 
     def seen(box):
-        return read_control(context, plan, 0, model, box).pixels
+        return read_control(context, plan, 0, model, [box]).pixels
 
     whole = seen(plan.canvas)
     for box in plan.phases[0].tiles:
@@ -164,10 +164,10 @@ def test_where_the_picture_wraps_a_tile_is_held_to_both_ends(context, families):
     model = context.model(plan, "sd")
     assert plan.spec.wrap is Wrap.X
 
-    across = read_control(context, plan, 0, model, Box(0, 20, 16, 32)).pixels
+    across = read_control(context, plan, 0, model, [Box(0, 20, 16, 32)]).pixels
 
     ends = [
-        read_control(context, plan, 0, model, box).pixels
+        read_control(context, plan, 0, model, [box]).pixels
         for box in (Box(0, 20, 16, 26), Box(0, 0, 16, 6))
     ]
     torch.testing.assert_close(across, torch.cat(ends, dim=-1), atol=1e-5, rtol=0)
@@ -195,4 +195,4 @@ def test_a_tile_that_closes_on_itself_is_held_as_it_is_rolled(context, families)
 def test_without_a_control_network_nothing_is_read(context, families):
     plan = make_plan(families, "sd", mode="direct", height=64, width=64)
 
-    assert read_control(context, plan, 0, context.model(plan, "sd"), plan.canvas) is None
+    assert read_control(context, plan, 0, context.model(plan, "sd"), [plan.canvas]) is None
