@@ -13,6 +13,7 @@ from celery.result import allow_join_result
 from celery.utils.nodenames import nodename
 from celery.worker import WorkController, state
 
+from app import heartbeat
 from app.celery import celery
 from app.domain.errors import ConfigurationError
 from app.settings import settings
@@ -111,5 +112,6 @@ class _Controller(WorkController):
         # What `celery worker` does too; it also makes this name the one tasks see.
         setup_worker_optimizations(self.app, self._node)
 
-    def on_consumer_ready(self, _consumer: object) -> None:
+    def on_consumer_ready(self, consumer: object) -> None:
+        heartbeat.begin(consumer)  # `celery worker` does it by a signal, and so ends both
         self.ready.set()

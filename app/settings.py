@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     device: str = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads torch may use, 0 for all cores; several workers on one machine share them."""
+    heartbeat_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    """Seconds between two signs of life; a node that is silent for three of them is lost."""
+    labels: dict[str, str] = {}
+    """What a worker tells about itself, for people and for strategies."""
+    node_weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Share of the work that a placing strategy gives this worker, relative to the others."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of this process's Prometheus endpoint on ``metrics_host``; 0 serves none."""
     metrics_host: str = "127.0.0.1"

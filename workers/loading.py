@@ -50,6 +50,8 @@ class ModelCache:
         self._catalogue = catalogue
         self._device = device
         self._models: OrderedDict[_Wanted, Model] = OrderedDict()
+        self.warm: list[str] = []
+        """Names of the loaded models, replaced as a whole: another thread reads it."""
         self._load_control = lru_cache(maxsize=1)(self._read_control)
 
     def get(self, plan: RenderPlan, name: str) -> Model:
@@ -63,6 +65,7 @@ class ModelCache:
             while len(self._models) >= _WARM_MODELS:  # first: there may be no room for one more
                 self._models.popitem(last=False)
             self._models[wanted] = self._read(*wanted)
+            self.warm = [_label(name, loras) for name, _, loras in self._models]
         self._models.move_to_end(wanted)
         return self._models[wanted]
 
@@ -93,6 +96,11 @@ class ModelCache:
                 f"the plan needs revision {revision[:12]} of {kind} {name}, "
                 f"this worker has {found[:12]}"
             )
+
+
+def _label(name: str, loras: tuple[tuple[Lora, str], ...]) -> str:
+    """``atlas``, or ``atlas+ink`` with a LoRA."""
+    return "+".join([name, *(lora.name for lora, _ in loras)])
 
 
 def load_model(

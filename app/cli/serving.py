@@ -6,21 +6,16 @@ import importlib
 import os
 import re
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
-
-from kombu.exceptions import OperationalError
+from collections.abc import Iterator
+from typing import NoReturn
 
 from app.bootstrap import runtime
-from app.celery import celery
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
-from app.queues import RENDERING_TYPES, broker_error, connect, queue_name
+from app.queues import RENDERING_TYPES, queue_name
 from app.settings import settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
-_INSPECT_TIMEOUT_S = 2.0
 
 
 def configure(*, device: str | None, metrics_port: int | None) -> None:
@@ -88,32 +83,6 @@ def celery_arguments(pools: list[str], name: str) -> list[str]:
         *(("--include", "workers.tasks") if is_rendering(pools) else ()),
         *("-n", f"{name}@%h", "--without-gossip", "--loglevel", "INFO"),
     ]
-
-
-def inspect_workers() -> list[dict[str, Any]]:
-    """Workers that answer within two seconds, sorted by name."""
-    url = settings().broker_url.get_secret_value()
-    try:
-        with celery.connection_for_write() as connection:
-            connect(connection)
-            inspect = celery.control.inspect(timeout=_INSPECT_TIMEOUT_S, connection=connection)
-            queues, active = inspect.active_queues() or {}, inspect.active() or {}
-    except (OperationalError, OSError) as err:
-        raise broker_error(url, err) from err
-    return [_worker(name, queues[name], active.get(name) or []) for name in sorted(queues)]
-
-
-def _worker(
-    name: str, queues: Sequence[Mapping[str, Any]], active: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    task: Mapping[str, Any] = active[0] if active else {}
-    started = task.get("time_start")
-    return {
-        "name": name,
-        "queues": sorted(queue["name"] for queue in queues),
-        "active": task.get("name"),
-        "since_s": round(time.time() - started, 1) if started else None,
-    }
 
 
 def _check_renderer() -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import Json
 from app.cli.output import note, say, say_json, say_table
+from app.domain.work import Work
+
+if TYPE_CHECKING:  # not before the command runs: the others start sooner without it
+    from app.nodes import CurrentUnit, NodeRecord
 
 
 def worker(
@@ -30,26 +34,57 @@ def worker(
 
 
 def workers(json: Json = False) -> None:
-    """List the workers that answer, what they serve and what they are doing."""
-    from app.cli.serving import inspect_workers
-    from app.settings import settings
+    """List the nodes that serve queues, what they have and what they are doing.
 
-    if settings().is_embedded:
+    A node that was silent for three heartbeats is lost; it is listed for ten minutes more.
+    """
+    from app.bootstrap import runtime
+    from app.nodes import read_nodes
+
+    app = runtime()
+    if app.settings.is_embedded:
         if json:
             say_json([])
         else:
             say("no broker is set: every render runs in the process that asks for it")
         return
-    found = inspect_workers()
+    found = read_nodes(app.board, app.settings.heartbeat_s)
     if json:
-        say_json(found)
+        say_json([node.model_dump(mode="json") for node in found])
         return
     if not found:
-        note("no worker answers; start one with: tilechord worker --queues control,gpu")
-    say_table(
-        ("worker", "queues", "active", "since s"),
-        (
-            (row["name"], ",".join(row["queues"]), row["active"] or "-", row["since_s"] or "-")
-            for row in found
-        ),
-    )
+        note("no worker is there; start one with: tilechord worker --queues control,gpu")
+    say_table(_COLUMNS, map(_row, found))
+
+
+_COLUMNS = ("worker", "state", "pool", "device", "free GB", "models", "labels", "unit", "since s")
+
+
+def _row(node: NodeRecord) -> tuple[str, ...]:
+    state = "lost" if node.is_lost else str(node.state)
+    reason = f" ({node.reason})" if node.reason and not node.is_lost else ""
+    labels = ",".join(f"{name}={value}" for name, value in sorted(node.labels.items()))
+    cells = [
+        node.node,
+        f"{state}{reason}",
+        node.pool,
+        " ".join(filter(None, (node.device, node.device_name))),
+        f"{node.free_memory_gb:.1f}/{node.memory_gb:.1f}" if node.memory_gb else "",
+        ",".join(node.models),
+        labels,
+        _unit(node.current),
+        f"{_since_s(node):.1f}" if node.is_lost or node.current else "",
+    ]
+    return tuple(cell or "-" for cell in cells)
+
+
+def _unit(current: CurrentUnit | None) -> str:
+    if current is None:
+        return ""
+    work = Work(current.stage, current.image, current.phase, current.index)
+    return f"{work.label} of {current.job_id}"
+
+
+def _since_s(node: NodeRecord) -> float:
+    """How long a lost node has been silent, or how long its unit has been going on."""
+    return node.age_s + (node.current.elapsed_s if node.current and not node.is_lost else 0.0)

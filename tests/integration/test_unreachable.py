@@ -30,10 +30,9 @@ def site(tmp_path: Path) -> Installation:
     [
         ["submit", "a hill"],
         ["render", "a hill", "--cluster"],
-        ["workers"],
         ["worker", "--queues", "control"],
     ],
-    ids=["submit", "render", "workers", "worker"],
+    ids=["submit", "render", "worker"],
 )
 def test_a_broker_that_does_not_answer_is_told_without_its_password(
     arguments: list[str], site: Installation
@@ -48,6 +47,15 @@ def test_a_broker_that_does_not_answer_is_told_without_its_password(
     assert "secret" not in result.stderr
     assert "Traceback" not in result.stderr
     assert site.blobs() == []
+
+
+def test_a_board_that_does_not_answer_is_told_without_its_password(site: Installation) -> None:
+    result = site.run("workers")
+
+    assert (result.returncode, result.stdout) == (4, "")
+    assert result.stderr == (
+        "tilechord: live board redis://:**@127.0.0.1:1/0 does not answer (ConnectionError)\n"
+    )
 
 
 def test_delay_tells_that_the_broker_does_not_answer(site: Installation) -> None:

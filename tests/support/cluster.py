@@ -143,7 +143,7 @@ class Cluster:
     def runtime(self) -> Runtime:
         """Store and ledger of this installation, seen from the test."""
         values = {
-            name.removeprefix("TILECHORD_").lower(): value
+            name.removeprefix("TILECHORD_").lower(): json.loads(value) if "{" in value else value
             for name, value in self.env.items()
             if name.startswith("TILECHORD_")
         }

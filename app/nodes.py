@@ -1,0 +1,198 @@
+"""The registry of nodes: what every worker process shows of itself, and who is lost.
+
+A record is shown again with every heartbeat, also while a unit is rendered. One that stays away
+for three heartbeats is lost: killed, frozen or cut off, which from outside is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from queue import SimpleQueue
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.domain.work import Stage, Work
+from app.live.port import LiveBoard, Record
+from app.schemas import WorkMessage
+
+NODES = "nodes"
+NODE_TTL_S = 600.0
+"""How long a lost node is still listed, for a person to see."""
+_LOST_AFTER_BEATS = 3
+
+
+class NodeState(StrEnum):
+    READY = "ready"
+    PAUSED = "paused"
+    """Takes no work until its load falls; ``reason`` says what is too high."""
+    DRAINING = "draining"
+    """Finishes or hands back what it has, and ends."""
+
+
+class CurrentUnit(BaseModel):
+    """The unit that a node works on."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    job_id: str
+    plan_hash: str
+    stage: Stage
+    image: int
+    phase: int
+    index: int
+    elapsed_s: float
+
+
+class NodeRecord(BaseModel):
+    """One worker process as it showed itself last; read tolerantly, workers may be newer."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    node: str
+    pid: int
+    pool: str
+    """Pools whose queues it consumes, separated by commas."""
+    device: str = ""
+    """Empty for a worker that renders nothing."""
+    device_name: str = ""
+    memory_gb: float = 0.0
+    free_memory_gb: float = 0.0
+    models: list[str] = []
+    """What is loaded now."""
+    labels: dict[str, str] = {}
+    weight: float = 1.0
+    current: CurrentUnit | None = None
+    state: NodeState = NodeState.READY
+    reason: str = ""
+    units_done: int = 0
+    age_s: float = 0.0
+    is_lost: bool = False
+
+    @property
+    def pools(self) -> list[str]:
+        return self.pool.split(",")
+
+
+def read_nodes(board: LiveBoard, heartbeat_s: float) -> list[NodeRecord]:
+    """All nodes on *board* by name; a record that cannot be read is left out."""
+    found = []
+    for _, record in sorted(board.shown(NODES).items()):
+        try:
+            node = NodeRecord.model_validate(record)
+        except ValidationError:
+            continue
+        is_lost = node.age_s > _LOST_AFTER_BEATS * heartbeat_s
+        found.append(node.model_copy(update={"is_lost": is_lost}))
+    return found
+
+
+class OwnNode:
+    """What this process shows of itself: changed by those who work, shown by the heartbeat.
+
+    No lock is held anywhere, so that signal handlers may call it too.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._identity: Record = {}
+        self._facts: Callable[[], Mapping[str, object]] = dict
+        self._models: Callable[[], list[str]] = list
+        self._current: tuple[WorkMessage, float] | None = None
+        self._pause_reason = ""
+        self._drain_reason: str | None = None
+        self._units_done = 0
+        self.outbox: SimpleQueue[Record | None] = SimpleQueue()
+        """Events to tell; ``None`` asks to be shown now."""
+
+    def introduce(self, **identity: object) -> None:
+        """Set what does not change: node, pid, pool, labels, weight."""
+        self._identity = dict(identity)
+
+    def describe_device(self, facts: Callable[[], Mapping[str, object]]) -> None:
+        """Ask *facts* for device and memory at every heartbeat."""
+        self._facts = facts
+
+    def describe_models(self, models: Callable[[], list[str]]) -> None:
+        """Ask *models* for the names of what is loaded at every heartbeat."""
+        self._models = models
+
+    @contextmanager
+    def working(self, message: WorkMessage) -> Iterator[None]:
+        """Show *message* as the current unit until the block ends."""
+        self._current = message, self._clock()
+        try:
+            yield
+        finally:
+            self._current = None
+
+    def running_s(self) -> float:
+        """Seconds since the current unit was begun, 0 when there is none."""
+        current = self._current  # read once: it changes in another thread
+        return self._clock() - current[1] if current else 0.0
+
+    def tell(self, event: Record) -> None:
+        """Tell the board *event* of this node, soon and without waiting for it."""
+        self.outbox.put({"node": self._identity.get("node", ""), **event})
+
+    def tell_unit(
+        self,
+        message: WorkMessage,
+        work: Work,
+        status: str,
+        *,
+        seconds: float = 0.0,
+        device: str = "",
+        model: str = "",
+    ) -> None:
+        """Tell how *work*, a unit of *message*, ended here."""
+        self._units_done += status == "rendered"
+        unit = {"stage": work.stage, "image": work.image, "phase": work.phase, "index": work.index}
+        job = {"job_id": message.job_id, "plan_hash": message.plan_hash}
+        cost = {"seconds": seconds, "device": device, "model": model}
+        self.tell({"kind": "unit", "status": status, **job, **unit, **cost})
+
+    def pause(self, reason: str) -> None:
+        self._pause_reason = reason
+        self.outbox.put(None)
+
+    def resume(self) -> None:
+        self.pause("")
+
+    def drain(self, reason: str) -> None:
+        """Show that this process takes no more work; there is no way back."""
+        self._drain_reason = reason
+        self.outbox.put(None)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._drain_reason is not None
+
+    def record(self) -> Record:
+        """What is shown now."""
+        state, reason = NodeState.READY, ""
+        if self._pause_reason:
+            state, reason = NodeState.PAUSED, self._pause_reason
+        if self._drain_reason is not None:
+            state, reason = NodeState.DRAINING, self._drain_reason
+        return {
+            **self._identity,
+            **self._facts(),
+            "models": self._models(),
+            "current": self._current_unit(),
+            "state": state,
+            "reason": reason,
+            "units_done": self._units_done,
+        }
+
+    def _current_unit(self) -> Record | None:
+        current = self._current
+        if current is None:
+            return None
+        message, since_s = current
+        unit = message.model_dump(
+            mode="json", include={"job_id", "plan_hash", "stage", "image", "phase", "index"}
+        )
+        return unit | {"elapsed_s": round(self._clock() - since_s, 3)}

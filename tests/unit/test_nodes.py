@@ -1,0 +1,175 @@
+import json
+
+import pytest
+
+from app.domain.work import Stage
+from app.live.memory import MemoryBoard
+from app.nodes import NODES, NodeState, OwnNode, read_nodes
+from app.schemas import WorkMessage
+
+MESSAGE = WorkMessage(
+    job_id="job", plan_hash="abc", stage=Stage.TILE, image=1, phase=2, index=7, more=[8]
+)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def board(clock):
+    return MemoryBoard(clock)
+
+
+@pytest.fixture
+def node(clock):
+    node = OwnNode(clock)
+    node.introduce(node="w1@host", pid=4, pool="gpu", labels={"rack": "3"}, weight=2.0)
+    return node
+
+
+def show(board, node):
+    board.show(NODES, "w1@host", node.record(), ttl_s=600)
+    return read_nodes(board, 2.0)[0]
+
+
+def told(node):
+    return [node.outbox.get(timeout=0) for _ in range(node.outbox.qsize())]
+
+
+def test_a_node_shows_who_it_is_and_what_it_has(board, node):
+    node.describe_device(lambda: {"device": "cuda:0", "memory_gb": 24.0, "free_memory_gb": 20.5})
+    node.describe_models(lambda: ["atlas"])
+
+    shown = show(board, node)
+
+    assert (shown.node, shown.pid, shown.pools) == ("w1@host", 4, ["gpu"])
+    assert (shown.device, shown.memory_gb, shown.free_memory_gb) == ("cuda:0", 24.0, 20.5)
+    assert (shown.models, shown.labels, shown.weight) == (["atlas"], {"rack": "3"}, 2.0)
+    assert (shown.state, shown.current, shown.units_done) == (NodeState.READY, None, 0)
+
+
+def test_a_record_is_plain_json(node):
+    with node.working(MESSAGE):
+        text = json.dumps(node.record())
+
+    assert json.loads(text)["state"] == "ready"
+
+
+def test_a_node_shows_the_unit_it_works_on_and_for_how_long(board, node, clock):
+    with node.working(MESSAGE):
+        clock.now += 1.5
+        current = show(board, node).current
+        assert node.running_s() == 1.5
+
+    assert current.model_dump() == {
+        "job_id": "job",
+        "plan_hash": "abc",
+        "stage": "tile",
+        "image": 1,
+        "phase": 2,
+        "index": 7,
+        "elapsed_s": 1.5,
+    }
+    assert show(board, node).current is None
+    assert node.running_s() == 0
+
+
+def test_a_unit_that_raises_is_not_worked_on_any_more(node):
+    with pytest.raises(ValueError, match="broken"), node.working(MESSAGE):
+        raise ValueError("broken")
+
+    assert node.record()["current"] is None
+
+
+def test_the_end_of_a_unit_is_told_with_what_it_cost(node):
+    work = MESSAGE.works[1]
+
+    node.tell_unit(MESSAGE, work, "rendered", seconds=0.5, device="cuda", model="atlas")
+
+    assert told(node) == [
+        {
+            "kind": "unit",
+            "node": "w1@host",
+            "job_id": "job",
+            "plan_hash": "abc",
+            "stage": "tile",
+            "image": 1,
+            "phase": 2,
+            "index": 8,
+            "status": "rendered",
+            "seconds": 0.5,
+            "device": "cuda",
+            "model": "atlas",
+        }
+    ]
+
+
+def test_only_rendered_units_are_counted(board, node):
+    for status in ("rendered", "present", "failed", "abandoned", "rendered"):
+        node.tell_unit(MESSAGE, MESSAGE.work, status)
+
+    assert show(board, node).units_done == 2
+
+
+def test_a_pause_is_shown_with_its_reason_until_it_ends(board, node):
+    node.pause("GPU memory 97 %")
+    paused = show(board, node)
+    node.resume()
+
+    assert (paused.state, paused.reason) == (NodeState.PAUSED, "GPU memory 97 %")
+    assert (show(board, node).state, show(board, node).reason) == (NodeState.READY, "")
+
+
+def test_a_draining_node_stays_so_whatever_its_load(board, node):
+    node.pause("CPU 99 %")
+    node.drain("SIGTERM")
+    node.resume()
+
+    shown = show(board, node)
+    assert (shown.state, shown.reason, node.is_draining) == (NodeState.DRAINING, "SIGTERM", True)
+
+
+def test_every_change_of_state_asks_to_be_shown_at_once(node):
+    node.pause("CPU 99 %")
+    node.resume()
+    node.drain("SIGTERM")
+
+    assert told(node) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "is_lost"), [(0.0, False), (6.0, False), (6.1, True)], ids=["new", "third", "lost"]
+)
+def test_a_node_that_is_silent_for_three_heartbeats_is_lost(board, node, clock, silent_s, is_lost):
+    show(board, node)
+    clock.now += silent_s
+
+    [found] = read_nodes(board, 2.0)
+
+    assert (found.is_lost, round(found.age_s, 3)) == (is_lost, silent_s)
+
+
+def test_a_lost_node_that_shows_itself_again_is_back(board, node, clock):
+    show(board, node)
+    clock.now += 60
+    assert read_nodes(board, 2.0)[0].is_lost
+
+    assert not show(board, node).is_lost
+
+
+def test_nodes_come_by_name_and_those_of_another_version_are_left_out(board, node):
+    for name in ("b", "a"):
+        board.show(NODES, name, node.record() | {"node": name, "new field": 1}, ttl_s=60)
+    board.show(NODES, "c", {"id": "c"}, ttl_s=60)
+
+    assert [found.node for found in read_nodes(board, 2.0)] == ["a", "b"]

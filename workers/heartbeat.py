@@ -1,0 +1,75 @@
+"""What only a worker that renders can tell of its node: device, memory, models."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+from celery.signals import worker_init
+
+from app.bootstrap import runtime
+from app.heartbeat import own_node
+from app.live.port import Record
+from app.nodes import OwnNode
+from workers.device import choose_device
+from workers.loading import ModelCache
+
+_GB = 1e9
+_MEMINFO = Path("/proc/meminfo")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def device_facts(device: torch.device) -> Record:
+    """Name and memory of *device*, the fields of a node's record."""
+    if device.type == "cuda":
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_name(device)
+        index = device.index if device.index is not None else torch.cuda.current_device()
+        device = torch.device("cuda", index)
+    else:
+        free_bytes, total_bytes = _machine_memory()
+        name = _processor()
+    return {
+        "device": str(device),
+        "device_name": name,
+        "memory_gb": round(total_bytes / _GB, 2),
+        "free_memory_gb": round(free_bytes / _GB, 2),
+    }
+
+
+def show_models(models: ModelCache) -> OwnNode:
+    """Show what *models* has loaded on this process's node, and return that."""
+    node = own_node()
+    node.describe_models(lambda: models.warm)
+    return node
+
+
+def _machine_memory() -> tuple[int, int]:
+    """Free and total bytes; what Linux could free counts as free."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in _lines(_MEMINFO):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024, total
+    return total, total
+
+
+@cache
+def _processor() -> str:
+    for line in _lines(_CPUINFO):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a file that only Linux has."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@worker_init.connect
+def _describe(**_: object) -> None:
+    device = choose_device(runtime().settings.device)
+    own_node().describe_device(lambda: device_facts(device))
