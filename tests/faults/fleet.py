@@ -95,7 +95,9 @@ class Fleet:
             env = {
                 "PATH": os.environ["PATH"],
                 **self.ground.env(name),
-                **{NODE: name, TRACE: str(self.history.path), TILE_MS: self.tile_ms},
+                NODE: name,
+                TRACE: str(self.history.path),
+                TILE_MS: self.tile_ms,
                 ARMED_FILE: str(armed),
             }
             self.nodes[name] = Node(name, pool, env, folder / f"{name}.log", armed)

@@ -1,4 +1,4 @@
-"""The servers of one test, each of which can be killed, and the network between them and workers."""
+"""The servers of one test, each of which can be killed, and every node's network to them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,81 @@
+"""Faults of what lies in the store: tiles of a job at work that vanish or rot."""
+
+from __future__ import annotations
+
+import io
+from random import Random
+
+from minio import Minio
+
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work, canvas_key, work_of
+from app.jobs import present_keys
+from tests.faults.nemesis import MissedError, Nemesis
+
+_DIGEST = "x-amz-meta-sha256"
+
+
+class _OfATile(Nemesis):
+    """Hurts a tile that is stored and not merged yet."""
+
+    subject = "s3"  # must answer
+
+    def tile(self, rng: Random) -> str:
+        ledger, store = self.field.runtime.ledger, self.field.runtime.store
+        for job_id in rng.sample(jobs := self.field.open_jobs(), len(jobs)):
+            plan = ledger.plan(job_id)
+            if keys := sorted(_unmerged(plan, present_keys(store, plan))):
+                return rng.choice(keys)
+        raise MissedError("no tile was waiting for its merge")
+
+
+class BlobDeleted(_OfATile):
+    name = "blob-deleted"
+
+    def inject(self, rng: Random) -> dict[str, object]:
+        key = self.tile(rng)
+        self.field.runtime.store.delete(key)
+        return {"key": key}
+
+
+class BlobRotten(_OfATile):
+    """The bytes change at rest; the checksum beside them does not."""
+
+    name = "blob-rotten"
+
+    def inject(self, rng: Random) -> dict[str, object]:
+        key = self.tile(rng)
+        data = bytearray(self.field.runtime.store.get(key))
+        data[rng.randrange(len(data))] ^= 0xFF
+        client, bucket = self._client()
+        digest = client.stat_object(bucket, key).metadata[_DIGEST]
+        client.put_object(
+            bucket, key, io.BytesIO(bytes(data)), len(data), metadata={_DIGEST: digest}
+        )
+        return {"key": key}
+
+    def _client(self) -> tuple[Minio, str]:
+        chosen = self.field.ground.direct_settings()
+        client = Minio(
+            chosen.s3_endpoint,
+            access_key=chosen.s3_access_key.get_secret_value(),
+            secret_key=chosen.s3_secret_key.get_secret_value(),
+            secure=False,
+            region=chosen.s3_region,
+        )
+        return client, chosen.store_url.removeprefix("s3://")
+
+
+def _unmerged(plan: RenderPlan, keys: set[str]) -> set[str]:
+    tiles: list[Work] = [
+        work for group in work_of(plan) for work in group if work.stage is Stage.TILE
+    ]
+    return {
+        key
+        for work in tiles
+        if (key := work.key(plan)) in keys
+        and canvas_key(plan, work.image, work.phase + 1) not in keys
+    }
+
+
+BLOB_FAULTS: list[type[Nemesis]] = [BlobDeleted, BlobRotten]

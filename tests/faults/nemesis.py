@@ -1,0 +1,69 @@
+"""What a fault is: something with a name that hurts, and heals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from app.bootstrap import Runtime, build_runtime
+from tests.faults.fleet import Fleet
+from tests.faults.ground import Ground
+from tests.faults.history import History
+
+
+class MissedError(Exception):
+    """There was nothing to hurt; the fault does not count."""
+
+
+@dataclass
+class Field:
+    """Everything that can be hurt, and the undisturbed view of it."""
+
+    ground: Ground
+    fleet: Fleet
+    history: History
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Store, ledger and board past all proxies."""
+        return build_runtime(self.ground.direct_settings())
+
+    @property
+    def renderers(self) -> list[str]:
+        return [name for name, node in self.fleet.nodes.items() if node.pool != "control"]
+
+    @property
+    def controls(self) -> list[str]:
+        return [name for name, node in self.fleet.nodes.items() if node.pool == "control"]
+
+    def open_jobs(self) -> list[str]:
+        """Jobs that have neither result nor failure and are not cancelled."""
+        ledger = self.runtime.ledger
+        return [
+            job_id
+            for job_id in ledger.job_ids()
+            if not ledger.has_result(job_id)
+            and not ledger.is_cancelled(job_id)
+            and ledger.failure(job_id) is None
+        ]
+
+
+class Nemesis:
+    """One class of faults. ``heal`` returns when what was hurt works again."""
+
+    name = ""
+    subject = ""
+    """What it hurts; no two faults hurt the same subject at once. Empty: nothing lasting."""
+    hold_s = (0.0, 0.0)
+    """How long it lasts before it is healed, at least and at most."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+
+    def inject(self, rng: Random) -> dict[str, object]:
+        """Hurt, and tell what; raises ``MissedError`` when there was nothing to hurt."""
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """Make whole; also right when ``inject`` failed half-way."""
