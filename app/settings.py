@@ -76,7 +76,14 @@ class Settings(BaseSettings):
     queue_profile: QueueProfile = QueueProfile.RMQ3
     pools: dict[str, list[str]] = DEFAULT_POOLS
     delivery_limit: Annotated[int, Field(ge=1, le=100)] = 5
-    max_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    bigger_pool: dict[str, str] = {}
+    """Pool -> pool that takes over what does not fit into its workers' memory."""
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 5
+    retry_base_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    """Seconds to wait before the first retry, in the worker; doubled before each further one."""
+    retry_cap_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    max_worker_deaths: Annotated[int, Field(ge=1, le=100)] = 3
+    """Workers that may die of a unit after its first delivery; then it is quarantined."""
     broker_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     """Read and write timeout of a publisher: a broker under a memory alarm never answers."""
 

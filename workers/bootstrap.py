@@ -7,8 +7,11 @@ from functools import lru_cache
 
 import torch
 
+from app.attempts import Attempts, incarnation
 from app.bootstrap import runtime
 from app.cards import verify
+from app.patience import Patience
+from workers import heartbeat
 from workers.device import choose_device
 from workers.execution import Executor
 from workers.loading import ModelCache
@@ -31,13 +34,32 @@ def worker_runtime() -> WorkerRuntime:
     device = choose_device(app.settings.device)
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
+    models = ModelCache(app.catalogue, device)
+    node = heartbeat.show_models(models)
     context = Context(
         app.store,
-        ModelCache(app.catalogue, device),
+        models,
         UpscalerCache(app.settings.upscalers, device),
         app.settings.max_input_mpx,
     )
-    return WorkerRuntime(Executor(app.store, app.ledger, Renderer(context), device.type))
+    renderer = Renderer(context)
+    attempts = Attempts(
+        app.store,
+        app.board,
+        heartbeat_s=app.settings.heartbeat_s,
+        max_deaths=app.settings.max_worker_deaths,
+        me=incarnation(),
+    )
+    executor = Executor(
+        app.store,
+        app.ledger,
+        renderer,
+        device.type,
+        attempts=attempts,
+        patience=Patience.of(app.settings),
+        node=node,
+    )
+    return WorkerRuntime(executor)
 
 
 def check_worker() -> str:

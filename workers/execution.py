@@ -1,98 +1,233 @@
-"""One unit of work from message to blob: skipped when done, recorded when it ran."""
+"""A message's units of work, one or a batch: skipped when done, recorded when they ran."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NoReturn, TypeVar
 
-from app.domain.errors import PermanentError, RenderCancelledError, RenderError
+from app.attempts import Attempts
+from app.domain.errors import (
+    DeviceOutOfMemoryError,
+    RenderCancelledError,
+    RenderError,
+    RenderFailedError,
+    TransientError,
+)
 from app.domain.plan import RenderPlan
 from app.domain.work import Run, Stage, Work, plan_key, unit_name
 from app.jobs import JobLedger
+from app.nodes import OwnNode
+from app.patience import Patience
 from app.queues import routing_word
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
+from workers.faults import DeviceLostError, device_errors, exit_for_good
 from workers.renderer import Renderer
+from workers.watch import JobWatch
 
 log = logging.getLogger(__name__)
-_WATCH_PERIOD_S = 0.5
+T = TypeVar("T")
 
 
-class JobWatch:
-    """Notices that a job has ended without its result; asks the store twice a second at most."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a message came to this worker."""
 
-    def __init__(self, ledger: JobLedger) -> None:
-        self._ledger = ledger
-        self._alive: tuple[str, float] | None = None
-
-    def check(self, job_id: str) -> None:
-        """Raises ``RenderCancelledError`` once the job is cancelled or another unit failed."""
-        now = time.monotonic()
-        if self._alive and self._alive[0] == job_id and now - self._alive[1] < _WATCH_PERIOD_S:
-            return
-        if self._ledger.is_cancelled(job_id):
-            raise RenderCancelledError(f"job {job_id} was cancelled")
-        if self._ledger.failure(job_id) is not None:
-            raise RenderCancelledError(f"job {job_id} has failed")
-        self._alive = (job_id, now)
+    worker: str
+    is_again: bool = False
+    """Whether somebody had it before, and may have died of it."""
+    bigger_pool: str | None = None
+    """Where a unit can go that does not fit into this worker's memory."""
 
 
 class Executor:
     """Executes messages, one at a time: model and device are shared."""
 
     def __init__(
-        self, store: BlobStore, ledger: JobLedger, renderer: Renderer, device: str
+        self,
+        store: BlobStore,
+        ledger: JobLedger,
+        renderer: Renderer,
+        device: str,
+        *,
+        attempts: Attempts,
+        patience: Patience,
+        node: OwnNode | None = None,
+        exit_process: Callable[[], NoReturn] = exit_for_good,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._renderer = renderer
         self._device = device
+        self._attempts = attempts
+        self._patience = patience
+        self._node = node or OwnNode()  # one that nobody sees
+        self._exit_process = exit_process
         self._watch = JobWatch(ledger)
         self._lock = threading.Lock()
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
-    def execute(self, message: WorkMessage, worker: str) -> dict[str, str]:
-        """Render *message*'s unit unless its blob exists; the result is its key and a status.
+    def execute(self, message: WorkMessage, delivery: Delivery) -> dict[str, str]:
+        """Render *message*'s units whose blobs are missing; the result is a key and a status.
 
         An expected failure is recorded and reported, not raised: one raising member would
-        discard the chord's callback, and with it the reason.
+        discard the chord's callback, and with it the reason. Raises ``StorageUnavailableError``
+        when it cannot even be recorded, ``WorkerStoppingError`` when the worker stops between
+        two attempts.
         """
         key = ""
         try:
-            plan = self._plan(message.plan_hash)
+            plan = self._patiently(message, lambda: self._plan(message.plan_hash))
             key = message.work.key(plan)
-            if self._store.exists(key):
+            missing = self._patiently(message, lambda: self._missing(plan, message))
+            if not missing:
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
             self._watch.check(message.job_id)
-            with self._lock:
-                self._render(plan, message, worker)
+            return {"key": key, "status": self._render_all(plan, message, missing, delivery)}
         except RenderCancelledError:
             return {"key": key, "status": "abandoned"}
-        except PermanentError as err:
+        except RenderError as err:
             self.fail(message, err)
             return {"key": key, "status": "failed"}
-        return {"key": key, "status": "rendered"}
 
-    def fail(self, message: WorkMessage, error: Exception) -> None:
-        """Record that *message* cannot be rendered; the job ends with this reason."""
+    def fail(self, message: WorkMessage, error: Exception, work: Work | None = None) -> None:
+        """Record that *work* of *message* cannot be rendered; the job ends with this reason."""
+        label = (work or message.work).label
         reason = str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"
         metrics.work_failed(message.stage, error)
-        fields = {"job_id": message.job_id, "work": message.work.label, "reason": reason}
-        log.info("work.failed", extra=fields)
-        self._ledger.fail(message.job_id, f"{message.work.label}: {reason}")
+        log.info("work.failed", extra={"job_id": message.job_id, "work": label, "reason": reason})
+        # Not stopped by the job's end: it may be this failure that ends it.
+        self._patience.attempt(lambda: self._ledger.fail(message.job_id, f"{label}: {reason}"))
 
-    def _render(self, plan: RenderPlan, message: WorkMessage, worker: str) -> None:
-        work, started_ms, start = message.work, round(time.time() * 1000), time.monotonic()
-        data = self._renderer.render(plan, work, lambda: self._watch.check(message.job_id))
-        self._store.put(work.key(plan), data)
-        seconds = time.monotonic() - start
-        run = Run(unit_name(plan, work), routing_word(worker), started_ms, seconds)
-        self._store.put(run.key(plan), b"")
-        metrics.unit_done(work.stage, _model(plan, work), self._device, seconds)
+    def _render_all(
+        self, plan: RenderPlan, message: WorkMessage, missing: Sequence[Work], delivery: Delivery
+    ) -> str:
+        """Render *missing* in parts that fit into memory; returns the status.
+
+        What somebody had before goes one by one: who dies of it then, dies of that unit.
+        """
+        parts = deque([[work] for work in missing] if delivery.is_again else [list(missing)])
+        while parts:
+            part = parts.popleft()
+            try:
+                if delivery.is_again and self._is_deadly(plan, message, part[0]):
+                    return "quarantined"
+                self._render(plan, message, part, delivery)
+            except RenderCancelledError:
+                raise
+            except RenderError as err:
+                if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
+                    middle = len(part) // 2
+                    parts.extendleft([part[middle:], part[:middle]])
+                    continue
+                if isinstance(err, DeviceOutOfMemoryError) and delivery.bigger_pool:
+                    return "moved"
+                self.fail(message, err, part[0])
+                return "failed"
+        return "rendered"
+
+    def _render(
+        self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work], delivery: Delivery
+    ) -> None:
+        """Render *works* together, store and record them."""
+
+        def render() -> tuple[float, Sequence[bytes]]:
+            began_s = time.monotonic()
+            taken_up = self._attempts.recorded(plan, works) if delivery.is_again else nullcontext()
+            with self._lock, taken_up:
+                return began_s, self._blobs(plan, message, works)
+
+        def is_too_large(error: TransientError) -> bool:
+            is_memory = isinstance(error, DeviceOutOfMemoryError)
+            return is_memory and (len(works) > 1 or delivery.bigger_pool is not None)
+
+        began_s, blobs = self._patiently(message, render, is_final=is_too_large)
+        for work, blob in zip(works, blobs, strict=True):
+            self._put(message, work.key(plan), blob)
+        seconds = (time.monotonic() - began_s) / len(works)
+        started_ms = round(1000 * (time.time() - seconds * len(works)))
+        for number, work in enumerate(works):  # of a batch, each is told its share of the time
+            begun_ms = started_ms + round(1000 * seconds * number)
+            run = Run(unit_name(plan, work), routing_word(delivery.worker), begun_ms, seconds)
+            self._put(message, run.key(plan), b"")
+            self._tell(plan, message, work, seconds)
+
+    def _blobs(
+        self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work]
+    ) -> Sequence[bytes]:
+        def check() -> None:
+            self._watch.check(message.job_id)
+
+        try:
+            with device_errors(self._device):
+                if len(works) == 1:
+                    return [self._renderer.render(plan, works[0], check)]
+                return self._renderer.render_tiles(plan, works, check)
+        except DeviceLostError as err:
+            # Every further unit would fail too. The record of the attempt stays, as after a kill.
+            log.critical("device.lost", extra={"work": works[0].label, "reason": str(err)})
+            self._exit_process()
+
+    def _is_deadly(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
+        """Whether too many workers died of *work*; the job has failed with that then."""
+        deaths = self._patiently(
+            message, lambda: self._attempts.deaths(plan, work, lambda s: self._wait(message, s))
+        )
+        if deaths < self._attempts.max_deaths:
+            return False
+        reason = f"quarantined, {deaths} workers died of it"
+        self._patience.attempt(
+            lambda: self._attempts.quarantine(message.job_id, plan, work, reason, time.time())
+        )
+        self.fail(message, RenderFailedError(reason), work)
+        return True
+
+    def _wait(self, message: WorkMessage, seconds: float) -> None:
+        self._patience.wait(seconds, lambda: self._watch.check(message.job_id))
+
+    def _patiently(
+        self,
+        message: WorkMessage,
+        step: Callable[[], T],
+        *,
+        is_final: Callable[[TransientError], bool] = lambda _: False,
+    ) -> T:
+        """What *step* returns, tried again while its job is wanted and the worker runs."""
+
+        def note(error: TransientError) -> None:
+            metrics.work_retried(message.stage, error)
+            fields = {"job_id": message.job_id, "work": message.work.label, "reason": str(error)}
+            log.info("work.retried", extra=fields)
+
+        return self._patience.attempt(
+            step,
+            check=lambda: self._watch.check(message.job_id),
+            note=note,
+            is_final=is_final,
+        )
+
+    def _put(self, message: WorkMessage, key: str, data: bytes) -> None:
+        self._patiently(message, lambda: self._store.put(key, data))
+
+    def _missing(self, plan: RenderPlan, message: WorkMessage) -> list[Work]:
+        return [work for work in message.works if not self._store.exists(work.key(plan))]
+
+    def _tell(self, plan: RenderPlan, message: WorkMessage, work: Work, seconds: float) -> None:
+        """Tell that *work* was rendered; how other units ended, their task tells."""
+        model = plan.spec.base_model if work.stage is Stage.BASE else plan.spec.refine_model
+        metrics.unit_done(work.stage, model, self._device, seconds)
+        self._node.tell_unit(
+            message, work, "rendered", seconds=seconds, device=self._device, model=model
+        )
         log.info(
             "work.rendered",
             extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},
@@ -100,7 +235,3 @@ class Executor:
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))
-
-
-def _model(plan: RenderPlan, work: Work) -> str:
-    return plan.spec.base_model if work.stage is Stage.BASE else plan.spec.refine_model

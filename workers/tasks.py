@@ -3,62 +3,129 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from celery import Task
+from celery.exceptions import Reject
+from pydantic import ValidationError
 
 from app.celery import celery
-from app.domain.errors import TransientError
+from app.domain.errors import BrokerUnavailableError, TransientError
 from app.domain.work import Stage
+from app.heartbeat import own_node
+from app.patience import WorkerStoppingError
+from app.queues import EXCHANGE, queue_name, translated_send_errors
 from app.schemas import WorkMessage
-from app.tasks.base import RETRIES
+from app.settings import settings
 from app.workflow import WORKER_TASKS
 from workers.bootstrap import worker_runtime
+from workers.execution import Delivery
 
 log = logging.getLogger(__name__)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.BASE], **RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.BASE])
 def base(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Render the base picture of one image."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.PREPARE], **RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.PREPARE])
 def prepare(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Enlarge the base to the canvas and encode it."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.TILE], **RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.TILE])
 def tile(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Denoise one tile."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.HEAD], **RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.HEAD])
 def head(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Decode as far as the whole canvas has to be seen."""
     return _execute(self, message)
 
 
-@celery.task(bind=True, name=WORKER_TASKS[Stage.CORE], **RETRIES)
+@celery.task(bind=True, name=WORKER_TASKS[Stage.CORE])
 def core(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
     """Decode and super-resolve one core."""
     return _execute(self, message)
 
 
 def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
-    """Run the unit; whatever goes wrong for good is recorded, so that the job ends with it."""
-    message = WorkMessage.model_validate(payload)
+    """Run the units; whatever goes wrong for good is recorded, so that the job ends with it."""
+    try:
+        message = WorkMessage.model_validate(payload)
+    except ValidationError as err:
+        raise Reject(f"no message of a unit: {err}", requeue=False) from err
+    with own_node().working(message):
+        outcome = _outcome(task, message)
+    status = outcome["status"]
+    if status != "rendered":  # those the executor tells, with what they cost
+        for work in message.works:
+            own_node().tell_unit(message, work, "failed" if status == "quarantined" else status)
+    if status == "moved":
+        _move(task)
+    if status == "quarantined":
+        _bury(task, outcome)
+    return outcome
+
+
+def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
     executor = worker_runtime().executor
     try:
-        return executor.execute(message, str(task.request.hostname))
-    except TransientError as err:
-        if task.request.retries < RETRIES["max_retries"]:
+        try:
+            return executor.execute(message, _delivery(task, message))
+        except (TransientError, WorkerStoppingError):
             raise
-        executor.fail(message, err)
-    except Exception as err:  # a bug in one unit must not leave its job waiting for ever
-        log.exception("work.crashed", extra={"job_id": message.job_id, "work": message.work.label})
-        executor.fail(message, err)
+        except Exception as err:  # a bug in one unit must not leave its job waiting for ever
+            fields = {"job_id": message.job_id, "work": message.work.label}
+            log.exception("work.crashed", extra=fields)
+            executor.fail(message, err)
+    except (TransientError, WorkerStoppingError) as err:
+        # Nothing can be recorded now, or somebody else has more time: the next one goes on.
+        if settings().is_embedded:
+            raise
+        raise Reject(str(err), requeue=True) from err
     return {"key": "", "status": "failed"}
+
+
+def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
+    info = task.request.delivery_info or {}
+    return Delivery(
+        worker=str(task.request.hostname),
+        is_again=bool(info.get("redelivered")) or message.attempt > 0,
+        bigger_pool=settings().bigger_pool.get(_pool(info)),
+    )
+
+
+def _move(task: Task[..., Any]) -> NoReturn:
+    """Send the message to the bigger pool in this task's place: its chord waits for it there."""
+    info = task.request.delivery_info or {}
+    pool, _, key = str(info["routing_key"]).partition(".")
+    bigger = settings().bigger_pool[pool]
+    moved = task.signature(kwargs=dict(task.request.kwargs or {}), immutable=True).set(
+        queue=queue_name(bigger),
+        exchange=EXCHANGE.name,
+        routing_key=f"{bigger}.{key}",
+        priority=info.get("priority") or 0,
+    )
+    log.info("work.moved", extra={"pool": pool, "bigger_pool": bigger})
+    try:
+        with translated_send_errors(settings()):
+            raise task.replace(moved)  # it raises itself, once the message is sent
+    except BrokerUnavailableError as err:
+        raise Reject(str(err), requeue=True) from err
+
+
+def _bury(task: Task[..., Any], outcome: dict[str, str]) -> NoReturn:
+    """Send the message to the dead letters, counted as one that its slice need not wait for."""
+    task.backend.mark_as_done(str(task.request.id), outcome, request=task.request)
+    raise Reject("too many workers died of it", requeue=False)
+
+
+def _pool(info: Mapping[str, Any]) -> str:
+    return str(info.get("routing_key")).partition(".")[0]

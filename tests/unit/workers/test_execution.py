@@ -1,17 +1,31 @@
 import pytest
+import torch
 
-from app.domain.errors import ModelError, RenderCancelledError, StorageUnavailableError
+from app.attempts import Attempts, Quarantine
+from app.domain.errors import (
+    ModelError,
+    RenderCancelledError,
+    StorageUnavailableError,
+)
 from app.domain.work import Stage, Work
 from app.jobs import JobLedger
+from app.live.memory import MemoryBoard
 from app.merging import read_runs
+from app.nodes import OwnNode
+from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
-from workers.execution import Executor, JobWatch
+from workers.execution import Delivery, Executor
+from workers.watch import JobWatch
 
 RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)
 MESSAGE = WorkMessage(job_id="job", plan_hash=RENDER.hash, stage=Stage.TILE, image=0, index=3)
+BATCH = MESSAGE.model_copy(update={"more": [4, 5, 6]})
+FIRST = Delivery("gpu1@host")
+AGAIN = Delivery("gpu1@host", is_again=True)
+BOUNDED = Delivery("gpu1@host", bigger_pool="large")
 
 
 class FakeRenderer:
@@ -19,21 +33,48 @@ class FakeRenderer:
 
     def __init__(self):
         self.rendered = []
-        self.error = None
+        self.asked = []
+        self.errors = []
+        self.fits = 99
         self.during = lambda: None
 
     def render(self, plan, work, check):
+        return self.render_tiles(plan, [work], check)[0]
+
+    def render_tiles(self, plan, works, check):
+        self.asked.append([work.index for work in works])
         self.during()
         check()
-        if self.error:
-            raise self.error
-        self.rendered.append(work)
-        return b"pixels"
+        if self.errors:
+            raise self.errors.pop(0)
+        if len(works) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.rendered += works
+        return [f"pixels {work.index}".encode() for work in works]
+
+
+class UnreliableStore(MemoryStore):
+    """Does not take the next so many blobs whose keys have a given part."""
+
+    def __init__(self):
+        super().__init__()
+        self.refused = {}
+
+    def put(self, key, data):
+        for part, left in self.refused.items():
+            if part in key and left:
+                self.refused[part] -= 1
+                raise StorageUnavailableError("store m does not answer")
+        return super().put(key, data)
+
+
+class ExitedError(BaseException):
+    """Stands for the end of the process."""
 
 
 @pytest.fixture
 def store():
-    return MemoryStore()
+    return UnreliableStore()
 
 
 @pytest.fixture
@@ -49,44 +90,114 @@ def renderer():
 
 
 @pytest.fixture
-def executor(store, ledger, renderer):
-    return Executor(store, ledger, renderer, "cpu")
+def board():
+    return MemoryBoard()
+
+
+@pytest.fixture
+def slept():
+    return []
+
+
+@pytest.fixture
+def executor(store, ledger, renderer, board, slept):
+    def exit_process():
+        raise ExitedError
+
+    return Executor(
+        store,
+        ledger,
+        renderer,
+        "cpu",
+        attempts=Attempts(store, board, 0.001, max_deaths=3, me="me"),
+        patience=Patience(3, 1.0, 8.0, is_stopping=lambda: False, sleep=slept.append),
+        node=OwnNode(),
+        exit_process=exit_process,
+    )
+
+
+def died_of(store, *names, unit="image-0000/phase-0/tile-00003"):
+    for name in names:
+        store.put(f"attempts/{RENDER.hash}/{unit}/{name}", b"")
 
 
 def test_a_unit_is_rendered_stored_and_recorded(executor, store):
-    outcome = executor.execute(MESSAGE, "gpu1@host")
+    outcome = executor.execute(MESSAGE, FIRST)
 
     assert outcome == {"key": WORK.key(RENDER), "status": "rendered"}
-    assert store.get(WORK.key(RENDER)) == b"pixels"
+    assert store.get(WORK.key(RENDER)) == b"pixels 3"
     assert [(run.unit, run.worker) for run in read_runs(store, RENDER)] == [
         ("image-0000/phase-0/tile-00003", "gpu1-host")
     ]
 
 
 def test_a_unit_whose_blob_exists_is_not_rendered_again(executor, renderer, store):
-    executor.execute(MESSAGE, "gpu1@host")
+    executor.execute(MESSAGE, FIRST)
 
-    again = executor.execute(MESSAGE, "gpu2@host")
+    again = executor.execute(MESSAGE, AGAIN)
 
     assert again["status"] == "present"
     assert renderer.rendered == [WORK]
     assert len(read_runs(store, RENDER)) == 1
 
 
-def test_a_failure_for_good_is_recorded_and_not_raised(executor, renderer, ledger):
-    renderer.error = ModelError("model m: unet is missing")
+def test_of_a_batch_only_what_is_missing_is_rendered_and_each_has_its_run(
+    executor, renderer, store
+):
+    executor.execute(MESSAGE, FIRST)
 
-    outcome = executor.execute(MESSAGE, "gpu1@host")
+    executor.execute(BATCH, FIRST)
+
+    assert renderer.asked == [[3], [4, 5, 6]]
+    assert sorted(run.unit[-1] for run in read_runs(store, RENDER)) == ["3", "4", "5", "6"]
+
+
+def test_a_failure_for_good_is_recorded_and_not_raised(executor, renderer, ledger):
+    renderer.errors = [ModelError("model m: unet is missing")]
+
+    outcome = executor.execute(MESSAGE, FIRST)
 
     assert outcome["status"] == "failed"
     assert ledger.failure("job") == "tile 3 of image 0: model m: unet is missing"
 
 
-def test_a_transient_error_is_left_to_the_retry(executor, renderer, ledger):
-    renderer.error = StorageUnavailableError("the store is full")
+def test_a_transient_error_is_retried_with_growing_waits(executor, renderer, ledger, slept):
+    renderer.errors = [StorageUnavailableError("the store is full")] * 3
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "rendered"
+    assert len(renderer.asked) == 4
+    assert 0.5 + 1 + 2 <= sum(slept) <= 1 + 2 + 4
+    assert ledger.failure("job") is None
+
+
+def test_a_unit_fails_for_good_when_its_retries_are_used_up(executor, renderer, ledger):
+    renderer.errors = [StorageUnavailableError("the store is full")] * 9
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
+    assert len(renderer.asked) == 4
+    assert ledger.failure("job") == "tile 3 of image 0: the store is full"
+
+
+def test_a_rendered_unit_that_cannot_be_stored_yet_is_not_rendered_again(executor, renderer, store):
+    store.refused = {"tile-00003": 2}
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "rendered"
+    assert renderer.asked == [[3]]
+
+
+def test_what_cannot_even_be_recorded_as_failed_is_raised(executor, store):
+    store.refused = {"": 999}
 
     with pytest.raises(StorageUnavailableError):
-        executor.execute(MESSAGE, "gpu1@host")
+        executor.execute(MESSAGE, FIRST)
+
+
+def test_a_stopping_worker_gives_up_waiting_and_fails_nothing(executor, renderer, ledger):
+    renderer.errors = [StorageUnavailableError("the store is full")]
+    object.__setattr__(executor._patience, "is_stopping", lambda: True)
+
+    with pytest.raises(WorkerStoppingError):
+        executor.execute(MESSAGE, FIRST)
 
     assert ledger.failure("job") is None
 
@@ -94,7 +205,7 @@ def test_a_transient_error_is_left_to_the_retry(executor, renderer, ledger):
 def test_other_tiles_of_a_failed_job_are_not_rendered(executor, renderer, ledger):
     ledger.fail("job", "tile 1 of image 0: broken")
 
-    assert executor.execute(MESSAGE, "gpu1@host")["status"] == "abandoned"
+    assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
     assert renderer.rendered == []
 
 
@@ -105,15 +216,147 @@ def test_a_job_cancelled_in_the_middle_of_a_tile_stores_nothing(executor, render
 
     renderer.during = cancel
 
-    assert executor.execute(MESSAGE, "gpu1@host")["status"] == "abandoned"
+    assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
     assert not store.exists(WORK.key(RENDER))
+
+
+def test_a_job_cancelled_between_two_attempts_is_not_tried_again(executor, renderer, ledger):
+    def cancel():
+        ledger.cancel("job")
+        executor._watch._alive = None
+        raise StorageUnavailableError("the store is full")
+
+    renderer.during = cancel
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
+    assert len(renderer.asked) == 1
+
+
+def test_a_job_whose_plan_is_gone_fails(executor, store, ledger):
+    store.delete(f"plans/{RENDER.hash}/plan.json")
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
+    assert ledger.failure("job").startswith("tile 3 of image 0: ")
+
+
+def test_a_batch_that_does_not_fit_shrinks_until_it_does(executor, renderer, ledger, slept):
+    renderer.fits = 1
+
+    assert executor.execute(BATCH, FIRST)["status"] == "rendered"
+    assert renderer.asked == [[3, 4, 5, 6], [3, 4], [3], [4], [5, 6], [5], [6]]
+    assert [work.index for work in renderer.rendered] == [3, 4, 5, 6]
+    assert slept == []
+    assert ledger.failure("job") is None
+
+
+def test_a_batch_shrinks_before_it_is_moved(executor, renderer):
+    renderer.fits = 1
+
+    assert executor.execute(BATCH, BOUNDED)["status"] == "rendered"
+
+
+def test_a_unit_that_fits_nowhere_here_is_moved_to_a_bigger_pool(executor, renderer, ledger):
+    renderer.fits = 0
+
+    assert executor.execute(MESSAGE, BOUNDED)["status"] == "moved"
+    assert renderer.asked == [[3]]
+    assert ledger.failure("job") is None
+
+
+def test_a_unit_that_lacked_memory_once_is_rendered_without_a_bigger_pool(executor, renderer):
+    renderer.errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "rendered"
+
+
+def test_without_a_bigger_pool_the_failure_names_the_tile_and_the_memory(
+    executor, renderer, ledger
+):
+    renderer.fits = 0
+
+    assert executor.execute(BATCH, FIRST)["status"] == "failed"
+    reason = ledger.failure("job")
+    assert reason.startswith("tile 3 of image 0: cpu with ")
+    assert reason.endswith(" GB has too little memory")
+
+
+def test_a_lost_device_ends_the_process_and_fails_no_unit(executor, renderer, ledger):
+    renderer.errors = [RuntimeError("CUDA error: an illegal memory access was encountered\n")]
+
+    with pytest.raises(ExitedError):
+        executor.execute(MESSAGE, FIRST)
+
+    assert ledger.failure("job") is None
+
+
+def test_nothing_is_written_about_a_first_delivery(executor, renderer, store):
+    seen = []
+    renderer.during = lambda: seen.extend(store.keys("attempts/"))
+
+    executor.execute(MESSAGE, FIRST)
+
+    assert seen == []
+
+
+def test_who_takes_up_a_unit_again_leaves_its_record_while_it_renders(executor, renderer, store):
+    seen = []
+    renderer.during = lambda: seen.extend(store.keys("attempts/"))
+
+    executor.execute(MESSAGE, AGAIN)
+
+    assert seen == [f"attempts/{RENDER.hash}/image-0000/phase-0/tile-00003/me"]
+    assert list(store.keys("attempts/")) == []
+
+
+def test_a_batch_that_comes_again_is_rendered_unit_by_unit(executor, renderer):
+    executor.execute(BATCH, AGAIN)
+
+    assert renderer.asked == [[3], [4], [5], [6]]
+
+
+def test_a_unit_that_killed_too_many_workers_is_quarantined(
+    executor, renderer, store, ledger, board
+):
+    died_of(store, "a", "b", "c")
+    renderer_saw_me(executor, board)
+
+    outcome = executor.execute(MESSAGE, AGAIN)
+
+    assert outcome["status"] == "quarantined"
+    assert renderer.asked == []
+    assert ledger.failure("job") == "tile 3 of image 0: quarantined, 3 workers died of it"
+    assert [unit.label for unit in Quarantine(store).all()] == ["tile 3 of image 0"]
+
+
+def test_the_other_units_of_a_deadly_batch_are_not_taken_for_it(executor, store, ledger, board):
+    died_of(store, "a", "b", "c", unit="image-0000/phase-0/tile-00005")
+    renderer_saw_me(executor, board)
+
+    assert executor.execute(BATCH, AGAIN)["status"] == "quarantined"
+    assert ledger.failure("job") == "tile 5 of image 0: quarantined, 3 workers died of it"
+    assert store.exists(WORK.key(RENDER))
+
+
+def test_a_unit_whose_workers_cannot_be_called_dead_is_rendered(executor, store):
+    died_of(store, "a", "b", "c")  # and the board shows nobody
+
+    assert executor.execute(MESSAGE, AGAIN)["status"] == "rendered"
+
+
+def renderer_saw_me(executor, board):
+    """Whenever the executor waits, this worker shows itself."""
+
+    def sleep(seconds):
+        board.show("nodes", "me@host", {"incarnation": "me"}, ttl_s=600)
+
+    object.__setattr__(executor._patience, "sleep", sleep)
 
 
 def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypatch):
     asked = []
     monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
     clock = iter([0.0, 0.1, 0.4, 0.6])
-    monkeypatch.setattr("workers.execution.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("workers.watch.time.monotonic", lambda: next(clock))
     watch = JobWatch(ledger)
 
     for _ in range(4):
@@ -129,3 +372,12 @@ def test_a_job_that_has_ended_is_refused_every_time(ledger):
     for _ in range(2):
         with pytest.raises(RenderCancelledError):
             watch.check("job")
+
+
+def test_a_store_that_does_not_answer_does_not_end_a_tile(ledger, monkeypatch):
+    def is_cancelled(job_id):
+        raise StorageUnavailableError("store m does not answer")
+
+    monkeypatch.setattr(ledger, "is_cancelled", is_cancelled)
+
+    JobWatch(ledger).check("job")
