@@ -15,11 +15,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from app.domain.errors import DeviceOutOfMemoryError
 from app.domain.schedule import Sampler, Steps
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
+from workers.faults import free_memory
 
 Denoiser = Callable[[Tensor, float, float], Tensor]
 """``(x, sigma, timestep) -> x0``, all ``(B, C, H, W)`` float32."""
@@ -36,15 +36,22 @@ def guided_denoiser(
     """
     is_guided = guidance > 1.0
     rows = conditioning if is_guided else conditioning.without_negative()
-    rows = rows.to(model.device, model.dtype)
+    parts = [rows.to(model.device, model.dtype)]
+
+    def predict(x: Tensor, sigma: float, timestep: float) -> Tensor:
+        clean = [model.predict(x, sigma, timestep, part, control) for part in parts]
+        return clean[0] if len(clean) == 1 else torch.cat(clean)
 
     def denoise(x: Tensor, sigma: float, timestep: float) -> Tensor:
+        seen = x.to(model.device)
         try:
-            clean = model.predict(x.to(model.device), sigma, timestep, rows, control)
-        except torch.OutOfMemoryError as err:
-            raise DeviceOutOfMemoryError(
-                f"{model.device} has too little memory for {tuple(x.shape[-2:])} latents"
-            ) from err
+            clean = predict(seen, sigma, timestep)
+        except (torch.OutOfMemoryError, MemoryError) as err:
+            if len(parts) > 1 or not is_guided:
+                raise
+            free_memory(err)
+            parts[:] = parts[0].apart()  # from now on one prompt at a time, in half the memory
+            clean = predict(seen, sigma, timestep)
         clean = clean.to(x.device)
         if not is_guided:
             return clean

@@ -12,7 +12,7 @@ RenderError
 │   ├── NotFoundError            a job, blob or picture that is not there
 │   ├── RenderFailedError        a stage failed for good; carries its reason
 │   └── RenderCancelledError     the job was cancelled
-└── TransientError               another attempt may succeed; Celery retries
+└── TransientError               another attempt may succeed; it is made
     ├── StorageUnavailableError  the blob store does not answer, or has no room
     ├── BrokerUnavailableError   RabbitMQ or the results backend does not answer
     └── DeviceOutOfMemoryError   the device has too little memory for this batch

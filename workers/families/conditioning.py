@@ -29,6 +29,11 @@ class Conditioning:
         pooled = None if self.pooled is None else self.pooled.repeat_interleave(windows, 0)
         return Conditioning(self.text.repeat_interleave(windows, 0), pooled)
 
+    def apart(self) -> list[Conditioning]:
+        """Each row by itself."""
+        pooled = [None] * len(self.text) if self.pooled is None else self.pooled.split(1)
+        return [Conditioning(*row) for row in zip(self.text.split(1), pooled, strict=True)]
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
         return Conditioning(self.text.to(device, dtype), pooled)
