@@ -45,7 +45,13 @@ POLICIES = (
     Policy("pull, guided to 4", most=4, is_guided=True),
     Policy("pull, speculative", is_speculative=True),
     Policy("guided, speculative", most=4, is_guided=True, is_speculative=True),
-    Policy("… with known speeds", most=4, is_guided=True, is_speculative=True, knows_speeds=True),
+    Policy(
+        "guided, speculative, known speeds",
+        most=4,
+        is_guided=True,
+        is_speculative=True,
+        knows_speeds=True,
+    ),
 )
 
 
