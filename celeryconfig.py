@@ -66,12 +66,9 @@ if _settings.is_embedded:
     # 0.8 % of a core.
     broker_transport_options = {"polling_interval": 0.005}
 else:
-    # A publish is confirmed by the broker, or fails: under a memory alarm it would block for
-    # ever without the timeouts.
+    # A publish is confirmed by the broker, or fails within the limits of app/celery.py.
     broker_transport_options = {
         "confirm_publish": True,
-        "read_timeout": _settings.broker_timeout_s,  # clients only, see app/celery.py
-        "write_timeout": _settings.broker_timeout_s,
         "max_retries": 3,
         "interval_start": 0.0,
         "interval_step": 0.3,
@@ -96,5 +93,6 @@ worker_send_task_events = True
 task_send_sent_event = False  # one more message a tile, and nobody reads it
 task_track_started = True
 
+worker_consumer = "app.consuming:Consumer"  # what cannot be decoded goes to the dead letters
 worker_hijack_root_logger = False  # our logging set-up stands
 worker_proc_alive_timeout = 60  # importing torch takes longer than the default 4 s

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 from celery import Celery
 from celery.app.utils import Settings
 from celery.signals import before_task_publish, celeryd_init
+from kombu import Connection
 
-celery = Celery("tilechord")
+from app.settings import settings
+
+
+class Application(Celery):
+    """Listens for as long as it takes, and publishes within a time limit.
+
+    A broker under a memory alarm takes what is published and never confirms it. A worker's
+    consumer may be idle for hours, so only connections that publish have the limit.
+    """
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        chosen = settings()
+        limits = dict.fromkeys(("read_timeout", "write_timeout"), chosen.broker_timeout_s)
+        transport = ({} if chosen.is_embedded else limits) | (
+            options.pop("transport_options", None) or {}
+        )
+        return super().connection_for_write(url, transport_options=transport, **options)
+
+
+celery = Application("tilechord")
 celery.config_from_object("celeryconfig")
 
 
@@ -19,15 +40,6 @@ def _retry_results_without_end(conf: Settings, **_: object) -> None:
     unbounded = {"max_retries": None, "timeout": None}
     conf.result_backend_transport_options = {"retry_policy": unbounded}
     conf.result_backend_max_retries = math.inf
-
-
-@celeryd_init.connect
-def _wait_for_messages_without_end(conf: Settings, **_: object) -> None:
-    """In a worker: its connection also receives, and may be idle for hours."""
-    options = dict(conf.broker_transport_options)
-    options.pop("read_timeout", None)
-    options.pop("write_timeout", None)
-    conf.broker_transport_options = options
 
 
 @before_task_publish.connect

@@ -31,8 +31,11 @@ class Conditioning:
 
     def apart(self) -> list[Conditioning]:
         """Each row by itself."""
-        pooled = [None] * len(self.text) if self.pooled is None else self.pooled.split(1)
-        return [Conditioning(*row) for row in zip(self.text.split(1), pooled, strict=True)]
+        rows = [slice(row, row + 1) for row in range(len(self.text))]
+        return [
+            Conditioning(self.text[row], None if self.pooled is None else self.pooled[row])
+            for row in rows
+        ]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
