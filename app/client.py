@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from app.bootstrap import runtime
+from app.celery import celery
 from app.domain.editing import tile_box
 from app.domain.errors import (
     InvalidRequestError,
@@ -27,9 +29,11 @@ from app.domain.errors import (
 )
 from app.domain.geometry import Box
 from app.domain.spec import Priority
+from app.entries import entry_of
 from app.jobs import JobState
+from app.outcomes import announce, settle
 from app.pictures.reading import read_picture
-from app.queues import route_key, translated_send_errors
+from app.queues import translated_send_errors
 from app.schemas import Manifest, RenderRequest, read_request
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
@@ -68,22 +72,55 @@ def submit(request: RenderRequest | Mapping[str, object]) -> str:
 def resume(job_id: str) -> bool:
     """Send the job on from the blobs that exist; False when it has its result already.
 
-    Raises ``NotFoundError`` for a job that was never planned.
+    Takes up paused jobs too. Raises ``NotFoundError`` for an unknown job.
     """
-    from app.tasks import advance
-
     app = runtime()
     status = app.ledger.status(job_id)
     if status.state is JobState.SUCCEEDED:
         return False
-    priority = Priority(app.ledger.request(job_id).priority)
-    route = route_key(app.settings, "finish.default", priority)
     app.ledger.reopen(job_id)
     with translated_send_errors(app.settings):
         # The id is used again: its old outcome must not be taken for the new one.
-        advance.AsyncResult(job_id).forget()
-        advance.apply_async(kwargs={"job_id": job_id}, task_id=job_id, **route)
+        celery.AsyncResult(job_id).forget()
+    app.entries.unpause(job_id)
+    app.entries.add(entry_of(job_id, app.ledger.request(job_id)))
+    announce(app, {"kind": "job", "job_id": job_id})
     return True
+
+
+def cancel(job_id: str) -> None:
+    """Stop the job; workers do so within a step, and ``resume`` takes it up again.
+
+    Raises ``InvalidRequestError`` when it has ended, ``NotFoundError`` for an unknown job.
+    """
+    app, state = runtime(), _open_state(job_id, "cancelled")
+    if state is not JobState.CANCELLED:
+        app.ledger.cancel(job_id)
+    with translated_send_errors(app.settings):
+        settle(app, job_id)
+
+
+def pause(job_id: str) -> None:
+    """Send no more of the job's units; those that workers have are finished."""
+    _open_state(job_id, "paused")
+    app = runtime()
+    app.entries.pause(job_id)
+    announce(app, {"kind": "job", "job_id": job_id})
+
+
+def prioritise(job_id: str, priority: Priority) -> None:
+    """Move the job's unsent units to another class."""
+    _open_state(job_id, "moved")
+    app = runtime()
+    app.entries.prioritise(job_id, priority, round(time.time() * 1000))
+    announce(app, {"kind": "job", "job_id": job_id})
+
+
+def _open_state(job_id: str, deed: str) -> JobState:
+    state = runtime().ledger.status(job_id).state
+    if state in (JobState.SUCCEEDED, JobState.FAILED):
+        raise InvalidRequestError(f"job {job_id} cannot be {deed}, it has {state}")
+    return state
 
 
 def result(job_id: str) -> Manifest:

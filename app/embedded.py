@@ -14,8 +14,10 @@ from celery.utils.nodenames import nodename
 from celery.worker import WorkController, state
 
 from app import heartbeat
+from app.bootstrap import runtime
 from app.celery import celery
 from app.domain.errors import ConfigurationError
+from app.scheduling.serve import DispatcherThread
 from app.settings import settings
 
 _START_TIMEOUT_S = 60.0
@@ -43,15 +45,18 @@ def worker(name: str = "embedded") -> Iterator[None]:
             "an embedded worker needs TILECHORD_BROKER_URL unset or memory://, got a broker"
         )
     controller, thread = _start(name)
+    dispatcher = DispatcherThread(runtime(), name, is_adopting=False)
     try:
         if not controller.ready.wait(_START_TIMEOUT_S):
             raise ConfigurationError(f"the embedded worker did not start in {_START_TIMEOUT_S:g} s")
+        dispatcher.start()
         _running.set()
         # The pool forbids waiting for results anywhere in its process; here the main thread may.
         with allow_join_result():
             yield
     finally:
         _running.clear()
+        dispatcher.stop()
         _tell_to_stop()
         thread.join(_STOP_TIMEOUT_S)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from app.domain.errors import InvalidRequestError, NotFoundError
 from app.domain.plan import RenderPlan, canonical_json
-from app.domain.work import Progress, plan_key, plan_prefix, progress
+from app.domain.work import Progress, image_prefix, plan_key, plan_prefix, progress
 from app.schemas import Manifest, RenderRequest, read_plan, read_request
 from app.storage.port import BlobStore
 
@@ -41,12 +41,31 @@ class JobLedger:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
+    def submit(self, job_id: str, request: RenderRequest) -> None:
+        """Write the request; the job exists from here on.
+
+        Raises ``InvalidRequestError`` when the id belongs to a job with another request.
+        """
+        self._store.delete(f"withdrawn/{job_id}")  # it was refused before, and is wanted again
+        record = canonical_json(request.model_dump(mode="json"))
+        if not self._store.put(_key(job_id, "request.json"), record) and (
+            self.request(job_id) != request
+        ):
+            raise InvalidRequestError(f"job id {job_id} belongs to another request")
+
+    def withdraw(self, job_id: str) -> None:
+        """Take back a request that was refused or could not be sent, before it is planned."""
+        self._store.put(f"withdrawn/{job_id}", b"")  # its message may still be on its way
+        self._store.delete(_key(job_id, "request.json"))
+
+    def is_withdrawn(self, job_id: str) -> bool:
+        return self._store.exists(f"withdrawn/{job_id}")
+
     def accept(self, job_id: str, request: RenderRequest, plan: RenderPlan) -> None:
-        """Write request and plan; the job exists from here on."""
+        """Write request and plan."""
         request_key = _key(job_id, "request.json")  # refused before anything is written
         self._store.put(plan_key(plan.hash), plan.to_json())
-        record = canonical_json(request.model_dump(mode="json"))
-        self._store.put(request_key, record)
+        self._store.put(request_key, canonical_json(request.model_dump(mode="json")))
         self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan.hash}))
 
     def request(self, job_id: str) -> RenderRequest:
@@ -59,6 +78,9 @@ class JobLedger:
 
     def has_request(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "request.json"))
+
+    def has_plan(self, job_id: str) -> bool:
+        return self._store.exists(_key(job_id, "plan.json"))
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Record the result; the manifest that was first is the one that counts."""
@@ -105,16 +127,20 @@ class JobLedger:
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
-        plan, reason = self.plan(job_id), self.failure(job_id)
-        done = progress(plan, present_keys(self._store, plan))
-        state = JobState.RUNNING if done.done else JobState.SUBMITTED
+        reason, plan, done = self.failure(job_id), None, None
+        if self.has_plan(job_id):
+            plan = self.plan(job_id)
+            done = progress(plan, present_keys(self._store, plan))
+        elif not self.has_request(job_id):
+            raise NotFoundError(f"job {job_id} is not known")
+        state = JobState.RUNNING if done and done.done else JobState.SUBMITTED
         if self.has_result(job_id):  # nothing that came later takes a result back
             state, reason = JobState.SUCCEEDED, None
         elif reason is not None:
             state = JobState.FAILED
         elif self.is_cancelled(job_id):
             state = JobState.CANCELLED
-        return JobStatus(job_id, state, plan.hash, done, reason)
+        return JobStatus(job_id, state, plan.hash if plan else None, done, reason)
 
     def _read(self, job_id: str, name: str) -> dict[str, object]:
         key = _key(job_id, name)
@@ -124,9 +150,10 @@ class JobLedger:
         return dict(value)
 
 
-def present_keys(store: BlobStore, plan: RenderPlan) -> set[str]:
-    """Keys of the plan's blobs that exist."""
-    return set(store.keys(plan_prefix(plan)))
+def present_keys(store: BlobStore, plan: RenderPlan, image: int | None = None) -> set[str]:
+    """Keys of the plan's blobs that exist, or of one image's."""
+    prefix = plan_prefix(plan) if image is None else image_prefix(plan, image)
+    return set(store.keys(prefix))
 
 
 def _key(job_id: str, name: str) -> str:

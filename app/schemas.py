@@ -150,6 +150,12 @@ class RenderRequest(BaseModel):
     """``tiny`` is a distilled decoder for previews, if the model has one."""
     regions: Annotated[list[RegionRequest], Field(max_length=100)] = []
     priority: PriorityName = "normal"
+    tenant: Annotated[str, Field(pattern=r"^[a-z0-9_-][a-z0-9._-]{0,62}$")] = "default"
+    """Who orders; tenants share the workers by their weights, however much each submits."""
+    group: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Pictures of a batch in work at once: they are finished group by group."""
+    deadline_s: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
+    """Seconds from the order until the result is wanted; among equals the earlier goes first."""
     format: PictureFormat = "png"
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
 
@@ -263,6 +269,8 @@ class WorkMessage(BaseModel):
     index: int = 0
     more: list[int] = []
     """Further tiles of the same image and phase, denoised together with this one."""
+    attempt: int = 0
+    """How often the unit was sent again because nobody answered for it."""
 
     @property
     def work(self) -> Work:

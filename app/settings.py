@@ -7,7 +7,7 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -87,6 +87,18 @@ class Settings(BaseSettings):
     broker_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     """Read and write timeout of a publisher: a broker under a memory alarm never answers."""
 
+    # Scheduling.
+    lookahead_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    """Predicted seconds of work a pool's queue is kept at; what lies there is past reordering."""
+    slice_units: Annotated[int, Field(ge=1, le=256)] = 32
+    """Units of one chord, at most."""
+    ageing_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 600.0
+    """A waiting job rises one priority class each time this passes; 0 never."""
+    group: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Pictures of a batch in work at once, where a request does not say."""
+    tenants: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Weights of tenants that get more or less than a share of 1."""
+
     # Limits of one request.
     max_canvas_mpx: Annotated[float, Field(gt=0)] = 300.0
     max_tiles: Annotated[int, Field(gt=0)] = 2000
@@ -108,6 +120,20 @@ class Settings(BaseSettings):
     """What a worker tells about itself, for people and for strategies."""
     node_weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Share of the work that a placing strategy gives this worker, relative to the others."""
+    unit_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 840.0
+    """A worker that is longer at one unit ends itself, and another one gets it."""
+    consumer_timeout_s: Annotated[float, Field(ge=0, le=10 * 86400)] = 1800.0
+    """RabbitMQ's ``consumer_timeout``, whose default this is; 0 where it is switched off."""
+    spot_signal: Literal["USR1", "USR2", "none"] = "USR1"
+    spot_grace_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    """Clouds give notice 30 to 120 s before they take a machine."""
+    gpu_memory_threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """A worker pauses while others hold more than this fraction of its GPU's memory; 0 never."""
+    cpu_usage_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """A worker pauses while others use more than this fraction of all cores; 0 never."""
+    load_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """It goes on when the load is this much below its threshold."""
+    sensor: Annotated[str, Field(pattern="^(auto|none|file:.+)$")] = "auto"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of this process's Prometheus endpoint on ``metrics_host``; 0 serves none."""
     metrics_host: str = "127.0.0.1"

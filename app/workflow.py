@@ -1,24 +1,34 @@
-"""What happens next in a job: one function of the plan and the blobs that exist.
+"""What happens next in a job: functions of the plan and the blobs that exist.
 
 Tasks are named, not imported: clients and the control worker have no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from celery import chord, signature
 from celery.canvas import Signature
 
 from app.bootstrap import Runtime
-from app.domain.errors import InvalidRequestError, RenderCancelledError, RenderFailedError
+from app.domain.errors import (
+    CorruptBlobError,
+    InvalidRequestError,
+    NotFoundError,
+    RenderCancelledError,
+    RenderFailedError,
+)
 from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
-from app.domain.work import WORKER_STAGES, Stage, Work, next_work
+from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work
 from app.jobs import present_keys
 from app.merging import assemble_picture, merge_phase, write_manifest
 from app.planning import plan_request
 from app.queues import route
+from app.repair import remove_damaged
 from app.schemas import Manifest, RenderRequest, WorkMessage
 
+RENDER = "app.tasks.render"
 ADVANCE = "app.tasks.advance"
 MERGE = "app.tasks.merge"
 FINISH = "app.tasks.finish"
@@ -26,69 +36,126 @@ WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 
-def start(runtime: Runtime, job_id: str, request: RenderRequest) -> Signature | Manifest:
-    """Plan the job, record it, and say what happens next."""
+def start(runtime: Runtime, job_id: str, request: RenderRequest) -> Manifest | None:
+    """Plan the job and record it; its result when every picture is in the store already."""
     _check_inputs(runtime, request)
     plan = plan_request(request, runtime.catalogue, runtime.settings, runtime.store.get)
     runtime.ledger.accept(job_id, request, plan)
-    is_cached = not next_work(plan, present_keys(runtime.store, plan))
-    return advance(runtime, job_id, is_cached=is_cached)
+    if next_work(plan, present_keys(runtime.store, plan)):
+        return None
+    return _finish(runtime, job_id, plan, is_cached=True)
 
 
-def advance(runtime: Runtime, job_id: str, *, is_cached: bool = False) -> Signature | Manifest:
-    """Do what this process can do; then the chord of what workers must do, or the result.
+def advance(
+    runtime: Runtime, job_id: str, images: Collection[int] | None = None
+) -> Manifest | None:
+    """Merge what can be merged and assemble what can be assembled; the result if that was all.
 
     May run twice at any time: it compares the plan with the blobs and remembers nothing.
+    *images* are those that may have come further, all of them when left out.
     Raises ``RenderFailedError`` or ``RenderCancelledError`` when the job has ended so.
     """
-    ledger, store = runtime.ledger, runtime.store
-    if ledger.has_result(job_id):
-        return ledger.result(job_id)
-    plan, request = ledger.plan(job_id), ledger.request(job_id)
-    while missing := next_work(plan, present_keys(store, plan)):
-        _raise_if_ended(runtime, job_id)
-        match missing[0].stage:
-            case Stage.MERGE:
-                for work in missing:
-                    merge_phase(store, plan, work.image, work.phase)
-            case Stage.PICTURE:
-                for work in missing:
-                    assemble_picture(store, plan, work.image)
-            case _:
-                return stage_chord(runtime, job_id, plan, missing, Priority(request.priority))
-    parent = request.rerender.job_id if request.rerender else None
-    manifest = write_manifest(store, plan, job_id, cached=is_cached, parent=parent)
-    return ledger.finish(manifest)
+    if runtime.ledger.has_result(job_id):
+        return runtime.ledger.result(job_id)
+    plan = runtime.ledger.plan(job_id)
+    for image in range(plan.spec.count) if images is None else images:
+        raise_if_ended(runtime, job_id)
+        _advance_image(runtime, plan, image)
+    # Of many pictures a few say nothing about the others, and to list them all takes seconds.
+    is_all = images is None or plan.spec.count == 1
+    if not is_all or next_work(plan, present_keys(runtime.store, plan)):
+        return None
+    return _finish(runtime, job_id, plan)
 
 
-def stage_chord(
-    runtime: Runtime, job_id: str, plan: RenderPlan, missing: tuple[Work, ...], priority: Priority
+def raise_if_ended(runtime: Runtime, job_id: str) -> None:
+    """Raises the error the job has ended with, if it has ended without a result."""
+    if (reason := runtime.ledger.failure(job_id)) is not None:
+        raise RenderFailedError(reason)
+    if runtime.ledger.is_cancelled(job_id):
+        raise RenderCancelledError(f"job {job_id} was cancelled")
+
+
+def slice_chord(
+    runtime: Runtime,
+    job_id: str,
+    plan: RenderPlan,
+    units: Sequence[Work],
+    priority: Priority,
+    attempt: int = 0,
 ) -> Signature:
-    """One task per missing unit, then the callback that goes on from there.
+    """One task per unit, all of one stage, then the callback that merges what is complete.
 
-    The callback is immutable and carries the job id alone: Celery copies it into every member.
+    The callback is immutable and carries the job and its images alone: Celery copies it into
+    every member.
     """
-    stage = missing[0].stage
-    model = plan.spec.base_model if stage is Stage.BASE else plan.spec.refine_model
-    options = route(runtime.settings, stage, model, priority)
+    stage = units[0].stage
+    options = route(runtime.settings, stage, stage_model(plan, stage), priority)
     header = [
         signature(
             WORKER_TASKS[stage],
-            kwargs={"message": _message(job_id, plan, work)},
+            kwargs={"message": _message(job_id, plan, work, attempt)},
             options=dict(options),
         )
-        for work in missing
+        for work in units
     ]
-    body = signature(
+    images = sorted({work.image for work in units})
+    return chord(header, advance_signature(runtime, job_id, priority, images, stage))
+
+
+def advance_signature(
+    runtime: Runtime,
+    job_id: str,
+    priority: Priority,
+    images: Sequence[int] | None = None,
+    stage: Stage = Stage.BASE,
+) -> Signature:
+    """The control worker's task after units of *stage*."""
+    return signature(
         _BODIES.get(stage, ADVANCE),
-        kwargs={"job_id": job_id},
+        kwargs={"job_id": job_id, "images": images},
         immutable=True,
-        options=route(runtime.settings, Stage.MERGE, model, priority),
+        options=route(runtime.settings, Stage.MERGE, "", priority),
     )
-    return chord(header, body)
 
 
-def _message(job_id: str, plan: RenderPlan, work: Work) -> dict[str, object]:
+def stage_model(plan: RenderPlan, stage: Stage) -> str:
+    """The model that units of *stage* need."""
+    return plan.spec.base_model if stage is Stage.BASE else plan.spec.refine_model
+
+
+def _advance_image(runtime: Runtime, plan: RenderPlan, image: int) -> None:
+    store = runtime.store
+    while missing := next_of_image(plan, image, present_keys(store, plan, image)):
+        work = missing[0]
+        try:
+            if work.stage is Stage.MERGE:
+                merge_phase(store, plan, image, work.phase)
+            elif work.stage is Stage.PICTURE:
+                assemble_picture(store, plan, image)
+            else:
+                return
+        except (CorruptBlobError, NotFoundError):
+            # Rendered again when they are a unit's: the dispatcher finds them missing.
+            if not remove_damaged(store, plan, image) and _is_next(runtime, plan, work):
+                raise
+
+
+def _is_next(runtime: Runtime, plan: RenderPlan, work: Work) -> bool:
+    """Whether everything before *work* is still there, so that trying again cannot help."""
+    return next_of_image(plan, work.image, present_keys(runtime.store, plan, work.image)) == (work,)
+
+
+def _finish(
+    runtime: Runtime, job_id: str, plan: RenderPlan, *, is_cached: bool = False
+) -> Manifest:
+    request = runtime.ledger.request(job_id)
+    parent = request.rerender.job_id if request.rerender else None
+    manifest = write_manifest(runtime.store, plan, job_id, cached=is_cached, parent=parent)
+    return runtime.ledger.finish(manifest)
+
+
+def _message(job_id: str, plan: RenderPlan, work: Work, attempt: int) -> dict[str, object]:
     message = WorkMessage(
         job_id=job_id,
         plan_hash=plan.hash,
@@ -96,15 +163,9 @@ def _message(job_id: str, plan: RenderPlan, work: Work) -> dict[str, object]:
         image=work.image,
         phase=work.phase,
         index=work.index,
+        attempt=attempt,
     )
-    return message.model_dump(mode="json")
-
-
-def _raise_if_ended(runtime: Runtime, job_id: str) -> None:
-    if (reason := runtime.ledger.failure(job_id)) is not None:
-        raise RenderFailedError(reason)
-    if runtime.ledger.is_cancelled(job_id):
-        raise RenderCancelledError(f"job {job_id} was cancelled")
+    return message.model_dump(mode="json", exclude_defaults=True)
 
 
 def _check_inputs(runtime: Runtime, request: RenderRequest) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from app import __version__
 from app.cli import edit, inspection, jobs, quality, render, workers
+from app.cli.dead import dead
 from app.cli.errors import ErrorReportingGroup
 from app.cli.models import models
 from app.cli.output import say
@@ -32,6 +33,8 @@ for command in (
     jobs.watch,
     jobs.fetch,
     jobs.cancel,
+    jobs.pause,
+    jobs.prioritise,
     jobs.resume,
     jobs.jobs,
     workers.workers,
@@ -41,6 +44,7 @@ for command in (
     inspection.doctor,
 ):
     cli.command()(command)
+cli.add_typer(dead, name="dead")
 cli.add_typer(models, name="models")
 
 

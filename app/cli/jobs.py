@@ -1,4 +1,4 @@
-"""Commands about jobs: ``status``, ``watch``, ``fetch``, ``cancel``, ``resume``, ``jobs``."""
+"""Commands about jobs: where they stand, what they gave, and taking them on or off."""
 
 from __future__ import annotations
 
@@ -62,16 +62,32 @@ def fetch(
 
 def cancel(job: Job) -> None:
     """Ask a job to stop; workers do so within a step. `resume` takes it up again."""
-    from app.bootstrap import runtime
-    from app.domain.errors import InvalidRequestError
-    from app.jobs import JobState
+    from app import client
 
-    ledger = runtime().ledger
-    state = ledger.status(job).state
-    if state in (JobState.SUCCEEDED, JobState.FAILED):
-        raise InvalidRequestError(f"job {job} cannot be cancelled, it has {state}")
-    ledger.cancel(job)
+    client.cancel(job)
     say(f"job {job} is cancelled")
+
+
+def pause(job: Job) -> None:
+    """Keep a job waiting: what workers have is finished, no more is sent until `resume`."""
+    from app import client
+
+    client.pause(job)
+    say(f"job {job} is paused; go on with: tilechord resume {job}")
+
+
+def prioritise(
+    job: Job, priority: Annotated[str, typer.Argument(help="high, normal or low.")]
+) -> None:
+    """Move what is left of a job to another priority class."""
+    from app import client
+    from app.domain.errors import InvalidRequestError
+    from app.domain.spec import Priority
+
+    if priority not in list(Priority):
+        raise InvalidRequestError(f"priority must be high, normal or low, got {priority!r}")
+    client.prioritise(job, Priority(priority))
+    say(f"job {job} has priority {priority}")
 
 
 def resume(job: Job, output: Output = None, json: Json = False) -> None:

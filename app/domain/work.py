@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from app.domain.plan import RenderPlan
 
@@ -69,8 +70,12 @@ def plan_prefix(plan: RenderPlan) -> str:
     return f"plans/{plan.hash}/"
 
 
+def image_prefix(plan: RenderPlan, image: int) -> str:
+    return f"{plan_prefix(plan)}image-{image:04d}/"
+
+
 def image_key(plan: RenderPlan, image: int, name: str) -> str:
-    return f"{plan_prefix(plan)}image-{image:04d}/{name}"
+    return f"{image_prefix(plan, image)}{name}"
 
 
 def pixels_key(plan: RenderPlan, image: int, core: int) -> str:
@@ -128,42 +133,62 @@ def unit_name(plan: RenderPlan, work: Work) -> str:
     return work.key(plan).removeprefix(plan_prefix(plan))
 
 
-def work_of(plan: RenderPlan) -> Iterator[tuple[Work, ...]]:
-    """All work of *plan*, one group after the other; a group's members are independent."""
-    images = range(plan.spec.count)
+def image_work(plan: RenderPlan, image: int) -> Iterator[tuple[Work, ...]]:
+    """All work of one image, one group after the other; a group's members are independent."""
     if plan.base is not None:
-        yield tuple(Work(Stage.BASE, image) for image in images)
-    yield tuple(Work(Stage.PREPARE, image) for image in images)
+        yield (Work(Stage.BASE, image),)
+    yield (Work(Stage.PREPARE, image),)
     for number, phase in enumerate(plan.phases):
-        yield tuple(
-            Work(Stage.TILE, image, number, index) for image in images for index in phase.indices
-        )
-        yield tuple(Work(Stage.MERGE, image, number) for image in images)
+        yield tuple(Work(Stage.TILE, image, number, index) for index in phase.indices)
+        yield (Work(Stage.MERGE, image, number),)
     if plan.decode.freezes_statistics:
-        yield tuple(Work(Stage.HEAD, image) for image in images)
-    cores = plan.decode.indices
-    yield tuple(Work(Stage.CORE, image, index=index) for image in images for index in cores)
-    yield tuple(Work(Stage.PICTURE, image) for image in images)
+        yield (Work(Stage.HEAD, image),)
+    yield tuple(Work(Stage.CORE, image, index=index) for index in plan.decode.indices)
+    yield (Work(Stage.PICTURE, image),)
+
+
+def work_of(plan: RenderPlan) -> Iterator[tuple[Work, ...]]:
+    """All work of *plan*, the same group of every image together."""
+    for groups in zip(*(image_work(plan, image) for image in range(plan.spec.count)), strict=True):
+        yield tuple(chain.from_iterable(groups))
+
+
+def next_of_image(plan: RenderPlan, image: int, keys: Collection[str]) -> tuple[Work, ...]:
+    """What can be done now for *image*: the unfinished members of its first unfinished group.
+
+    *keys* are the image's blobs that exist. Empty when its picture is there: that needs none of
+    its earlier blobs, they may have been removed.
+    """
+    if Work(Stage.PICTURE, image).key(plan) in keys:
+        return ()
+    for group in image_work(plan, image):
+        if missing := tuple(work for work in group if work.key(plan) not in keys):
+            return missing
+    return ()
 
 
 def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:
-    """What can be done now: the unfinished members of the first unfinished group.
+    """What can be done now for the images that lag behind most, all of one group.
 
-    *keys* are the plan's blobs that exist. Empty when every picture is there. A picture that
-    exists needs none of its earlier blobs, they may have been removed.
+    Empty when every picture is there.
     """
-    finished = {
-        work.image
-        for work in (Work(Stage.PICTURE, image) for image in range(plan.spec.count))
-        if work.key(plan) in keys
-    }
-    for group in work_of(plan):
-        missing = tuple(
-            work for work in group if work.image not in finished and work.key(plan) not in keys
-        )
-        if missing:
-            return missing
-    return ()
+    groups = [next_of_image(plan, image, keys) for image in range(plan.spec.count)]
+    unfinished = [group for group in groups if group]
+    if not unfinished:
+        return ()
+    places = {place: number for number, place in enumerate(_places(plan))}
+    first = min(places[group[0].stage, group[0].phase] for group in unfinished)
+    return tuple(
+        work
+        for group in unfinished
+        for work in group
+        if places[group[0].stage, group[0].phase] == first
+    )
+
+
+def _places(plan: RenderPlan) -> list[tuple[Stage, int]]:
+    """Stage and phase of every group, in order."""
+    return [(group[0].stage, group[0].phase) for group in image_work(plan, 0)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,24 +7,26 @@ from typing import Any
 from celery import Task
 
 from app import workflow
-from app.bootstrap import runtime
 from app.celery import celery
-from app.tasks.base import RETRIES, settle
+from app.tasks.base import RETRIES, move_on
+
+# Whoever waits is told by the job's end, not by the end of one of its steps.
+_OPTIONS = RETRIES | {"bind": True, "ignore_result": True}
 
 
-@celery.task(bind=True, name=workflow.ADVANCE, **RETRIES)
-def advance(self: Task[..., Any], *, job_id: str) -> dict[str, Any]:
-    """Go on after a base picture or a preparation."""
-    return settle(self, job_id, lambda: workflow.advance(runtime(), job_id))
+@celery.task(name=workflow.ADVANCE, **_OPTIONS)
+def advance(self: Task[..., Any], *, job_id: str, images: list[int] | None = None) -> None:
+    """Go on after units that need no merging, or look at the whole job."""
+    move_on(self, job_id, images)
 
 
-@celery.task(bind=True, name=workflow.MERGE, **RETRIES)
-def merge(self: Task[..., Any], *, job_id: str) -> dict[str, Any]:
-    """Merge the tiles of a phase and go on."""
-    return settle(self, job_id, lambda: workflow.advance(runtime(), job_id))
+@celery.task(name=workflow.MERGE, **_OPTIONS)
+def merge(self: Task[..., Any], *, job_id: str, images: list[int] | None = None) -> None:
+    """Merge the tiles of a phase, when it is complete."""
+    move_on(self, job_id, images)
 
 
-@celery.task(bind=True, name=workflow.FINISH, **RETRIES)
-def finish(self: Task[..., Any], *, job_id: str) -> dict[str, Any]:
-    """Assemble the pictures and write the result."""
-    return settle(self, job_id, lambda: workflow.advance(runtime(), job_id))
+@celery.task(name=workflow.FINISH, **_OPTIONS)
+def finish(self: Task[..., Any], *, job_id: str, images: list[int] | None = None) -> None:
+    """Assemble the pictures whose cores are all there."""
+    move_on(self, job_id, images)

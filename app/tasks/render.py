@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,33 +12,62 @@ from celery.result import AsyncResult
 from app import workflow
 from app.bootstrap import runtime
 from app.celery import celery
-from app.domain.errors import ConfigurationError, InvalidRequestError
+from app.domain.errors import ConfigurationError, InvalidRequestError, RenderError
 from app.domain.spec import Priority
 from app.embedded import is_worker_running
+from app.entries import entry_of
+from app.outcomes import announce, settle
 from app.queues import route_key, translated_send_errors
-from app.schemas import read_request
+from app.schemas import RenderRequest, read_request
 from app.settings import settings
-from app.tasks.base import RETRIES, settle
+from app.tasks.base import RETRIES, plan_job
 
 
 class RenderTask(Task[..., Any]):
-    """Checks a request where it is sent, so that a mistake is told at once and costs nothing."""
+    """Checks and records a request where it is sent.
+
+    A mistake is told at once and costs nothing. What is recorded before it is sent survives the
+    loss of the broker: the store's line of jobs is what counts, the message only saves waiting.
+    """
 
     def apply_async(  # type: ignore[override]  # options pass through unseen
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
         """Send a render. Raises ``InvalidRequestError`` or ``BrokerUnavailableError``."""
         request = read_request(_only_request(args or (), kwargs or {}))
+        if self.request.called_directly is False:  # a retry of the task itself, in a worker
+            return super().apply_async(args, kwargs, **options)
         chosen = settings()
         if chosen.is_embedded and not is_worker_running():
             raise ConfigurationError(
                 "TILECHORD_BROKER_URL is not set and no worker runs in this process; "
                 "set it, or render inside `with app.embedded.worker():`"
             )
+        job_id = options.pop("task_id", None) or str(uuid.uuid4())
+        enter(job_id, request)
         payload = request.model_dump(mode="json", exclude_unset=True)
         route = route_key(chosen, "plan.default", Priority(request.priority))
-        with translated_send_errors(chosen):
-            return super().apply_async(args=(payload,), **(route | options))
+        try:
+            with translated_send_errors(chosen):
+                return super().apply_async(args=(payload,), task_id=job_id, **(route | options))
+        except RenderError:
+            leave(job_id)
+            raise
+
+
+def enter(job_id: str, request: RenderRequest) -> None:
+    """Record the request and put its job in line."""
+    app = runtime()
+    app.ledger.submit(job_id, request)
+    app.entries.add(entry_of(job_id, request))
+    announce(app, {"kind": "job", "job_id": job_id})
+
+
+def leave(job_id: str) -> None:
+    """Take back a job that could not be sent: its client was told so, and may send it again."""
+    app = runtime()
+    app.entries.close(job_id)
+    app.ledger.withdraw(job_id)
 
 
 def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> object:
@@ -47,8 +77,14 @@ def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> objec
     return given[0]
 
 
-@celery.task(bind=True, base=RenderTask, name="app.tasks.render", **RETRIES)
+@celery.task(bind=True, base=RenderTask, name=workflow.RENDER, **RETRIES)
 def render(self: Task[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     """Render *request*; the result is a manifest (:class:`app.schemas.Manifest`)."""
     job_id = str(self.request.id)
-    return settle(self, job_id, lambda: workflow.start(runtime(), job_id, read_request(request)))
+    manifest = plan_job(self, job_id, lambda: read_request(request))
+    if manifest is not None:
+        settle(runtime(), job_id)
+        return manifest.model_dump(mode="json")
+    # The job's end is this task's result; until then there is none to store.
+    self.request.ignore_result = True
+    return {"job_id": job_id}

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from app.domain.errors import (
     RenderCancelledError,
     RenderFailedError,
 )
-from app.domain.work import Stage, next_work, work_of
+from app.domain.spec import Priority
+from app.domain.work import Stage, Work, next_work, work_of
 from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
@@ -20,6 +22,7 @@ from app.planning import plan_request
 from app.schemas import Manifest, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
+from tests.support.damage import damage
 from tests.support.tiny_model import build_tiny_model
 
 REQUEST = read_request({"prompt": "a map", "height": 128, "width": 160, "priority": "high"})
@@ -40,11 +43,9 @@ def runtime(catalogue):
     return Runtime(chosen, store, JobLedger(store), catalogue, MemoryBoard())
 
 
-def finish_units(runtime, chord, plan) -> None:
-    """What workers would leave behind for every member of *chord*."""
-    for task in chord.tasks:
-        message = workflow.WorkMessage.model_validate(task.kwargs["message"])
-        work = message.work
+def finish_units(runtime, plan, units) -> None:
+    """What workers would leave behind for *units*."""
+    for work in units:
         blob = b"{}"
         if work.stage is Stage.TILE:
             box = plan.phases[0].tiles[work.index]
@@ -55,80 +56,98 @@ def finish_units(runtime, chord, plan) -> None:
         runtime.store.put(work.key(plan), blob)
 
 
+def walk(runtime, job_id) -> Iterator[tuple[Work, ...]]:
+    """The units of each stage that workers are asked for, done when the next are asked for."""
+    plan = runtime.ledger.plan(job_id)
+    while runtime.ledger.has_result(job_id) is False:
+        units = next_work(plan, present_keys(runtime.store, plan))
+        yield units
+        finish_units(runtime, plan, units)
+        workflow.advance(runtime, job_id)
+
+
+def finish(runtime, job_id, request) -> Manifest:
+    workflow.start(runtime, job_id, request)
+    for _ in walk(runtime, job_id):
+        pass
+    return runtime.ledger.result(job_id)
+
+
 def test_a_job_walks_through_its_stages_and_ends_in_a_manifest(runtime):
-    outcome = workflow.start(runtime, "job", REQUEST)
-    plan = runtime.ledger.plan("job")
-    stages = []
+    assert workflow.start(runtime, "job", REQUEST) is None
 
-    while not isinstance(outcome, Manifest):
-        stages.append(outcome.tasks[0].task)
-        finish_units(runtime, outcome, plan)
-        outcome = workflow.advance(runtime, "job")
+    stages = [units[0].stage for units in walk(runtime, "job")]
 
-    assert stages == [
-        "workers.tasks.base",
-        "workers.tasks.prepare",
-        "workers.tasks.tile",
-        "workers.tasks.core",
-    ]
-    assert outcome.plan_hash == plan.hash
-    assert (outcome.images[0].height, outcome.images[0].width) == (128, 160)
-    assert outcome.quality["overlap_disagreement"] == 0
-    assert not outcome.cached
+    manifest = runtime.ledger.result("job")
+    assert stages == [Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.CORE]
+    assert manifest.plan_hash == runtime.ledger.plan("job").hash
+    assert (manifest.images[0].height, manifest.images[0].width) == (128, 160)
+    assert manifest.quality["overlap_disagreement"] == 0
+    assert not manifest.cached
 
 
 def test_a_picture_of_several_cores_has_a_head_before_them(runtime):
-    outcome = workflow.start(runtime, "job", SEVERAL_CORES)
+    workflow.start(runtime, "job", SEVERAL_CORES)
+
+    stages = [(units[0].stage, len(units)) for units in walk(runtime, "job")]
+
+    assert stages[-2:] == [(Stage.HEAD, 1), (Stage.CORE, 2)]
+
+
+def test_an_incomplete_stage_is_left_as_it_is(runtime):
+    workflow.start(runtime, "job", REQUEST)
     plan = runtime.ledger.plan("job")
-    stages = []
+    tiles = next(units for units in walk(runtime, "job") if units[0].stage is Stage.TILE)
+    finish_units(runtime, plan, tiles[:1])
 
-    while not isinstance(outcome, Manifest):
-        stages.append((outcome.tasks[0].task, len(outcome.tasks)))
-        finish_units(runtime, outcome, plan)
-        outcome = workflow.advance(runtime, "job")
+    outcome = workflow.advance(runtime, "job")
 
-    assert stages[-2:] == [("workers.tasks.head", 1), ("workers.tasks.core", 2)]
+    assert outcome is None
+    assert next_work(plan, present_keys(runtime.store, plan)) == tiles[1:]
 
 
-def test_only_what_is_missing_is_sent(runtime):
-    chord = workflow.start(runtime, "job", REQUEST)
+def test_only_the_images_named_are_advanced(runtime):
+    batch = read_request({"prompt": "a map", "height": 64, "width": 64, "count": 2})
+    workflow.start(runtime, "job", batch)
     plan = runtime.ledger.plan("job")
-    while chord.tasks[0].task != "workers.tasks.tile":
-        finish_units(runtime, chord, plan)
-        chord = workflow.advance(runtime, "job")
-    total = len(chord.tasks)
-    chord.tasks = chord.tasks[: total // 2]
-    finish_units(runtime, chord, plan)
+    for stage in (Stage.PREPARE, Stage.TILE):
+        finish_units(runtime, plan, [Work(stage, image) for image in (0, 1)])
 
-    resumed = workflow.advance(runtime, "job")
+    workflow.advance(runtime, "job", [1])
 
-    assert len(resumed.tasks) == total - total // 2
+    merged = [Work(Stage.MERGE, image).key(plan) for image in (0, 1)]
+    assert [runtime.store.exists(key) for key in merged] == [False, True]
+
+
+def test_a_damaged_tile_is_removed_and_asked_for_again(runtime):
+    workflow.start(runtime, "job", REQUEST)
+    plan = runtime.ledger.plan("job")
+    tiles = next(units for units in walk(runtime, "job") if units[0].stage is Stage.TILE)
+    finish_units(runtime, plan, tiles)
+    damage(runtime.store, tiles[0].key(plan))
+
+    outcome = workflow.advance(runtime, "job")
+
+    assert outcome is None
+    assert next_work(plan, present_keys(runtime.store, plan)) == tiles[:1]
 
 
 def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):
-    outcome = workflow.start(runtime, "first", REQUEST)
-    plan = runtime.ledger.plan("first")
-    while not isinstance(outcome, Manifest):
-        finish_units(runtime, outcome, plan)
-        outcome = workflow.advance(runtime, "first")
+    first = finish(runtime, "first", REQUEST)
 
     second = workflow.start(runtime, "second", REQUEST)
 
     assert isinstance(second, Manifest)
     assert second.cached
-    assert second.images == outcome.images
+    assert second.images == first.images
 
 
 def test_each_picture_of_a_batch_says_which_it_is_and_how_to_make_it_again(runtime, tmp_path):
     batch = read_request({"prompt": "a map", "height": 64, "width": 64, "count": 2, "seed": 3})
-    outcome = workflow.start(runtime, "job", batch)
-    plan = runtime.ledger.plan("job")
-    while not isinstance(outcome, Manifest):
-        finish_units(runtime, outcome, plan)
-        outcome = workflow.advance(runtime, "job")
+    manifest = finish(runtime, "job", batch)
 
     recipes = []
-    for image in outcome.images:
+    for image in manifest.images:
         path = tmp_path / "picture.png"
         path.write_bytes(runtime.store.get(image.key))
         recipes.append(read_recipe(path))
@@ -137,17 +156,13 @@ def test_each_picture_of_a_batch_says_which_it_is_and_how_to_make_it_again(runti
     again = plan_request(
         read_request(dict(recipes[1].request)), runtime.catalogue, runtime.settings
     )
-    assert again.hash == plan.hash
+    assert again.hash == manifest.plan_hash
 
 
 def test_advancing_a_finished_job_again_gives_the_same_manifest(runtime):
-    outcome = workflow.start(runtime, "job", REQUEST)
-    plan = runtime.ledger.plan("job")
-    while not isinstance(outcome, Manifest):
-        finish_units(runtime, outcome, plan)
-        outcome = workflow.advance(runtime, "job")
+    manifest = finish(runtime, "job", REQUEST)
 
-    assert workflow.advance(runtime, "job") == outcome
+    assert workflow.advance(runtime, "job") == manifest
 
 
 def test_a_recorded_failure_ends_the_job_with_its_reason(runtime):
@@ -178,39 +193,49 @@ def test_a_picture_to_start_from_must_have_been_uploaded(runtime):
     assert list(runtime.store.keys("")) == []
 
 
-def test_a_member_is_names_and_numbers_and_stays_small(runtime):
-    large = read_request({"prompt": "a map " * 500, "height": 2048, "width": 2048})
-    chord = workflow.start(runtime, "job", large)
-    finish_units(runtime, chord, runtime.ledger.plan("job"))
-    chord = workflow.advance(runtime, "job")
-    finish_units(runtime, chord, runtime.ledger.plan("job"))
-    chord = workflow.advance(runtime, "job")
+@pytest.fixture
+def tile_chord(runtime):
+    """The chord of a slice of tiles of a long prompt's picture."""
+    large = read_request(
+        {"prompt": "a map " * 500, "height": 2048, "width": 2048, "priority": "high"}
+    )
+    workflow.start(runtime, "job", large)
+    plan = runtime.ledger.plan("job")
+    units = [Work(Stage.TILE, 0, 0, index) for index in range(1000)]
+    return workflow.slice_chord(runtime, "job", plan, units, Priority.HIGH)
 
-    assert len(chord.tasks) > 1000
-    assert len(json.dumps(chord.tasks[0])) + len(json.dumps(chord.body)) < 2000
+
+def test_a_member_is_names_and_numbers_and_stays_small(tile_chord):
+    assert len(tile_chord.tasks) == 1000
+    assert len(json.dumps(tile_chord.tasks[0])) + len(json.dumps(tile_chord.body)) < 2000
 
 
-def test_the_callback_carries_the_job_alone_and_runs_once_all_members_returned(runtime):
-    body = workflow.start(runtime, "job", REQUEST).body
+def test_the_callback_carries_the_job_and_its_images_alone(tile_chord):
+    body = tile_chord.body
 
+    assert body.task == workflow.MERGE
     assert body.immutable
-    assert body.kwargs == {"job_id": "job"}
-    assert body.options["priority"] == 9
+    assert body.kwargs == {"job_id": "job", "images": [0]}
 
 
-def test_members_and_callbacks_carry_the_jobs_priority_and_route(runtime):
-    chord = workflow.start(runtime, "job", REQUEST)
-
-    assert chord.tasks[0].options["priority"] == 9
-    assert chord.tasks[0].options["routing_key"] == "gpu.base.tiny"
-    assert chord.body.options["queue"] == "render.control.v1"
+def test_members_and_callbacks_carry_the_jobs_priority_and_route(tile_chord):
+    assert tile_chord.tasks[0].options["priority"] == 9
+    assert tile_chord.tasks[0].options["routing_key"] == "gpu.tile.tiny"
+    assert tile_chord.body.options["priority"] == 9
+    assert tile_chord.body.options["queue"] == "render.control.v1"
 
 
 def test_every_name_in_a_workflow_is_a_registered_task():
     import app.tasks
     import workers.tasks
 
-    names = {*workflow.WORKER_TASKS.values(), workflow.ADVANCE, workflow.MERGE, workflow.FINISH}
+    names = {
+        *workflow.WORKER_TASKS.values(),
+        workflow.RENDER,
+        workflow.ADVANCE,
+        workflow.MERGE,
+        workflow.FINISH,
+    }
 
     assert names <= set(app.tasks.render.app.tasks)
     assert workers.tasks.tile.name == "workers.tasks.tile"

@@ -1,0 +1,101 @@
+"""The line of open jobs: empty blobs whose names carry all that scheduling knows about a job.
+
+One listing of ``queue/`` tells everything, and survives the loss of broker, Redis and workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from app.domain.spec import Priority
+from app.schemas import RenderRequest
+from app.storage.port import BlobStore
+
+_ROOT = "queue/"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One open job as it stands in line."""
+
+    job_id: str
+    accepted_ms: int
+    priority: Priority
+    tenant: str
+    deadline_ms: int | None = None
+    is_paused: bool = False
+
+    @property
+    def key(self) -> str:
+        deadline = self.deadline_ms or "none"
+        place = f"{self.accepted_ms}/{self.priority}/{self.tenant}/{deadline}"
+        return f"{_ROOT}{self.job_id}/accepted/{place}"
+
+
+def entry_of(job_id: str, request: RenderRequest) -> Entry:
+    """The place in line of a job that is ordered now."""
+    now_ms = round(time.time() * 1000)
+    deadline_ms = None
+    if request.deadline_s is not None:
+        deadline_ms = now_ms + round(request.deadline_s * 1000)
+    return Entry(job_id, now_ms, Priority(request.priority), request.tenant, deadline_ms)
+
+
+class Entries:
+    """Reads and changes the line."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+
+    def add(self, entry: Entry) -> None:
+        """Put the job in line; a job that is there keeps its place."""
+        if self.find(entry.job_id) is None:
+            self._store.put(entry.key, b"")
+
+    def close(self, job_id: str) -> None:
+        """Take the job out of the line."""
+        for key in list(self._store.keys(f"{_ROOT}{job_id}/")):
+            self._store.delete(key)
+
+    def pause(self, job_id: str) -> None:
+        """Keep the job in line and send none of its work."""
+        self._store.put(f"{_ROOT}{job_id}/paused", b"")
+
+    def unpause(self, job_id: str) -> None:
+        self._store.delete(f"{_ROOT}{job_id}/paused")
+
+    def prioritise(self, job_id: str, priority: Priority, now_ms: int) -> None:
+        """Change the class of the job's units that are not yet sent; the latest change counts."""
+        self._store.put(f"{_ROOT}{job_id}/priority/{now_ms}/{priority}", b"")
+
+    def find(self, job_id: str) -> Entry | None:
+        return _entry(self._store.keys(f"{_ROOT}{job_id}/"))
+
+    def all(self) -> list[Entry]:
+        """Every open job, in order of acceptance."""
+        jobs: dict[str, list[str]] = defaultdict(list)
+        for key in self._store.keys(_ROOT):
+            jobs[key.split("/")[1]].append(key)
+        entries = [entry for keys in jobs.values() if (entry := _entry(keys))]
+        return sorted(entries, key=lambda entry: (entry.accepted_ms, entry.job_id))
+
+
+def _entry(keys: Iterable[str]) -> Entry | None:
+    """The entry that *keys*, sorted and all of one job, tell; ``None`` when it is not in line."""
+    entry, is_paused, priority = None, False, None
+    for key in keys:
+        _, job_id, kind, *rest = key.split("/")
+        if kind == "accepted" and entry is None:  # the first acceptance counts
+            accepted_ms, level, tenant, deadline = rest
+            deadline_ms = None if deadline == "none" else int(deadline)
+            entry = Entry(job_id, int(accepted_ms), Priority(level), tenant, deadline_ms)
+        elif kind == "paused":
+            is_paused = True
+        elif kind == "priority":
+            priority = Priority(rest[1])
+    if entry is None:
+        return None
+    return replace(entry, is_paused=is_paused, priority=priority or entry.priority)

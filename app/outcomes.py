@@ -1,0 +1,45 @@
+"""The end of a job, told to whoever waits for its result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from celery import states
+
+from app.bootstrap import Runtime
+from app.celery import celery
+from app.domain.errors import RenderError, TransientError
+from app.workflow import raise_if_ended
+
+log = logging.getLogger(__name__)
+
+
+def settle(runtime: Runtime, job_id: str) -> bool:
+    """Give the job's end to its waiting client and take the job out of the line.
+
+    False while the job is open. May be called by several at once: results are written once.
+    """
+    if runtime.ledger.has_result(job_id):
+        manifest = runtime.ledger.result(job_id).model_dump(mode="json")
+        celery.backend.store_result(job_id, manifest, states.SUCCESS)
+    else:
+        try:
+            raise_if_ended(runtime, job_id)
+        except TransientError:  # the store does not answer: nothing is known
+            raise
+        except RenderError as err:
+            celery.backend.mark_as_failure(job_id, err)
+        else:
+            return False
+    runtime.entries.close(job_id)
+    announce(runtime, {"kind": "ended", "job_id": job_id})
+    return True
+
+
+def announce(runtime: Runtime, event: Mapping[str, object]) -> None:
+    """Tell the dispatcher. One that is not told finds out a moment later by looking."""
+    try:
+        runtime.board.tell(event)
+    except TransientError as err:
+        log.info("board.silent", extra={"reason": str(err)})

@@ -1,0 +1,1 @@
+"""Who works on what next: the dispatcher and what it looks at."""

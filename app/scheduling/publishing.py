@@ -1,0 +1,97 @@
+"""What the dispatcher asks of the broker: how much waits, and taking more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from amqp.exceptions import AMQPError
+from kombu import Connection
+from kombu.exceptions import KombuError
+
+from app.bootstrap import Runtime
+from app.celery import celery
+from app.domain.plan import RenderPlan
+from app.domain.spec import Priority
+from app.domain.work import Stage, Work
+from app.queues import broker_error, connect, queue_name, route, route_key, translated_send_errors
+from app.workflow import RENDER, advance_signature, slice_chord, stage_model
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Messages waiting in a pool's queue, and its consumers as the broker counts them."""
+
+    ready: int
+    consumers: int
+
+
+class Publisher:
+    """Sends messages; holds the connection that asks for queue depths."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._url = runtime.settings.broker_url.get_secret_value()
+        self._connection: Connection | None = None
+
+    def depth(self, pool: str) -> Depth:
+        """Raises ``BrokerUnavailableError`` when the broker does not answer in time."""
+        try:
+            channel: Any = self._channel()
+            state = channel.queue_declare(queue_name(pool), passive=True)
+            channel.close()
+        except (KombuError, AMQPError, OSError) as err:
+            self.close()
+            raise broker_error(self._url, err) from err
+        return Depth(state.message_count, state.consumer_count)
+
+    def send_slice(
+        self,
+        job_id: str,
+        plan: RenderPlan,
+        units: Sequence[Work],
+        priority: Priority,
+        attempt: int = 0,
+    ) -> None:
+        """Publish *units*, all of one stage, as a chord."""
+        with translated_send_errors(self._runtime.settings):
+            slice_chord(self._runtime, job_id, plan, units, priority, attempt).apply_async()
+
+    def send_plan(self, job_id: str, request: dict[str, Any], priority: Priority) -> None:
+        """Publish the planning of a job whose message was lost."""
+        options = route_key(self._runtime.settings, "plan.default", priority)
+        with translated_send_errors(self._runtime.settings):
+            celery.send_task(RENDER, args=(request,), task_id=job_id, **options)
+
+    def send_advance(
+        self, job_id: str, priority: Priority, images: Sequence[int] | None = None
+    ) -> None:
+        """Publish the control worker's task for *images*, or for the whole job."""
+        with translated_send_errors(self._runtime.settings):
+            advance_signature(self._runtime, job_id, priority, images).apply_async()
+
+    def pool_of(self, plan: RenderPlan, stage: Stage) -> str:
+        """The pool that renders units of *stage*."""
+        options = route(self._runtime.settings, stage, stage_model(plan, stage), Priority.NORMAL)
+        return str(options["routing_key"]).partition(".")[0]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError, KombuError, AMQPError):
+                self._connection.release()
+            self._connection = None
+
+    def _channel(self) -> Any:
+        if self._connection is None:
+            limit_s = self._runtime.settings.broker_timeout_s
+            timeouts = {"read_timeout": limit_s, "write_timeout": limit_s}
+            embedded = self._runtime.settings.is_embedded
+            self._connection = Connection(
+                self._url,
+                connect_timeout=limit_s,
+                transport_options={} if embedded else timeouts,
+            )
+            connect(self._connection)
+        return self._connection.channel()
