@@ -3,6 +3,9 @@ PYTHON ?= python3
 WORKERS ?= 2
 # For example PIP_FLAGS="--extra-index-url …" where torch should come as a CPU build.
 PIP_FLAGS ?=
+# Of a soak: how long faults strike, and what decides which.
+SECONDS ?= 240
+SEED ?= 1
 PROMPT ?= green islands in a turquoise lagoon
 
 VENV := .venv
@@ -15,7 +18,7 @@ install = { $(APT) update && $(APT) install --yes --no-install-recommends $(1); 
 	|| { echo "$(1) must be installed, run: $(strip $(SUDO) apt-get install $(1))" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint sure up down status logs bench clean
+.PHONY: help setup system demo test lint sure up down status logs bench soak clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +72,9 @@ logs: ## Show the ends of the cluster's logs
 bench: system ## Run the benchmarks
 	@for name in $(basename $(notdir $(wildcard tests/benchmarks/bench_*.py))); do \
 		echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
+
+soak: system ## Break servers and workers for SECONDS=240, then judge what is left
+	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) --seed $(SEED)
 
 clean: ## Remove .venv, caches and the demo picture; cluster and pictures in .tilechord stay
 	rm -rf $(VENV) build dist *.egg-info demo.png
