@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     """Predicted seconds of work a pool's queue is kept at; what lies there is past reordering."""
     slice_units: Annotated[int, Field(ge=1, le=256)] = 32
     """Units of one chord, at most."""
+    tile_batch: Annotated[int, Field(ge=1, le=64)] = 1
+    """Tiles denoised together: on a CPU nothing is gained, on a GPU small tiles leave it idle."""
     ageing_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 600.0
     """A waiting job rises one priority class each time this passes; 0 never."""
     group: Annotated[int, Field(ge=1, le=1_000_000)] = 100

@@ -11,6 +11,7 @@ from celery import chord, signature
 from celery.canvas import Signature
 
 from app.bootstrap import Runtime
+from app.domain.batching import batches
 from app.domain.errors import (
     CorruptBlobError,
     InvalidRequestError,
@@ -84,7 +85,7 @@ def slice_chord(
     priority: Priority,
     attempt: int = 0,
 ) -> Signature:
-    """One task per unit, all of one stage, then the callback that merges what is complete.
+    """A task per unit or batch, all of one stage, then the callback that merges what is complete.
 
     The callback is immutable and carries the job and its images alone: Celery copies it into
     every member.
@@ -94,10 +95,10 @@ def slice_chord(
     header = [
         signature(
             WORKER_TASKS[stage],
-            kwargs={"message": _message(job_id, plan, work, attempt)},
+            kwargs={"message": _message(job_id, plan, batch, attempt)},
             options=dict(options),
         )
-        for work in units
+        for batch in batches(plan, units, 1 if attempt else runtime.settings.tile_batch)
     ]
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))
@@ -155,7 +156,10 @@ def _finish(
     return runtime.ledger.finish(manifest)
 
 
-def _message(job_id: str, plan: RenderPlan, work: Work, attempt: int) -> dict[str, object]:
+def _message(
+    job_id: str, plan: RenderPlan, batch: Sequence[Work], attempt: int
+) -> dict[str, object]:
+    work, *others = batch
     message = WorkMessage(
         job_id=job_id,
         plan_hash=plan.hash,
@@ -163,6 +167,7 @@ def _message(job_id: str, plan: RenderPlan, work: Work, attempt: int) -> dict[st
         image=work.image,
         phase=work.phase,
         index=work.index,
+        more=[other.index for other in others],
         attempt=attempt,
     )
     return message.model_dump(mode="json", exclude_defaults=True)

@@ -29,11 +29,11 @@ class CrashingStore(MemoryStore):
         super().__init__()
         self._period, self._writes = period, 0
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> bool:
         self._writes += 1
         if self._period and self._writes % self._period == 0:
             raise CrashError
-        super().put(key, data)
+        return super().put(key, data)
 
 
 class Fleet:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
 from app.pictures.embedding import read_recipe
 from app.planning import plan_request
-from app.schemas import Manifest, read_request
+from app.schemas import Manifest, WorkMessage, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
 from tests.support.damage import damage
@@ -208,6 +209,52 @@ def tile_chord(runtime):
 def test_a_member_is_names_and_numbers_and_stays_small(tile_chord):
     assert len(tile_chord.tasks) == 1000
     assert len(json.dumps(tile_chord.tasks[0])) + len(json.dumps(tile_chord.body)) < 2000
+
+
+@pytest.fixture
+def batched(runtime):
+    """Sends units of the job in batches of four; how often they were sent before."""
+    settings = runtime.settings.model_copy(update={"tile_batch": 4})
+    chosen = replace(runtime, settings=settings)
+    workflow.start(chosen, "job", REQUEST)
+    plan = chosen.ledger.plan("job")
+
+    def messages(units, attempt=0):
+        sent = workflow.slice_chord(chosen, "job", plan, units, Priority.HIGH, attempt)
+        return [WorkMessage.model_validate(task.kwargs["message"]) for task in sent.tasks]
+
+    return messages
+
+
+def test_tiles_are_sent_in_batches_of_the_size_that_is_set(batched):
+    units = [Work(Stage.TILE, 0, 0, index) for index in range(6)]
+
+    messages = batched(units)
+
+    assert [len(message.works) for message in messages] == [4, 2]
+    assert [work for message in messages for work in message.works] == units
+
+
+def test_tiles_that_are_sent_again_and_other_units_go_alone(batched):
+    tiles = [Work(Stage.TILE, 0, 0, index) for index in range(3)]
+    cores = [Work(Stage.CORE, 0, 0, index) for index in range(2)]
+
+    assert [message.works for message in batched(tiles, attempt=1)] == [(tile,) for tile in tiles]
+    assert [message.works for message in batched(cores)] == [(core,) for core in cores]
+
+
+def test_a_message_of_one_unit_is_read_as_ever():
+    old = {"job_id": "job", "plan_hash": "0", "stage": "tile", "image": 0, "index": 3}
+
+    assert WorkMessage.model_validate(old).works == (Work(Stage.TILE, 0, index=3),)
+
+
+def test_a_tile_named_twice_in_a_message_is_one_unit():
+    message = {"job_id": "job", "plan_hash": "0", "stage": "tile", "image": 0, "index": 3}
+
+    works = WorkMessage.model_validate(message | {"more": [4, 3, 4]}).works
+
+    assert [work.index for work in works] == [3, 4]
 
 
 def test_the_callback_carries_the_job_and_its_images_alone(tile_chord):
