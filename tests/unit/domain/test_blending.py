@@ -48,6 +48,20 @@ def test_cutting_then_merging_gives_the_canvas_back_in_any_order(grid, random):
 
 
 @given(grids())
+def test_tiles_that_say_the_same_leave_it_as_it_is_and_do_not_disagree(grid):
+    box = canvas_of(grid)
+    merged = Accumulator(1, box)
+
+    for index, tile in enumerate(grid.tiles):
+        for part in parts(tile, box):
+            weight = grid.weight(index)[part.in_box.window]
+            merged.add(np.full((1, *weight.shape), 0.3), part.on_canvas, weight)
+
+    np.testing.assert_allclose(merged.result(), 0.3, rtol=0, atol=1e-12)
+    assert merged.spread().shared_variance < 1e-12
+
+
+@given(grids())
 def test_weights_never_leave_a_hole(grid):
     box = canvas_of(grid)
     total = np.zeros((box.height, box.width))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from app.domain.geometry import Box, parts
 from app.domain.grid import Blend
 from app.domain.phases import BOUNDARIES
 from app.domain.plan import Merge
-from app.domain.schedule import Steps, full_steps
+from app.domain.schedule import FlowSchedule, NoiseSchedule, Steps, full_steps
 from app.domain.spec import Mode, Wrap
 from tests.unit.domain.cards import SD15, plan
 
@@ -128,3 +129,18 @@ def test_boundaries_outside_a_walk_do_not_split_it():
     walk = Steps((500, 300), (3.0, 1.0, 0.0), 3.0)
 
     assert walk.split([8.3, 3.0]) == (walk,)
+
+
+@pytest.mark.parametrize(
+    "schedule", [NoiseSchedule(), FlowSchedule(shift=3.0)], ids=["noise", "flow"]
+)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_neither_tile_nor_canvas_changes_a_sigma(mode, schedule):
+    card = replace(SD15, schedule=schedule)
+
+    walks = [
+        [phase.steps for phase in plan(card, mode=mode, tile=tile, width=width).phases]
+        for tile, width in ((512, 2048), (768, 2048), (512, 2600))
+    ]
+
+    assert walks[0] == walks[1] == walks[2]

@@ -180,3 +180,11 @@ def test_orders_beyond_the_limits_are_refused_with_the_number(change, message):
         plan(**change, limits=LIMITS)
 
     assert str(caught.value) == message
+
+
+def test_a_square_of_4096_px_takes_twenty_five_tiles_of_1024():
+    card = replace(SD15, native_size=1024)
+
+    render = plan(card, height=4096, width=4096, tile=1024, overlap=256)
+
+    assert (render.cost.tiles, render.cost.overlap_overhead) == (25, 1.5625)
