@@ -77,8 +77,7 @@ class Fleet:
             bufsize=1,
         )
         threading.Thread(target=self._listen, name="faults-fleet", daemon=True).start()
-        if not self._open.wait(_OPEN_LIMIT_S):
-            raise TimeoutError("the nursery did not open")
+        self.wait(self._is_open, "the nursery is open", _OPEN_LIMIT_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,6 +130,11 @@ class Fleet:
     def retire(self, name: str) -> None:
         """Expect no successor from now on."""
         self.nodes[name].is_wanted = False
+
+    def _is_open(self) -> bool:
+        if self._nursery.poll() is not None:
+            raise RuntimeError((self.ground.folder / "nursery.log").read_text()[-2000:])
+        return self._open.is_set()
 
     def _bear(self, node: Node) -> None:
         node.ready_from = node.log.stat().st_size if node.log.exists() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -118,7 +119,9 @@ class Ground:
 
     def direct_settings(self) -> Settings:
         values = {
-            name.removeprefix("TILECHORD_").lower(): value
+            name.removeprefix("TILECHORD_").lower(): json.loads(value)
+            if value[:1] == "{"
+            else value
             for name, value in self.direct_env().items()
             if name.startswith("TILECHORD_")
         }
