@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     tenants: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Weights of tenants that get more or less than a share of 1."""
 
+    # What is taken on at once; 0 is no limit.
+    max_open_jobs: Annotated[int, Field(ge=0)] = 0
+    max_open_jobs_per_tenant: Annotated[int, Field(ge=0)] = 0
+    max_pending_s: Annotated[float, Field(ge=0)] = 0.0
+    """Predicted seconds of work that wait for a pool."""
+
     # Limits of one request.
     max_canvas_mpx: Annotated[float, Field(gt=0)] = 300.0
     max_tiles: Annotated[int, Field(gt=0)] = 2000

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import edit, inspection, jobs, quality, render, workers
+from app.cli import autoscale, edit, inspection, jobs, quality, render, workers
 from app.cli.dead import dead
 from app.cli.errors import ErrorReportingGroup
 from app.cli.models import models
@@ -22,7 +22,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Render large pictures in tiles, here or on a cluster.",
     epilog="Exit codes: 0 ok, 1 render failed, 2 bad request, 3 configuration or model, "
-    "4 broker or store unreachable, 5 not found, 6 quality --gate missed, 130 interrupted.",
+    "4 broker, store or workers not available, 5 not found, 6 quality --gate missed, "
+    "130 interrupted.",
 )
 for command in (
     render.render,
@@ -39,6 +40,7 @@ for command in (
     jobs.jobs,
     workers.workers,
     workers.worker,
+    autoscale.autoscale,
     quality.quality,
     inspection.recipe,
     inspection.doctor,

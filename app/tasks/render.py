@@ -10,6 +10,7 @@ from celery import Task
 from celery.result import AsyncResult
 
 from app import workflow
+from app.admission import check_admission
 from app.bootstrap import runtime
 from app.celery import celery
 from app.domain.errors import ConfigurationError, InvalidRequestError, RenderError
@@ -20,7 +21,7 @@ from app.outcomes import announce, settle
 from app.queues import route_key, translated_send_errors
 from app.schemas import RenderRequest, read_request
 from app.settings import settings
-from app.tasks.base import RETRIES, plan_job
+from app.tasks.base import plan_job
 
 
 class RenderTask(Task[..., Any]):
@@ -43,6 +44,7 @@ class RenderTask(Task[..., Any]):
                 "TILECHORD_BROKER_URL is not set and no worker runs in this process; "
                 "set it, or render inside `with app.embedded.worker():`"
             )
+        check_admission(runtime(), request)
         job_id = options.pop("task_id", None) or str(uuid.uuid4())
         enter(job_id, request)
         payload = request.model_dump(mode="json", exclude_unset=True)
@@ -77,11 +79,11 @@ def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> objec
     return given[0]
 
 
-@celery.task(bind=True, base=RenderTask, name=workflow.RENDER, **RETRIES)
+@celery.task(bind=True, base=RenderTask, name=workflow.RENDER)
 def render(self: Task[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     """Render *request*; the result is a manifest (:class:`app.schemas.Manifest`)."""
     job_id = str(self.request.id)
-    manifest = plan_job(self, job_id, lambda: read_request(request))
+    manifest = plan_job(job_id, lambda: read_request(request))
     if manifest is not None:
         settle(runtime(), job_id)
         return manifest.model_dump(mode="json")

@@ -1,0 +1,119 @@
+from types import SimpleNamespace
+
+import pytest
+
+from app.admission import check_admission, waiting_s
+from app.bootstrap import Runtime
+from app.domain.errors import AdmissionError, BrokerUnavailableError, ModelError
+from app.domain.spec import Priority
+from app.entries import Entry
+from app.jobs import JobLedger
+from app.live.memory import MemoryBoard
+from app.schemas import read_request
+from app.settings import Settings
+from app.storage.memory import MemoryStore
+
+REQUEST = read_request({"prompt": "a map", "model": "large", "tenant": "studio"})
+
+
+class Cards:
+    """A catalogue that knows one model, which needs 10 GB."""
+
+    def card(self, name):
+        if name != "large":
+            raise ModelError(f"model {name!r} is not known")
+        return SimpleNamespace(memory_gb=10.0)
+
+
+class DeadBoard(MemoryBoard):
+    def shown(self, topic):
+        raise BrokerUnavailableError("results backend does not answer")
+
+
+def runtime(board=None, **limits) -> Runtime:
+    store = MemoryStore()
+    chosen = Settings(broker_url="amqp://localhost//", **limits)
+    return Runtime(chosen, store, JobLedger(store), Cards(), board or MemoryBoard())
+
+
+def show_node(app, name, memory_gb, pool="gpu") -> None:
+    record = {"node": name, "pid": 1, "pool": pool, "memory_gb": memory_gb}
+    app.board.show("nodes", name, record, ttl_s=60)
+
+
+def test_a_model_too_large_for_every_live_worker_is_refused_with_the_numbers():
+    app = runtime()
+    show_node(app, "w1@a", 8.0)
+    show_node(app, "w2@a", 4.0)
+
+    with pytest.raises(AdmissionError) as refusal:
+        check_admission(app, REQUEST)
+
+    assert str(refusal.value) == ("model large needs 10 GB, the largest of 2 live workers has 8 GB")
+    assert refusal.value.reason == "no_worker_can_serve"
+    assert not refusal.value.may_pass
+
+
+def test_one_worker_that_is_large_enough_suffices():
+    app = runtime()
+    show_node(app, "w1@a", 8.0)
+    show_node(app, "w2@a", 16.0)
+
+    check_admission(app, REQUEST)
+
+
+def test_a_worker_of_another_pool_neither_serves_nor_refuses():
+    app = runtime()
+    show_node(app, "control@a", 1.0, pool="control")
+
+    check_admission(app, REQUEST)
+
+
+def test_a_model_the_client_does_not_have_is_left_to_the_planner():
+    app = runtime()
+    show_node(app, "w1@a", 1.0)
+
+    check_admission(app, read_request({"prompt": "a map", "model": "elsewhere"}))
+
+
+def test_a_tenant_over_its_quota_is_refused_and_others_are_not():
+    app = runtime(max_open_jobs_per_tenant=1)
+    app.entries.add(Entry("job-1", 1, Priority.NORMAL, "studio"))
+
+    with pytest.raises(AdmissionError) as refusal:
+        check_admission(app, REQUEST)
+    check_admission(app, REQUEST.model_copy(update={"tenant": "other"}))
+
+    assert str(refusal.value) == "a tenant may have 1 open jobs, this one has 1"
+    assert refusal.value.may_pass
+
+
+def test_a_full_line_refuses_everyone():
+    app = runtime(max_open_jobs=1)
+    app.entries.add(Entry("job-1", 1, Priority.NORMAL, "other"))
+
+    with pytest.raises(AdmissionError, match=r"^at most 1 jobs may be open, there are 1$"):
+        check_admission(app, REQUEST)
+
+
+def test_too_much_waiting_work_refuses_until_it_is_less():
+    app = runtime(max_pending_s=60)
+    app.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 3, "ready": 4}, ttl_s=60)
+
+    with pytest.raises(AdmissionError, match=r"^at most 60 s of work may wait, there are 90 s$"):
+        check_admission(app, REQUEST)
+    app.board.show("pools", "gpu", {"pending_s": 30.0, "workers": 3, "ready": 4}, ttl_s=60)
+
+    check_admission(app, REQUEST)
+
+
+def test_a_silent_board_refuses_nothing():
+    check_admission(runtime(DeadBoard(), max_pending_s=1), REQUEST)
+
+
+def test_the_wait_is_the_pools_work_over_its_workers():
+    app = runtime()
+    app.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 3, "ready": 4}, ttl_s=60)
+
+    assert waiting_s(app, "gpu") == 30
+    assert waiting_s(app, "other") is None
