@@ -103,6 +103,7 @@ class OwnNode:
         self._current: tuple[WorkMessage, float] | None = None
         self._pause_reason = ""
         self._drain_reason: str | None = None
+        self._leaving_since_s: float | None = None
         self._units_done = 0
         self.outbox: SimpleQueue[Record | None] = SimpleQueue()
         """Events to tell; ``None`` asks to be shown now."""
@@ -169,6 +170,21 @@ class OwnNode:
     @property
     def is_draining(self) -> bool:
         return self._drain_reason is not None
+
+    def leave(self, reason: str) -> None:
+        """Drain, and give up the current unit between two of its steps."""
+        if self._leaving_since_s is None:
+            self._leaving_since_s = self._clock()
+        self.drain(reason)
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._leaving_since_s is not None
+
+    def leaving_s(self) -> float:
+        """Seconds since the order to leave, 0 when there was none."""
+        since_s = self._leaving_since_s
+        return 0.0 if since_s is None else self._clock() - since_s
 
     def record(self) -> Record:
         """What is shown now."""

@@ -24,7 +24,7 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Run, Stage, Work, plan_key, unit_name
 from app.jobs import JobLedger
 from app.nodes import OwnNode
-from app.patience import Patience
+from app.patience import Patience, WorkerStoppingError
 from app.queues import routing_word
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
@@ -165,6 +165,8 @@ class Executor:
         self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work]
     ) -> Sequence[bytes]:
         def check() -> None:
+            if self._node.is_leaving:
+                raise WorkerStoppingError("this machine is leaving")
             self._watch.check(message.job_id)
 
         try:

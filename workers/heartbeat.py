@@ -6,16 +6,19 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready
 
 from app.bootstrap import runtime
 from app.heartbeat import own_node
 from app.live.port import Record
 from app.nodes import OwnNode
 from workers.device import choose_device
+from workers.guard import open_guard
 from workers.loading import ModelCache
+from workers.watchdog import Watchdog, heed_spot_notice
 
 _GB = 1e9
 _MEMINFO = Path("/proc/meminfo")
@@ -73,3 +76,14 @@ def _lines(path: Path) -> list[str]:
 def _describe(**_: object) -> None:
     device = choose_device(runtime().settings.device)
     own_node().describe_device(lambda: device_facts(device))
+
+
+@worker_ready.connect
+def _watch(sender: Any, **_: object) -> None:
+    chosen, node = runtime().settings, own_node()
+    guard = open_guard(sender, node, chosen)
+    if guard is not None:
+        guard.start()
+    heed_spot_notice(chosen, node)
+    timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s
+    Watchdog(node, unit_timeout_s=timeout_s, spot_grace_s=grace_s).start()

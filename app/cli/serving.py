@@ -13,7 +13,7 @@ from app.bootstrap import runtime
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
 from app.queues import RENDERING_TYPES, queue_name
-from app.settings import settings
+from app.settings import Settings, settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -48,6 +48,7 @@ def check(pools: list[str]) -> Iterator[str]:
 
     Raises the ``RenderError`` of the first thing that would keep it from working.
     """
+    _check_timeouts(settings())
     yield f"broker: RabbitMQ {require_broker('a worker')}, results: ok"
     if not is_rendering(pools):
         runtime().store.probe()
@@ -83,6 +84,16 @@ def celery_arguments(pools: list[str], name: str) -> list[str]:
         *(("--include", "workers.tasks") if is_rendering(pools) else ()),
         *("-n", f"{name}@%h", "--without-gossip", "--loglevel", "INFO"),
     ]
+
+
+def _check_timeouts(chosen: Settings) -> None:
+    """A delivery that outlives RabbitMQ's timeout ends one worker after the other."""
+    limit_s = chosen.consumer_timeout_s / 2
+    if limit_s and chosen.unit_timeout_s >= limit_s:
+        raise ConfigurationError(
+            "TILECHORD_UNIT_TIMEOUT_S must be below half of TILECHORD_CONSUMER_TIMEOUT_S, "
+            f"which is {limit_s:g} s, got {chosen.unit_timeout_s:g} s"
+        )
 
 
 def _check_renderer() -> str:

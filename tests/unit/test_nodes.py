@@ -173,3 +173,13 @@ def test_nodes_come_by_name_and_those_of_another_version_are_left_out(board, nod
     board.show(NODES, "c", {"id": "c"}, ttl_s=60)
 
     assert [found.node for found in read_nodes(board, 2.0)] == ["a", "b"]
+
+
+def test_a_node_that_leaves_drains_and_tells_since_when(board, node, clock):
+    assert (node.is_leaving, node.leaving_s()) == (False, 0.0)
+
+    node.leave("spot notice")
+    clock.now += 3
+
+    assert (node.is_leaving, node.leaving_s()) == (True, 3.0)
+    assert show(board, node).reason == "spot notice"

@@ -202,6 +202,18 @@ def test_a_stopping_worker_gives_up_waiting_and_fails_nothing(executor, renderer
     assert ledger.failure("job") is None
 
 
+def test_a_unit_is_given_up_between_two_steps_when_its_machine_leaves(
+    executor, renderer, ledger, store
+):
+    renderer.during = lambda: executor._node.leave("spot notice")
+
+    with pytest.raises(WorkerStoppingError, match=r"^this machine is leaving$"):
+        executor.execute(MESSAGE, FIRST)
+
+    assert ledger.failure("job") is None
+    assert not store.exists(WORK.key(RENDER))
+
+
 def test_other_tiles_of_a_failed_job_are_not_rendered(executor, renderer, ledger):
     ledger.fail("job", "tile 1 of image 0: broken")
 

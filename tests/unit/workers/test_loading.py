@@ -55,6 +55,17 @@ def test_a_model_is_loaded_once(cache, families, loaded):
     assert loaded == [("sd",)]
 
 
+def test_the_models_that_are_loaded_are_named(cache, families, loaded):
+    style = Lora("sd-style", 0.5)
+    cache.get(order(families), "sd")
+    cache.get(order(families, style), "sd")
+    assert cache.warm == ["sd", "sd+sd-style"]
+
+    cache.get(order(families), "sdxl")
+
+    assert cache.warm == ["sd+sd-style", "sdxl"]
+
+
 def test_a_model_with_a_lora_is_another_model(cache, families, loaded):
     plain = cache.get(order(families), "sd")
     styled = cache.get(order(families, Lora("sd-style", 0.5)), "sd")

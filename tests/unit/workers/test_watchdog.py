@@ -1,0 +1,149 @@
+import signal
+
+import pytest
+from celery.worker import state
+
+from app.domain.work import Stage
+from app.nodes import OwnNode
+from app.schemas import WorkMessage
+from app.settings import Settings
+from tests.support.waiting import wait_for
+from workers.watchdog import Watchdog, heed_spot_notice
+
+MESSAGE = WorkMessage(job_id="job", plan_hash="abc", stage=Stage.TILE, image=0, index=7)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def node(clock):
+    return OwnNode(clock)
+
+
+@pytest.fixture
+def exits():
+    return []
+
+
+@pytest.fixture
+def watchdog(node, exits):
+    return Watchdog(
+        node, unit_timeout_s=60, spot_grace_s=20, exit_process=lambda: exits.append("exit")
+    )
+
+
+@pytest.fixture
+def handlers():
+    """Whatever a test does to signals and to Celery's stop mark is taken back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    mark = state.should_stop
+    yield
+    state.should_stop = mark
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(59.9, []), (60.1, ["exit"])], ids=["short", "long"])
+def test_a_unit_that_takes_too_long_ends_the_process(watchdog, node, clock, exits, seconds, ends):
+    with node.working(MESSAGE):
+        clock.now += seconds
+        watchdog.look()
+
+    assert exits == ends
+
+
+def test_the_unit_that_took_too_long_is_named(watchdog, node, clock, caplog):
+    with node.working(MESSAGE):
+        clock.now += 61
+        watchdog.look()
+
+    [record] = caplog.records
+    assert (record.message, record.seconds, record.limit_s) == ("unit.endless", 61.0, 60)
+    assert record.unit["index"] == 7
+
+
+def test_many_short_units_are_not_one_long_one(watchdog, node, clock, exits):
+    for _ in range(10):
+        with node.working(MESSAGE):
+            clock.now += 30
+            watchdog.look()
+
+    assert exits == []
+
+
+def test_an_idle_process_may_stay(watchdog, clock, exits):
+    clock.now += 1e6
+    watchdog.look()
+
+    assert exits == []
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(19.9, []), (20.1, ["exit"])], ids=["short", "long"])
+def test_a_machine_that_leaves_does_not_wait_for_its_unit(
+    watchdog, node, clock, exits, seconds, ends
+):
+    with node.working(MESSAGE):
+        clock.now += 10
+        node.leave("spot notice")
+        clock.now += seconds
+        watchdog.look()
+
+    assert exits == ends
+
+
+def test_a_second_notice_gives_no_more_time(watchdog, node, clock, exits):
+    node.leave("spot notice")
+    clock.now += 15
+    node.leave("spot notice")
+    clock.now += 6
+    watchdog.look()
+
+    assert exits == ["exit"]
+
+
+def test_a_drain_alone_waits_for_the_unit(watchdog, node, clock, exits):
+    with node.working(MESSAGE):
+        node.drain("SIGTERM")
+        clock.now += 59
+        watchdog.look()
+
+    assert exits == []
+
+
+def test_the_watchdog_looks_by_itself(node, exits):
+    slow = OwnNode()
+    Watchdog(
+        slow, unit_timeout_s=0.01, spot_grace_s=20, exit_process=lambda: exits.append("exit")
+    ).start()
+
+    with slow.working(MESSAGE):
+        wait_for(lambda: exits)
+
+
+def test_a_spot_notice_stops_the_worker_and_its_unit(node, handlers):
+    heed_spot_notice(Settings(spot_signal="USR2"), node)
+
+    signal.raise_signal(signal.SIGUSR2)
+
+    assert node.is_leaving
+    assert node.record()["state"] == "draining"
+    assert node.record()["reason"] == "spot notice"
+    assert state.should_stop == 0
+
+
+def test_no_signal_is_touched_when_none_is_set(node, handlers):
+    before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
+
+    heed_spot_notice(Settings(spot_signal="none"), node)
+
+    assert [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)] == before
