@@ -22,6 +22,7 @@ from app.bootstrap import runtime
 from app.celery import celery
 from app.domain.editing import tile_box
 from app.domain.errors import (
+    BrokerUnavailableError,
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
@@ -34,7 +35,7 @@ from app.jobs import JobState
 from app.outcomes import announce, settle
 from app.pictures.reading import read_picture
 from app.queues import translated_send_errors
-from app.schemas import Manifest, RenderRequest, read_request
+from app.schemas import Manifest, RenderRequest, Schedule, read_request
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
 
@@ -114,6 +115,16 @@ def prioritise(job_id: str, priority: Priority) -> None:
     app = runtime()
     app.entries.prioritise(job_id, priority, round(time.time() * 1000))
     announce(app, {"kind": "job", "job_id": job_id})
+
+
+def schedule(job_id: str) -> Schedule | None:
+    """Place in line, time left and deadline, as the dispatcher told last; ``None`` when it has
+    not, or when the job is not open."""
+    try:
+        record = runtime().board.shown("schedule").get(job_id)
+    except BrokerUnavailableError:
+        return None
+    return Schedule.model_validate(record) if record else None
 
 
 def _open_state(job_id: str, deed: str) -> JobState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from app.domain.errors import (
+    AdmissionError,
     BrokerUnavailableError,
     ConfigurationError,
     InvalidPlanError,
@@ -28,7 +29,8 @@ class ExitCode(IntEnum):
     CONFIGURATION = 3
     """A setting or a model."""
     UNREACHABLE = 4
-    """Broker, results backend or store do not answer, or have no room; try again later."""
+    """Broker, results backend or store do not answer or have no room, or no worker takes the job;
+    try again later."""
     NOT_FOUND = 5
     QUALITY = 6
     """``quality --gate``: a figure of the picture misses its gate."""
@@ -39,7 +41,7 @@ class ExitCode(IntEnum):
 _CODES: tuple[tuple[type[RenderError] | tuple[type[RenderError], ...], ExitCode], ...] = (
     ((InvalidRequestError, InvalidPlanError, UnsupportedError), ExitCode.USAGE),
     ((ConfigurationError, ModelError), ExitCode.CONFIGURATION),
-    ((BrokerUnavailableError, StorageUnavailableError), ExitCode.UNREACHABLE),
+    ((AdmissionError, BrokerUnavailableError, StorageUnavailableError), ExitCode.UNREACHABLE),
     (NotFoundError, ExitCode.NOT_FOUND),
 )
 

@@ -9,7 +9,14 @@ from enum import StrEnum
 
 from app.domain.errors import InvalidRequestError, NotFoundError
 from app.domain.plan import RenderPlan, canonical_json
-from app.domain.work import Progress, image_prefix, plan_key, plan_prefix, progress
+from app.domain.work import (
+    Progress,
+    image_prefix,
+    pictures_in,
+    plan_key,
+    plan_prefix,
+    progress,
+)
 from app.schemas import Manifest, RenderRequest, read_plan, read_request
 from app.storage.port import BlobStore
 
@@ -33,6 +40,9 @@ class JobStatus:
     plan_hash: str | None = None
     progress: Progress | None = None
     reason: str | None = None
+    pictures_done: int = 0
+    pictures: int | None = None
+    """Pictures of the job, once it is planned."""
 
 
 class JobLedger:
@@ -127,10 +137,11 @@ class JobLedger:
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
-        reason, plan, done = self.failure(job_id), None, None
+        reason, plan, done, pictures = self.failure(job_id), None, None, 0
         if self.has_plan(job_id):
             plan = self.plan(job_id)
-            done = progress(plan, present_keys(self._store, plan))
+            keys = present_keys(self._store, plan)
+            done, pictures = progress(plan, keys), len(pictures_in(plan, keys))
         elif not self.has_request(job_id):
             raise NotFoundError(f"job {job_id} is not known")
         state = JobState.RUNNING if done and done.done else JobState.SUBMITTED
@@ -140,7 +151,9 @@ class JobLedger:
             state = JobState.FAILED
         elif self.is_cancelled(job_id):
             state = JobState.CANCELLED
-        return JobStatus(job_id, state, plan.hash if plan else None, done, reason)
+        if plan is None:
+            return JobStatus(job_id, state, reason=reason)
+        return JobStatus(job_id, state, plan.hash, done, reason, pictures, plan.spec.count)
 
     def _read(self, job_id: str, name: str) -> dict[str, object]:
         key = _key(job_id, name)

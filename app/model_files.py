@@ -77,6 +77,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         tiny_blocks=_tiny_blocks(folder, vae["latent_channels"], levels),
         alignment=patch,
         longest_side=_longest_side(network, patch * scale),
+        memory_gb=_memory_gb(folder, overrides.get("memory_gb")),
         **facts,
     )
 
@@ -209,6 +210,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"model file {path} must hold a JSON object")
     return value
+
+
+def _memory_gb(folder: Path, stated: object) -> float:
+    if stated is None:
+        weights_bytes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        return round(1.2 * weights_bytes / 1e9, 3)
+    if not isinstance(stated, int | float) or not 0 < stated < math.inf:
+        raise ModelError(f"model {folder.name}: memory_gb must be a number > 0, got {stated!r}")
+    return float(stated)
 
 
 def _tile_costs(name: str, table: dict[str, float]) -> tuple[tuple[int, float], ...]:

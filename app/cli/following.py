@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from app import client
 from app.bootstrap import Runtime, runtime
 from app.cli.lookup import look, raise_if_over
 from app.cli.output import note, spoken_s
@@ -117,8 +118,14 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
 
 
 def _show(app: Runtime, status: JobStatus, board: Reporter) -> None:
-    if status.progress is None:
-        return
+    if status.progress is not None:
+        board.show(status.progress, _left_s(app, status))
+
+
+def _left_s(app: Runtime, status: JobStatus) -> float | None:
+    """As the dispatcher predicts it, or from the job's own pace."""
+    told = None if app.settings.is_embedded else client.schedule(status.job_id)
+    if told is not None:
+        return told.eta_s
     plan = app.ledger.plan(status.job_id)
-    left_s = remaining_s(plan, present_keys(app.store, plan), read_runs(app.store, plan))
-    board.show(status.progress, left_s)
+    return remaining_s(plan, present_keys(app.store, plan), read_runs(app.store, plan))

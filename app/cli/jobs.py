@@ -22,10 +22,11 @@ def status(job: Job, json: Json = False) -> None:
     from app.cli.lookup import find
 
     found = find(job)
+    record = _record(found) | _schedule(found)
     if json:
-        say_json(_record(found))
+        say_json(record)
     else:
-        say_pairs((name, value) for name, value in _record(found).items() if value is not None)
+        say_pairs((name, value) for name, value in record.items() if value is not None)
 
 
 def watch(
@@ -166,6 +167,25 @@ def _record(found: JobStatus) -> dict[str, object]:
         "stage": progress and progress.stage,
         "done": progress and progress.done,
         "total": progress and progress.total,
+        "pictures": found.pictures and f"{found.pictures_done}/{found.pictures}",
         "reason": found.reason,
         "plan_hash": found.plan_hash,
+    }
+
+
+def _schedule(status: JobStatus) -> dict[str, object]:
+    """What the dispatcher tells of an open job; nothing where none runs."""
+    from app import client
+    from app.jobs import JobState
+
+    is_open = status.state in (JobState.SUBMITTED, JobState.RUNNING)
+    found = client.schedule(status.job_id) if is_open else None
+    if found is None:
+        return {}
+    late = found.deadline_ms and found.eta_s and time.time() + found.eta_s > found.deadline_ms / 1e3
+    return {
+        "line": found.state if found.position is None else f"{found.position} before it",
+        "eta_s": found.eta_s,
+        "deadline": found.deadline_ms and time.ctime(found.deadline_ms / 1000),
+        "will_be_late": late,
     }

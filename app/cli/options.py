@@ -27,7 +27,7 @@ _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.D
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
     *("count", "strength", "nsr", "priority", "wrap", "blend", "control_scale"),
-    "decoder",
+    *("decoder", "tenant", "group", "deadline_s"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -76,6 +76,11 @@ class RequestOptions:
     ] = None
     control_scale: Annotated[float | None, typer.Option(help="How closely, 0 to 2.")] = None
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None
+    tenant: Annotated[str | None, typer.Option(help="Who orders; tenants share workers.")] = None
+    group: Annotated[int | None, typer.Option(help="Pictures of a batch in work at once.")] = None
+    deadline_s: Annotated[
+        float | None, typer.Option("--deadline", help="Seconds until it is wanted.")
+    ] = None
     tag: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Kept in the recipe.")] = (
         field(default_factory=list)
     )

@@ -16,7 +16,8 @@ _MEANINGS = {
     ExitCode.FAILED: "the render failed or was cancelled; stderr has the reason",
     ExitCode.USAGE: "the command line, the request or a limit; stderr names field, rule and value",
     ExitCode.CONFIGURATION: "a setting or a model",
-    ExitCode.UNREACHABLE: "broker, results backend or store do not answer, or have no room",
+    ExitCode.UNREACHABLE: "broker, results backend or store do not answer or have no room, "
+    "or no worker takes the job",
     ExitCode.NOT_FOUND: "no such job, picture or recipe",
     ExitCode.QUALITY: "`tilechord quality --gate`: a figure misses its gate",
     ExitCode.INTERRUPTED: "Ctrl-C; `tilechord resume` finishes the job",

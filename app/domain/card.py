@@ -39,6 +39,9 @@ class ModelCard:
     tile_costs: tuple[tuple[int, float], ...] = ()
     """Tile sizes in pixels that the model paints well, each with the seconds of one step on any
     one machine: only their ratio counts. Empty: the native size alone."""
+    memory_gb: float = 0.0
+    """What a device must have at least to work with the model: its weights, and as much again as
+    a fifth of them for what a step computes, unless the model's folder says otherwise."""
     default_steps: int = 25
     default_guidance: float = 6.0
     default_sampler: Sampler = "dpm++2m"

@@ -4,6 +4,7 @@ RenderError
 ├── PermanentError               a retry cannot help; the render fails now
 │   ├── InvalidRequestError      the request breaks a rule
 │   │   └── LimitExceededError   the request is well formed but larger than this installation allows
+│   ├── AdmissionError           no worker can serve it, or the line is full; carries a code
 │   ├── InvalidPlanError         tile, overlap or phase numbers that cannot be planned
 │   ├── UnsupportedError         asks for something this version or model cannot do
 │   ├── ConfigurationError       a setting is wrong or contradicts the machine
@@ -33,6 +34,18 @@ class InvalidRequestError(PermanentError):
 
 class LimitExceededError(InvalidRequestError):
     """The request is larger than this installation allows."""
+
+
+class AdmissionError(PermanentError):
+    """The job is not taken: no worker can serve it, or too much is waiting.
+
+    *reason* is a code for programs; *may_pass* says whether the same request may be taken later.
+    """
+
+    def __init__(self, sentence: str, reason: str = "", *, may_pass: bool = False) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.may_pass = may_pass
 
 
 class InvalidPlanError(PermanentError):

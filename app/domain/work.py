@@ -191,6 +191,12 @@ def _places(plan: RenderPlan) -> list[tuple[Stage, int]]:
     return [(group[0].stage, group[0].phase) for group in image_work(plan, 0)]
 
 
+def pictures_in(plan: RenderPlan, keys: Collection[str]) -> list[int]:
+    """The images whose picture is among *keys*."""
+    images = range(plan.spec.count)
+    return [image for image in images if Work(Stage.PICTURE, image).key(plan) in keys]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Units done and planned, of all stages."""

@@ -288,16 +288,6 @@ def test_every_name_in_a_workflow_is_a_registered_task():
     assert workers.tasks.tile.name == "workers.tasks.tile"
 
 
-def test_only_transient_errors_are_retried():
-    import app.tasks
-    import workers.tasks
-    from app.domain.errors import TransientError
-
-    tasks = [app.tasks.render, app.tasks.merge, app.tasks.finish, workers.tasks.tile]
-
-    assert {task.autoretry_for for task in tasks} == {(TransientError,)}
-
-
 def test_every_group_of_a_plan_is_done_by_someone(runtime):
     workflow.start(runtime, "job", REQUEST)
     plan = runtime.ledger.plan("job")

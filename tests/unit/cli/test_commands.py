@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from app.bootstrap import runtime
 from app.cli import cli
 from app.cli.serving import celery_arguments, is_rendering
+from app.domain.spec import Priority
+from app.entries import entry_of
 from app.jobs import JobLedger
 from app.planning import plan_request
 from app.schemas import read_request
@@ -126,9 +128,72 @@ def test_status_tells_how_far_a_job_is(installation: Installation) -> None:
         "stage": "base",
         "done": 0,
         "total": 25,
+        "pictures": "0/1",
         "reason": None,
         "plan_hash": "",
     }
+
+
+def test_status_tells_place_and_time_left_as_the_dispatcher_sees_them(
+    installation: Installation,
+) -> None:
+    accept("job-in-line")
+    record = {"position": 2, "eta_s": 90.0, "deadline_ms": 1000, "state": "open"}
+    runtime().board.show("schedule", "job-in-line", record, ttl_s=60)
+
+    told = json.loads(installation.invoke("status", "job-in-line", "--json").stdout)
+
+    assert (told["line"], told["eta_s"]) == ("2 before it", 90.0)
+    assert told["will_be_late"]
+
+
+def test_a_paused_job_stays_in_line_until_it_is_resumed(installation: Installation) -> None:
+    accept("job-1")
+    runtime().entries.add(entry_of("job-1", runtime().ledger.request("job-1")))
+
+    result = installation.invoke("pause", "job-1")
+
+    assert result.stdout == "job job-1 is paused; go on with: tilechord resume job-1\n"
+    assert [entry.is_paused for entry in runtime().entries.all()] == [True]
+
+
+def test_a_job_moves_to_another_class(installation: Installation) -> None:
+    accept("job-1")
+    runtime().entries.add(entry_of("job-1", runtime().ledger.request("job-1")))
+
+    result = installation.invoke("prioritise", "job-1", "high")
+
+    assert result.stdout == "job job-1 has priority high\n"
+    assert [entry.priority for entry in runtime().entries.all()] == [Priority.HIGH]
+
+
+def test_a_class_that_does_not_exist_is_refused(installation: Installation) -> None:
+    accept("job-1")
+
+    result = installation.invoke("prioritise", "job-1", "urgent")
+
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "tilechord: priority must be high, normal or low, got 'urgent'\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "deed"),
+    [(["pause", "job-1"], "paused"), (["prioritise", "job-1", "low"], "moved")],
+    ids=["pause", "prioritise"],
+)
+def test_a_job_that_has_ended_takes_no_orders(
+    installation: Installation, command: list[str], deed: str
+) -> None:
+    accept("job-1").fail("job-1", "the device is gone")
+
+    result = installation.invoke(*command)
+
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"tilechord: job job-1 cannot be {deed}, it has failed\n",
+    )
 
 
 def test_status_of_a_failed_job_is_no_failure_of_the_command(installation: Installation) -> None:
