@@ -1,4 +1,4 @@
-"""Queue depths for Prometheus, asked of the broker over AMQP.
+"""Queue depths for Prometheus, asked of the broker over AMQP, and the work that waits for pools.
 
 Needs no management plugin and works on every RabbitMQ. AMQP tells ready messages and consumers;
 it does not tell messages in workers' hands nor how old a message is. For those, and only for
@@ -18,8 +18,11 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from app.domain.errors import BrokerUnavailableError
+from app.live.open import open_board
 from app.queues import broker_error, connect, dead_queue, queues
 from app.settings import Settings
+from app.telemetry.pools import pending_seconds
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class QueueCollector:
         self._timeout_s = chosen.broker_timeout_s
         self._names = [queue.name for queue in [*queues(chosen), dead_queue()]]
         self._errors = 0
+        self._board = open_board(chosen)
 
     def collect(self) -> Iterator[Metric]:
         states = self._ask()
@@ -61,7 +65,26 @@ class QueueCollector:
             "tilechord_queue_scrape_errors", "Scrapes the broker did not answer"
         )
         errors.add_metric([], self._errors)
-        return iter([up, ready, consumers, errors])
+        return iter([up, ready, consumers, errors, *self._work()])
+
+    def _work(self) -> tuple[Metric, Metric]:
+        """What waits for each pool; nothing while the board or the dispatcher is down."""
+        up = GaugeMetricFamily("tilechord_board_up", "1 when the live board answered this scrape")
+        pending = GaugeMetricFamily(
+            "tilechord_pending_seconds",
+            "Predicted seconds of work that wait, on one worker",
+            labels=["pool"],
+        )
+        try:
+            waiting = pending_seconds(self._board)
+        except BrokerUnavailableError as err:
+            log.info("board.unknown", extra={"reason": str(err)})
+            up.add_metric([], 0)
+            return up, pending
+        up.add_metric([], 1)
+        for pool, seconds in sorted(waiting.items()):
+            pending.add_metric([pool], seconds)
+        return up, pending
 
     def describe(self) -> Iterator[Metric]:
         """Registering must not ask the broker; no metric of another collector shares a name."""

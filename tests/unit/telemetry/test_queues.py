@@ -1,13 +1,59 @@
+import pytest
+
+from app.live.memory import MemoryBoard
 from app.settings import Settings
+from app.telemetry.pools import POOLS, pending_seconds
 from app.telemetry.queues import QueueCollector
+
+GONE = "amqp://guest:guest@127.0.0.1:1//"
+
+
+def values(collector):
+    return {
+        (sample.name, sample.labels.get("pool")): sample.value
+        for metric in collector.collect()
+        for sample in metric.samples
+    }
 
 
 def test_a_broker_that_is_down_is_a_value_and_counted():
-    collector = QueueCollector(Settings(broker_url="amqp://guest:guest@127.0.0.1:1//"))
+    collector = QueueCollector(Settings(broker_url=GONE))
 
     list(collector.collect())
-    values = {
-        sample.name: sample.value for metric in collector.collect() for sample in metric.samples
+
+    assert values(collector) == {
+        ("tilechord_broker_up", None): 0,
+        ("tilechord_queue_scrape_errors_total", None): 2,
+        ("tilechord_board_up", None): 1,
     }
 
-    assert values == {"tilechord_broker_up": 0, "tilechord_queue_scrape_errors_total": 2}
+
+def test_the_work_that_waits_is_told_by_pool():
+    collector = QueueCollector(Settings(broker_url=GONE))
+    collector._board = MemoryBoard()
+    collector._board.show(POOLS, "gpu", {"ready": 7, "pending_s": 90.5, "workers": 2}, ttl_s=60)
+    collector._board.show(POOLS, "maps", {"ready": 0, "pending_s": 0, "workers": 0}, ttl_s=60)
+
+    found = values(collector)
+
+    assert found["tilechord_pending_seconds", "gpu"] == 90.5
+    assert found["tilechord_pending_seconds", "maps"] == 0
+
+
+def test_a_board_that_is_down_is_a_value():
+    chosen = Settings(broker_url=GONE, result_backend="redis://127.0.0.1:1/0")
+
+    found = values(QueueCollector(chosen))
+
+    assert found["tilechord_board_up", None] == 0
+    assert not any(name == "tilechord_pending_seconds" for name, _ in found)
+
+
+@pytest.mark.parametrize(
+    "pending_s", [None, "many", -1, [3]], ids=["none", "text", "negative", "list"]
+)
+def test_a_figure_that_is_none_is_left_out(pending_s):
+    board = MemoryBoard()
+    board.show(POOLS, "gpu", {"pending_s": pending_s}, ttl_s=60)
+
+    assert pending_seconds(board) == {}
