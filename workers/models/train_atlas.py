@@ -1,6 +1,7 @@
 """Trains the bundled model: ``python -m workers.models.train_atlas --help``.
 
-The stages run in order, each resumable from its checkpoint: autoencoder, latents, denoiser, export.
+The stages run in order, each resumable from its checkpoint: autoencoder, latents, denoiser,
+positions, export.
 """
 
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Annotated
 
 import torch
 import typer
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from rich.progress import Progress
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from app.cards import write_manifest
 from workers.models.atlas_training.autoencoder import new_autoencoder, train_autoencoder
@@ -28,11 +29,19 @@ from workers.models.atlas_training.latents import (
     standardise,
 )
 from workers.models.atlas_training.optimiser import Optimiser
+from workers.models.atlas_training.placing import (
+    collect_queries,
+    cross_attentions,
+    former_self,
+    teach_positions,
+)
 from workers.models.atlas_training.text import new_text_encoder, new_tokenizer
 from workers.models.atlas_training.training import Stage, run_stage
 
 FOLDER = Path(__file__).parent / "atlas"
 WORK = Path(".tilechord/train")
+QUERIES = 192
+"""Noisy windows whose queries stage 4 learns from; more than a few hundred fill memory only."""
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Work = Annotated[Path, typer.Option(help="Checkpoints and data; never committed.")]
@@ -123,16 +132,42 @@ def denoiser(
 
 
 @app.command()
+def positions(work: Work = WORK, minutes: Minutes = 10.0, seed: int = 0) -> None:
+    """Stage 4: teach the trained denoiser's cross-attentions where things shall lie."""
+    tokenizer = kept_tokenizer(work)
+    unet, text = averaged_denoiser(work, tokenizer)
+    former, latents = former_self(unet, text), load_latents(work / "latents.pt")
+    queries = collect_queries(unet, text, tokenizer, latents, count=QUERIES, seed=seed)
+    layers = cross_attentions(unet)
+    optimiser = Optimiser(layers, text, matrix_lr=0.005, other_lr=1e-3)
+    parts = {"layers": layers, "text": text, "optimiser": optimiser}
+    stage = Stage("positions", work, minutes * 60, parts)
+    stage.resume()
+    steps = teach_positions(
+        layers,
+        text,
+        tokenizer,
+        queries,
+        optimiser,
+        former=former,
+        progress=stage.progress,
+        seed=seed + stage.steps,
+    )
+    run_stage(stage, steps)
+
+
+@app.command()
 def export(work: Work = WORK, folder: Path = FOLDER) -> None:
-    """Stage 4: write the averaged weights as a diffusers folder."""
+    """Stage 5: write the averaged weights as a diffusers folder."""
     tokenizer = kept_tokenizer(work)
     autoencoder = standardised_autoencoder(work)
     if (work / "decoder.pt").exists():
         autoencoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["model"])
-    averages = Averages(new_denoiser(), new_text_encoder(tokenizer))
-    saved = torch.load(work / "denoiser.pt", weights_only=True)
-    averages.load_state_dict(saved["averages"])
-    unet, text = averages.modules
+    unet, text = averaged_denoiser(work, tokenizer)
+    if (work / "positions.pt").exists():
+        taught = torch.load(work / "positions.pt", weights_only=True)
+        cross_attentions(unet).load_state_dict(taught["layers"])
+        text.load_state_dict(taught["text"])
     export_folder(folder, autoencoder=autoencoder, unet=unet, text=text, tokenizer=tokenizer)
 
 
@@ -154,6 +189,16 @@ def kept_tokenizer(work: Path, *, warm: bool = False) -> CLIPTokenizer:
         tokenizer = bundled().tokenizer if warm else new_tokenizer()
         tokenizer.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def averaged_denoiser(
+    work: Path, tokenizer: CLIPTokenizer
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The denoiser and the text encoder as stage 3 averaged them."""
+    averages = Averages(new_denoiser(), new_text_encoder(tokenizer))
+    averages.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averages"])
+    unet, text = averages.modules
+    return unet, text
 
 
 def bundled() -> StableDiffusionPipeline:

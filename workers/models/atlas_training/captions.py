@@ -108,7 +108,7 @@ def _written(survey: Survey, rng: np.random.Generator) -> str:
         phrases.insert(0, _pick(ISLANDS, rng))
     elif has_coast(survey) and rng.random() < 0.4:
         phrases = [_coastal(chosen[0], names, rng), *phrases[1:]]
-    return _joined(list(dict.fromkeys(phrases)), rng)
+    return join_phrases(list(dict.fromkeys(phrases)), rng)
 
 
 def _chosen(seen: list[Sight], rng: np.random.Generator) -> list[Sight]:
@@ -135,10 +135,11 @@ def _are_opposite(one: Sight, other: Sight) -> bool:
 def _phrase(sight: Sight, names: set[str], rng: np.random.Generator) -> str:
     are_snowy = {"snow", "mountains"} <= names and sight.subject in ("snow", "mountains")
     words = SNOW_MOUNTAINS if are_snowy and rng.random() < 0.4 else WORDS[sight.subject]
-    return _placed(_pick(words, rng), sight.side, rng)
+    return place_words(_pick(words, rng), sight.side, rng)
 
 
-def _placed(words: str, side: str | None, rng: np.random.Generator) -> str:
+def place_words(words: str, side: str | None, rng: np.random.Generator) -> str:
+    """*words* with the *side* they are on, which one in ten leaves unsaid."""
     if side is None or rng.random() < SIDE_UNSAID:
         return words
     if side == "centre":
@@ -153,10 +154,11 @@ def _placed(words: str, side: str | None, rng: np.random.Generator) -> str:
 def _coastal(sight: Sight, names: set[str], rng: np.random.Generator) -> str:
     if sight.subject in WATERS:
         return f"{_pick(COAST, rng)} with {_phrase(sight, names, rng)}"
-    return _placed(f"{_pick(WORDS[sight.subject], rng)} {_pick(COAST, rng)}", sight.side, rng)
+    return place_words(f"{_pick(WORDS[sight.subject], rng)} {_pick(COAST, rng)}", sight.side, rng)
 
 
-def _joined(phrases: list[str], rng: np.random.Generator) -> str:
+def join_phrases(phrases: list[str], rng: np.random.Generator) -> str:
+    """*phrases* as one caption, at times with an opening or a word that says nothing."""
     if rng.random() < 0.1:
         phrases.insert(int(rng.integers(len(phrases) + 1)), _pick(NOISE, rng))
     link = _pick((", ", ", ", " and ", " with "), rng)
