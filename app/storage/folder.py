@@ -30,6 +30,7 @@ from app.domain.errors import (
 )
 from app.storage.keys import check_key, check_prefix
 from app.storage.pieces import PIECE_BYTES, pieces
+from app.storage.port import BlobStat
 from app.storage.probe import probe_writes_once
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -81,6 +82,14 @@ class FolderStore:
             names = [name for name in self._walk(folder) if name.startswith(prefix)]
         return iter(sorted(names))
 
+    def stat(self, prefix: str) -> Iterator[BlobStat]:
+        folder = check_prefix(prefix).rpartition("/")[0]
+        return (
+            BlobStat(name, found.st_size, found.st_mtime)
+            for name in self._walk(folder)
+            if name.startswith(prefix) and (found := self._found(name))
+        )
+
     def delete(self, key: str) -> None:
         target = self._root / check_key(key)
         with self._translated(key), self._locked(fcntl.LOCK_EX):
@@ -93,6 +102,12 @@ class FolderStore:
 
     def probe(self) -> None:
         probe_writes_once(self, name=f"folder {self._root}")
+
+    def _found(self, key: str) -> os.stat_result | None:
+        """What the file system tells of a blob, ``None`` when it is gone."""
+        with self._translated(key), suppress(FileNotFoundError):
+            return (self._root / key).stat()
+        return None
 
     def _sums(self, key: str) -> Path:
         return self._root / ".sums" / key

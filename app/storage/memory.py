@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from threading import Lock
 from app.domain.errors import CorruptBlobError, NotFoundError
 from app.storage.keys import check_key, check_prefix, media_type
 from app.storage.pieces import pieces
+from app.storage.port import BlobStat
 from app.storage.probe import probe_writes_once
 
 
@@ -20,13 +22,17 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._blobs: dict[str, tuple[bytes, bytes]] = {}
+        self._modified_s: dict[str, float] = {}
         self._lock = Lock()
 
     def put(self, key: str, data: bytes) -> bool:
         check_key(key)
         blob = bytes(data), sha256(data).digest()
         with self._lock:
-            return self._blobs.setdefault(key, blob) is blob
+            is_first = self._blobs.setdefault(key, blob) is blob
+            if is_first:
+                self._modified_s[key] = time.time()
+        return is_first
 
     def put_file(self, key: str, path: Path) -> bool:
         return self.put(key, path.read_bytes())
@@ -52,8 +58,20 @@ class MemoryStore:
             names = sorted(name for name in self._blobs if name.startswith(prefix))
         return iter(names)
 
+    def stat(self, prefix: str) -> Iterator[BlobStat]:
+        check_prefix(prefix)
+        with self._lock:
+            stats = [
+                BlobStat(name, len(blob[0]), self._modified_s[name])
+                for name, blob in self._blobs.items()
+                if name.startswith(prefix)
+            ]
+        return iter(stats)
+
     def delete(self, key: str) -> None:
-        self._blobs.pop(check_key(key), None)
+        with self._lock:
+            self._blobs.pop(check_key(key), None)
+            self._modified_s.pop(key, None)
 
     def url(self, key: str) -> str:
         """A ``data:`` URL: memory has no address another program could open."""

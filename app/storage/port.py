@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """What a listing tells of a blob without reading it."""
+
+    key: str
+    size_bytes: int
+    modified_s: float
+    """When it was written, in seconds since the epoch by the store's clock."""
 
 
 class BlobStore(Protocol):
@@ -36,6 +47,12 @@ class BlobStore(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with *prefix*, in sorted order."""
+
+    def stat(self, prefix: str) -> Iterator[BlobStat]:
+        """Size and age of every blob whose key starts with *prefix*, in no promised order.
+
+        Read as it goes, for stores of any size: blobs that come or go meanwhile may be told or not.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the blob; nothing happens when there is none."""

@@ -23,6 +23,7 @@ from app.domain.errors import (
 )
 from app.storage.keys import check_key, check_prefix, media_type
 from app.storage.pieces import pieces
+from app.storage.port import BlobStat
 from app.storage.probe import probe_writes_once
 
 _DIGEST = "x-amz-meta-sha256"
@@ -124,6 +125,16 @@ class S3Store:
             names = [entry.object_name or "" for entry in found]
         # Sorted here: servers that keep folders list "a/b" before "a-b".
         return iter(sorted(name.removeprefix(self._prefix) for name in names))
+
+    def stat(self, prefix: str) -> Iterator[BlobStat]:
+        return self._stat(prefix, self._prefix + check_prefix(prefix))
+
+    def _stat(self, prefix: str, start: str) -> Iterator[BlobStat]:
+        with self._translated(prefix):
+            for entry in self._client.list_objects(self._bucket, prefix=start, recursive=True):
+                name = (entry.object_name or "").removeprefix(self._prefix)
+                modified_s = entry.last_modified.timestamp() if entry.last_modified else 0.0
+                yield BlobStat(name, entry.size or 0, modified_s)
 
     def delete(self, key: str) -> None:
         with self._translated(key):

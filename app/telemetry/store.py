@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.storage.port import BlobStore
+from app.storage.port import BlobStat, BlobStore
 from app.telemetry.metrics import BLOB_READ_BYTES, BLOB_WRITTEN_BYTES
 
 
@@ -42,6 +42,9 @@ class MeteredStore:
 
     def keys(self, prefix: str) -> Iterator[str]:
         return self._inner.keys(prefix)
+
+    def stat(self, prefix: str) -> Iterator[BlobStat]:
+        return self._inner.stat(prefix)
 
     def delete(self, key: str) -> None:
         self._inner.delete(key)

@@ -1,6 +1,7 @@
 """One suite for every blob store: what holds for memory holds for a folder and for S3."""
 
 import secrets
+import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from app.domain.errors import CorruptBlobError, InvalidRequestError, NotFoundErr
 from app.settings import Settings
 from app.storage.open import open_store
 from app.storage.port import BlobStore
+from tests.support.waiting import wait_for
 
 
 @dataclass
@@ -244,6 +246,45 @@ def test_more_keys_than_one_page_are_all_listed(store):
     assert list(store.keys("many/")) == keys
 
 
+def test_a_listing_tells_size_and_age(store):
+    before_s = time.time()
+    store.put("a/x", b"")
+    store.put("a/y/z", b"x" * 70_000)
+    store.put("b", b"other")
+
+    found = {entry.key: entry for entry in store.stat("a/")}
+
+    assert {key: entry.size_bytes for key, entry in found.items()} == {"a/x": 0, "a/y/z": 70_000}
+    # S3 tells whole seconds.
+    assert all(before_s - 1 <= entry.modified_s <= time.time() for entry in found.values())
+    assert {entry.key for entry in store.stat("")} == {"a/x", "a/y/z", "b"}
+    assert {entry.key for entry in store.stat("a/y")} == {"a/y/z"}
+    assert list(store.stat("nothing/")) == []
+
+
+def test_a_second_writer_does_not_make_a_blob_younger(store):
+    store.put("a", b"first")
+    (first,) = store.stat("a")
+    wait_for(lambda: time.time() >= first.modified_s + 1.1)  # S3 tells whole seconds
+
+    store.put("a", b"second")
+
+    assert list(store.stat("a")) == [first]
+
+
+def test_what_is_removed_while_it_is_listed_disturbs_nobody(store):
+    for number in range(5):
+        store.put(f"a/{number}", b"x")
+    listing = store.stat("a/")
+    next(listing)
+
+    for number in range(5):
+        store.delete(f"a/{number}")
+
+    assert len(list(listing)) <= 4
+    assert list(store.stat("a/")) == []
+
+
 def test_the_url_leads_to_the_bytes(store):
     store.put("plan/picture.png", b"pixels")
 
@@ -305,6 +346,8 @@ def test_a_bad_key_is_refused_by_every_call_and_nothing_is_written(store, tmp_pa
 def test_a_prefix_no_key_can_have_is_refused(store, prefix):
     with pytest.raises(InvalidRequestError, match=r"^blob prefix must be the beginning of a key"):
         store.keys(prefix)
+    with pytest.raises(InvalidRequestError, match=r"^blob prefix must be the beginning of a key"):
+        store.stat(prefix)
 
 
 SEGMENTS = st.from_regex(r"[a-z0-9_-][a-z0-9._-]{0,12}", fullmatch=True)
