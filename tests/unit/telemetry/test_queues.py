@@ -18,6 +18,7 @@ def values(collector):
 
 def test_a_broker_that_is_down_is_a_value_and_counted():
     collector = QueueCollector(Settings(broker_url=GONE))
+    collector._board = MemoryBoard()
 
     list(collector.collect())
 
