@@ -75,7 +75,9 @@ else:
         "interval_max": 1.0,
     }
 task_publish_retry_policy = {
-    "max_retries": 2,
+    # For a pooled connection that went stale. Each attempt may take broker_timeout_s, and whoever
+    # sends is told within 10 s.
+    "max_retries": 1,
     "interval_start": 0.0,
     "interval_step": 0.3,
     "interval_max": 1.0,

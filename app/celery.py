@@ -11,6 +11,7 @@ from celery.app.utils import Settings
 from celery.signals import before_task_publish, celeryd_init
 from kombu import Connection
 
+from app.sending import SecureSendingTransport, SendingTransport
 from app.settings import settings
 
 
@@ -23,11 +24,14 @@ class Application(Celery):
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
         chosen = settings()
+        if chosen.is_embedded:
+            return super().connection_for_write(url, **options)
         limits = dict.fromkeys(("read_timeout", "write_timeout"), chosen.broker_timeout_s)
-        transport = ({} if chosen.is_embedded else limits) | (
-            options.pop("transport_options", None) or {}
-        )
-        return super().connection_for_write(url, transport_options=transport, **options)
+        limits |= options.pop("transport_options", None) or {}
+        is_secure = (url or chosen.broker_url.get_secret_value()).startswith("amqps:")
+        transport = SecureSendingTransport if is_secure else SendingTransport
+        options = options | {"transport": transport, "transport_options": limits}
+        return super().connection_for_write(url, **options)
 
 
 celery = Application("tilechord")

@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
-from celery import Task
+from celery.exceptions import Reject
 
 from app import workflow
 from app.bootstrap import runtime
-from app.domain.errors import PermanentError, TransientError
+from app.domain.errors import RenderError, TransientError
 from app.outcomes import announce, settle
+from app.patience import Patience, WorkerStoppingError
 from app.schemas import Manifest, RenderRequest
-from app.settings import settings
+from app.telemetry import metrics
 
-# No delay: a delayed message would be held by one worker, or on quorum queues pass through
-# twenty-eight delay queues. The store's own client has backed off before it gave up.
-RETRIES: dict[str, Any] = {
-    "autoretry_for": (TransientError,),
-    "max_retries": settings().max_retries,
-    "default_retry_delay": 0,
-}
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-def plan_job(
-    task: Task[..., Any], job_id: str, request: Callable[[], RenderRequest]
-) -> Manifest | None:
+def plan_job(job_id: str, request: Callable[[], RenderRequest]) -> Manifest | None:
     """Plan the job unless it was withdrawn or has ended; its result if that is there already."""
     app = runtime()
-    with _failures_recorded(task, job_id):
+
+    def plan() -> Manifest | None:
         if app.ledger.is_withdrawn(job_id) or settle(app, job_id):
             return None
         manifest = workflow.start(app, job_id, request())
-    if manifest is None:
-        announce(app, {"kind": "job", "job_id": job_id})
-    return manifest
+        if manifest is None:
+            announce(app, {"kind": "job", "job_id": job_id})
+        return manifest
+
+    return _patiently("plan", job_id, plan)
 
 
-def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None:
+def move_on(job_id: str, images: list[int] | None) -> None:
     """Do the control worker's part of the job, and say that it was done."""
     app = runtime()
-    with _failures_recorded(task, job_id):
-        manifest = workflow.advance(app, job_id, images)
+    manifest = _patiently("advance", job_id, lambda: workflow.advance(app, job_id, images))
     if manifest is not None:
         settle(app, job_id)
     else:
         announce(app, {"kind": "job", "job_id": job_id, "images": images})
 
 
-@contextmanager
-def _failures_recorded(task: Task[..., Any], job_id: str) -> Iterator[None]:
-    """A failure for good ends the job: recorded in the store before it reaches the client."""
+def _patiently(name: str, job_id: str, step: Callable[[], T]) -> T:
+    """What *step* returns, after as many attempts as it needs and may have.
+
+    A failure for good ends the job: recorded in the store before it reaches the client. One that
+    cannot even be recorded gives the message back, for a time when it can.
+    """
+
+    def note(error: TransientError) -> None:
+        metrics.work_retried(name, error)
+        log.info("step.retried", extra={"job_id": job_id, "step": name, "reason": str(error)})
+
+    chosen = runtime().settings
     try:
-        yield
-    except PermanentError as err:
-        _end(job_id, str(err))
-        raise
-    except TransientError as err:
-        if task.request.retries >= RETRIES["max_retries"]:
+        return Patience.of(chosen).attempt(step, note=note)
+    except WorkerStoppingError as err:
+        raise Reject(str(err), requeue=True) from err
+    except RenderError as err:
+        try:
             _end(job_id, str(err))
+        except TransientError as unrecorded:
+            if chosen.is_embedded:  # there is nobody else, and its client waits here
+                raise
+            raise Reject(str(unrecorded), requeue=True) from unrecorded
         raise
 
 
