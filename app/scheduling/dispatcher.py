@@ -107,6 +107,10 @@ class Dispatcher:
             case "failed" | "abandoned":
                 if settle(self._runtime, job.entry.job_id):
                     self._line.drop(job.entry.job_id)
+            case "moved":  # to the pool whose workers have more memory; its slice waits for it
+                if (flight := job.flying.get(work)) is not None:
+                    bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
+                    job.flying[work] = Flight(bigger, now_s, flight.seconds, flight.attempt)
             case _:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
                 job.refresh(self._runtime.store, [work.image], now_s)
