@@ -32,16 +32,17 @@ def show_schedule(
     ready: dict[str, int] = defaultdict(int)
     try:
         for position, (job, pool) in enumerate(jobs):
-            left_s = forecast.left_s(job)
-            pending_s[pool] += left_s
-            ready[pool] += job.ready_units
+            left_s, is_paused = forecast.left_s(job), job.entry.is_paused
+            if not is_paused:  # no worker is needed for what may not be done
+                pending_s[pool] += left_s
+                ready[pool] += job.ready_units
             record: dict[str, object] = {
                 "position": position,
                 "eta_s": round(pending_s[pool] / max(1, workers[pool]), 1),
                 "deadline_ms": job.entry.deadline_ms,
                 "pending_units": job.pending_units,
                 "pending_s": round(left_s, 1),
-                "state": "paused" if job.entry.is_paused else "open",
+                "state": "paused" if is_paused else "open",
             }
             runtime.board.show("schedule", job.entry.job_id, record, ttl_s=_SHOWN_S)
         for pool in runtime.settings.pools:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError, TransientError
 from app.domain.scheduling.slices import room
-from app.domain.work import Work
+from app.domain.work import Stage, Work
 from app.entries import Entry
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
@@ -66,7 +66,7 @@ class Dispatcher:
             self._read_nodes()
             self._send_again()
         if self._is_due("board", _BOARD_PERIOD_S):
-            jobs = [(job, self._pool(job)) for job in self._line.in_order()]
+            jobs = [(job, self._needed_pool(job)) for job in self._line.all_in_order()]
             show_schedule(self._runtime, jobs, self._forecast, self._nodes)
         if self._is_due("save", _SAVE_PERIOD_S):
             self._forecast.save(round(self._clock.time() * 1000))
@@ -213,6 +213,11 @@ class Dispatcher:
         """The pool that the job's next units need."""
         stage = job.next_stage()
         return self._publisher.pool_of(job.plan, stage) if stage else ""
+
+    def _needed_pool(self, job: OpenJob) -> str:
+        """The pool that works for the job, also while nothing of it is left to be sent."""
+        flown = next((flight.pool for flight in job.flying.values()), None)
+        return self._pool(job) or flown or self._publisher.pool_of(job.plan, Stage.TILE)
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()

@@ -117,6 +117,14 @@ class Line:
         ordered = in_order(waiting, self._shares, self._clock.time(), ageing_s)
         return [ready[job.job_id] for job in ordered]
 
+    def all_in_order(self) -> list[OpenJob]:
+        """Every open job: those whose units are all on their way, those in line, paused ones."""
+        in_line = self.in_order()
+        known = {job.entry.job_id for job in in_line}
+        others = [job for job_id, job in self._jobs.items() if job_id not in known]
+        served = [job for job in others if not job.entry.is_paused]
+        return [*served, *in_line, *(job for job in others if job.entry.is_paused)]
+
     def level(self, job: OpenJob) -> Priority:
         """The job's class, risen with its age."""
         ageing_s = self._runtime.settings.ageing_s
