@@ -29,9 +29,13 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.domain.geometry import Box
+from app.domain.quality.gates import MAX_SEAM_Z
+from app.domain.quality.mending import Mend, mends
+from app.domain.quality.planned import seams_of
 from app.domain.spec import Priority
 from app.entries import entry_of
 from app.jobs import JobState
+from app.measuring import measure_stored
 from app.outcomes import announce, settle
 from app.pictures.reading import read_picture
 from app.queues import translated_send_errors
@@ -177,6 +181,43 @@ def rerender_request(
     # How far the picture once left what it started from says nothing about this part.
     fields |= dict.fromkeys(("init_image", "mask", "strength", "nsr"))
     return read_request(fields | changes)
+
+
+def seam_repairs(job_id: str, image: int = 0) -> tuple[Mend, ...]:
+    """The parts of a finished picture whose seams are above the gate, the worst first.
+
+    Raises ``NotFoundError`` when the job has no such picture, ``InvalidRequestError`` when none
+    of its seams is above the gate.
+    """
+    count, app = len(result(job_id).images), runtime()
+    if not 0 <= image < count:
+        raise NotFoundError(f"job {job_id} has pictures 0 to {count - 1}, got {image}")
+    plan = app.ledger.plan(job_id)
+    quality = measure_stored(app.store, plan, image)
+    if found := mends(plan, quality.seams):
+        return found
+    score = quality.figures.get("seam_z")
+    told = "it has no seams" if score is None else f"got a seam_z of {score:.2f}"
+    raise InvalidRequestError(
+        f"picture {image} of job {job_id} must have a seam between tiles above the gate of "
+        f"{MAX_SEAM_Z:g} to be repaired, {told}"
+    )
+
+
+def seam_score(job_id: str, image: int, lines_of: str) -> float:
+    """The worst seam of a picture where the tiles of another job met; 1 where nothing shows."""
+    app = runtime()
+    grid = seams_of(app.ledger.plan(lines_of))
+    found = measure_stored(app.store, app.ledger.plan(job_id), image, grid)
+    return found.figures.get("seam_z", 1.0)
+
+
+def repair_request(job_id: str, mend: Mend, *, image: int = 0) -> RenderRequest:
+    """Order to paint a part anew with tiles that do not meet there; from its own latents at the
+    noise, and of the seed, of the picture's own tiles, so that its contents stay."""
+    spec = runtime().ledger.plan(job_id).spec
+    changes = {"nsr": spec.nsr, "tile": spec.tile, "overlap": mend.overlap, "blend": "ramp"}
+    return rerender_request(job_id, mend.box, seed=spec.seed, image=image, **changes)
 
 
 def save(manifest: Manifest, output: Path) -> list[Path]:

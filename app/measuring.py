@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.domain.errors import PermanentError
 from app.domain.plan import RenderPlan
-from app.domain.quality import CELL, Colours, Profiler, Quality, measure
+from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure
 from app.domain.quality.planned import seams_of, tiles_of
 from app.domain.work import Stage, Work, image_key
 from app.pictures.codecs import decode_array
@@ -37,26 +37,28 @@ class PictureQuality:
         """Take the next *rows* ``(h, W, 3)`` of the picture."""
         self._profiler.add(rows)
 
-    def measure(self) -> Quality:
-        """Figures and seams, after the last row."""
+    def measure(self, grid: SeamGrid | None = None) -> Quality:
+        """Figures and seams, after the last row; seams at other lines when a *grid* is given."""
         plan, profiles = self._plan, self._profiler.result()
         start = starting_cells(self._store, plan, self._image)
         return measure(
             profiles,
-            seams_of(plan),
+            grid or seams_of(plan),
             tiles=tiles_of(plan),
             start=start,
             upscale=plan.spec.upscale,
         )
 
 
-def measure_stored(store: BlobStore, plan: RenderPlan, image: int) -> Quality:
+def measure_stored(
+    store: BlobStore, plan: RenderPlan, image: int, grid: SeamGrid | None = None
+) -> Quality:
     """The quality of an image whose picture is in the store; lossy formats count as they are."""
     picture = stored_picture(store, plan, image)
     quality = PictureQuality(store, plan, image)
     for rows in picture.pieces():
         quality.add(rows)
-    return quality.measure()
+    return quality.measure(grid)
 
 
 def stored_picture(store: BlobStore, plan: RenderPlan, image: int) -> PictureFile:

@@ -25,6 +25,9 @@ def render(
     output: Output = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="Render on the cluster.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show who did what when.")] = False,
+    repair_seams: Annotated[
+        bool, typer.Option("--repair-seams", help="Paint seams above the gate anew.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Render a picture and write it to a file; in this process unless --cluster is given.
@@ -32,13 +35,15 @@ def render(
     Ctrl-C leaves a job that `tilechord resume` finishes.
     """
     from app import client
-    from app.cli import rendering
+    from app.cli import mending, rendering
     from app.cli.broker import require_broker
     from app.cli.summary import preview
 
     start = time.monotonic()
     fields = options.to_request(output)
     rendering.check_output(output)
+    if repair_seams and fields.get("count", 1) != 1:
+        raise typer.BadParameter("needs a single picture", param_hint="--repair-seams")
     if cluster:
         require_broker("--cluster")
     else:
@@ -47,6 +52,10 @@ def render(
     request = rendering.complete(fields, options.files)
     finish = rendering.finish_there if cluster else rendering.finish_here
     manifest = finish(lambda: client.submit(request), is_quiet=json)
+    if repair_seams:
+        manifest = mending.repair(
+            manifest, lambda part: finish(lambda: client.submit(part), is_quiet=json)
+        )
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
 
 
