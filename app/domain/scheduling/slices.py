@@ -40,11 +40,14 @@ def longest_first(units: Iterable[Unit], seconds: Callable[[Unit], float]) -> li
 def room(ready_units: int, unit_s: float, workers: int, lookahead_s: float) -> int:
     """How many units more a pool's queue should get, to hold *lookahead_s* of work.
 
-    A pool without workers is filled as for one: whoever starts first finds something to do.
+    Nothing before half of that is taken: every slice has a callback of its own, and one for each
+    unit would double the messages. A pool without workers is filled as for one: whoever starts
+    first finds something to do.
     """
     workers = max(1, workers)
     enough = math.ceil(workers * lookahead_s / max(unit_s, _SHORTEST_UNIT_S))
-    return max(0, max(enough, UNITS_A_WORKER * workers) - ready_units)
+    enough = max(enough, UNITS_A_WORKER * workers)
+    return 0 if 2 * ready_units > enough else enough - ready_units
 
 
 def _guided(pending_units: int, parts: int, most: int) -> int:

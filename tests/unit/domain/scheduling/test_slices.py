@@ -102,6 +102,12 @@ def test_units_predicted_to_take_no_time_do_not_ask_for_an_endless_queue():
 positive = st.floats(0, 1e5)
 
 
+def test_a_queue_that_is_half_full_is_left_alone_so_that_slices_do_not_crumble():
+    assert room(ready_units=7, unit_s=1, workers=4, lookahead_s=3) == 0
+    assert room(ready_units=6, unit_s=1, workers=4, lookahead_s=3) == 6
+
+
+
 @given(units, positive, workers, positive)
 def test_room_is_never_negative_and_never_leaves_a_worker_short(ready, unit_s, workers, ahead_s):
     more = room(ready, unit_s, workers, ahead_s)
