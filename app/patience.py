@@ -25,7 +25,8 @@ def is_worker_stopping() -> bool:
     """Whether this process's Celery worker was told to stop."""
     from celery.worker import state  # a client has no worker and starts sooner without
 
-    return any(mark not in (None, False) for mark in (state.should_stop, state.should_terminate))
+    marks = (state.should_stop, state.should_terminate)
+    return any(mark is not None and mark is not False for mark in marks)  # 0 is an exit code
 
 
 def nothing(*_: object) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from app.domain.errors import ModelError, RenderCancelledError, StorageUnavailableError
-from app.patience import Patience, WorkerStoppingError
+from app.patience import Patience, WorkerStoppingError, is_worker_stopping
 
 
 class Step:
@@ -111,3 +111,12 @@ def test_a_worker_that_may_not_retry_tries_once(slept):
         Patience(0, 1.0, 1.0, sleep=slept.append).attempt(step)
 
     assert slept == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "stops"), [(None, False), (False, False), (0, True), (True, True)], ids=str
+)
+def test_a_worker_stops_when_celery_has_an_exit_code_for_it(mark, stops, monkeypatch):
+    monkeypatch.setattr("celery.worker.state.should_stop", mark)
+
+    assert is_worker_stopping() is stops

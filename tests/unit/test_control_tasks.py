@@ -1,0 +1,117 @@
+"""What becomes of a control task's failures."""
+
+import pytest
+from celery.exceptions import Reject
+
+from app.bootstrap import Runtime
+from app.cards import Catalogue
+from app.domain.errors import RenderFailedError, StorageUnavailableError
+from app.jobs import JobLedger, JobState
+from app.live.memory import MemoryBoard
+from app.patience import WorkerStoppingError
+from app.schemas import read_request
+from app.settings import Settings
+from app.storage.memory import MemoryStore
+from app.tasks.base import move_on, plan_job
+from tests.unit.domain.cards import plan
+
+RENDER = plan(height=1024, width=1024)
+REQUEST = read_request({"prompt": "a map"})
+
+
+class AwayStore(MemoryStore):
+    """Does not answer the next so many questions, or none at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.away_for = 0
+        self.is_read_only = False
+
+    def exists(self, key):
+        if self.away_for:
+            self.away_for -= 1
+            raise StorageUnavailableError("store m does not answer")
+        return super().exists(key)
+
+    def put(self, key, data):
+        if self.is_read_only:
+            raise StorageUnavailableError("store m is full")
+        return super().put(key, data)
+
+
+@pytest.fixture
+def store():
+    return AwayStore()
+
+
+@pytest.fixture
+def app(store, monkeypatch):
+    chosen = Settings(
+        broker_url="amqp://localhost//", retry_base_s=0.001, retry_cap_s=0.002, max_retries=3
+    )
+    runtime = Runtime(chosen, store, JobLedger(store), Catalogue([]), MemoryBoard())
+    monkeypatch.setattr("app.tasks.base.runtime", lambda: runtime)
+    runtime.ledger.accept("job", REQUEST, RENDER)
+    return runtime
+
+
+def state(app):
+    return app.ledger.status("job").state
+
+
+def test_a_step_is_tried_again_until_the_store_answers(app, store):
+    store.away_for = 3
+
+    move_on("job", None)
+
+    assert state(app) is JobState.SUBMITTED
+    assert app.board.listen(0.0) == [{"kind": "job", "job_id": "job", "images": None}]
+
+
+def test_a_job_fails_with_the_reason_when_the_retries_are_used_up(app, store):
+    store.away_for = 4
+
+    with pytest.raises(StorageUnavailableError, match=r"^store m does not answer$"):
+        move_on("job", None)
+
+    assert app.ledger.failure("job") == "store m does not answer"
+    assert app.board.listen(0.0) == [{"kind": "ended", "job_id": "job"}]
+
+
+def test_a_failure_that_cannot_be_recorded_gives_the_message_back(app, store):
+    store.away_for = 4
+    store.is_read_only = True
+
+    with pytest.raises(Reject) as caught:
+        move_on("job", None)
+
+    assert caught.value.requeue
+    assert state(app) is JobState.SUBMITTED
+
+
+def test_a_worker_that_stops_gives_the_message_back(app, store, monkeypatch):
+    store.away_for = 1
+    monkeypatch.setattr("celery.worker.state.should_stop", 0)
+
+    with pytest.raises(Reject) as caught:
+        move_on("job", None)
+
+    assert caught.value.requeue
+    assert isinstance(caught.value.__cause__, WorkerStoppingError)
+    assert app.ledger.failure("job") is None
+
+
+def test_a_failure_for_good_is_not_tried_again(app, store):
+    app.ledger.fail("job", "tile 3 of image 0: broken")
+
+    with pytest.raises(RenderFailedError):
+        move_on("job", None)
+
+    assert app.ledger.failure("job") == "tile 3 of image 0: broken"
+
+
+def test_a_withdrawn_job_is_not_planned(app):
+    app.ledger.withdraw("job-2")
+
+    assert plan_job("job-2", lambda: REQUEST) is None
+    assert not app.ledger.has_plan("job-2")
