@@ -11,11 +11,12 @@ from app.domain.errors import InvalidRequestError, NotFoundError
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import (
     Progress,
-    image_prefix,
+    image_prefixes,
     pictures_in,
     plan_key,
     plan_prefix,
     progress,
+    series_prefix,
 )
 from app.schemas import Manifest, RenderRequest, read_plan, read_request
 from app.storage.port import BlobStore
@@ -165,8 +166,9 @@ class JobLedger:
 
 def present_keys(store: BlobStore, plan: RenderPlan, image: int | None = None) -> set[str]:
     """Keys of the plan's blobs that exist, or of one image's."""
-    prefix = plan_prefix(plan) if image is None else image_prefix(plan, image)
-    return set(store.keys(prefix))
+    whole = (series_prefix(plan), plan_prefix(plan))
+    prefixes = whole if image is None else image_prefixes(plan, image)
+    return {key for prefix in prefixes for key in store.keys(prefix)}
 
 
 def _key(job_id: str, name: str) -> str:

@@ -10,7 +10,7 @@ from app.domain.errors import PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure
 from app.domain.quality.planned import seams_of, tiles_of
-from app.domain.work import Stage, Work, image_key
+from app.domain.work import Stage, Work, picture_key
 from app.pictures.codecs import decode_array
 from app.pictures.reading import read_picture
 from app.pictures.rows import PictureFile
@@ -23,7 +23,7 @@ _MAX_START_MPX = 25.0
 
 def quality_key(plan: RenderPlan, image: int) -> str:
     """Where the figures of one image are kept."""
-    return image_key(plan, image, "quality.json")
+    return picture_key(plan, image, "quality.json")
 
 
 class PictureQuality:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app import __version__
 from app.canvas import band_boxes, read_window, write_band
 from app.domain.blending import MergedBand, Spread
+from app.domain.errors import NotFoundError
 from app.domain.geometry import Box, Part, parts
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.quality import worst
@@ -127,7 +128,10 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             "size_bytes": picture.size_bytes,
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
-        store.put(quality_key(plan, image), canonical_json(quality.measure().figures))
+        # With those of its canvas, which is not kept as long as the picture.
+        canvas = _figures(store, canvas_key(plan, image, len(plan.phases)))
+        figures = worst([canvas, quality.measure().figures])
+        store.put(quality_key(plan, image), canonical_json(figures))
         store.put_file(work.key(plan), target)
 
 
@@ -140,7 +144,7 @@ def recipe_of(plan: RenderPlan, image: int) -> Recipe:
     models = {"base": spec.pop("base_model"), "upscale": spec.pop("upscaler")}
     spec["model"] = spec.pop("refine_model")
     request = {name: value for name, value in spec.items() if value is not None}
-    return Recipe(request | {"models": models}, plan.hash, __version__, image)
+    return Recipe(request | {"models": models}, plan.order_hash, __version__, image)
 
 
 def write_manifest(
@@ -163,15 +167,22 @@ def write_manifest(
 
 
 def image_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
-    """The quality of one image, as it was measured.
+    """The quality of one image, as it was measured: its picture's once there is one.
 
     Tiles may disagree in earlier phases: to settle that is what they exchange for.
     """
-    keys = [canvas_key(plan, image, len(plan.phases))]
-    own = quality_key(plan, image)
-    if store.exists(own):  # pictures written before they were measured have none
-        keys.append(own)
-    return worst(json.loads(store.get(key)) for key in keys)
+    own = _figures(store, quality_key(plan, image))
+    if "overlap_disagreement" in own:
+        return own
+    return worst([own, _figures(store, canvas_key(plan, image, len(plan.phases)))])
+
+
+def _figures(store: BlobStore, key: str) -> dict[str, float]:
+    """What was measured; nothing where that is no longer in the store, or never was."""
+    try:
+        return dict(json.loads(store.get(key)))
+    except NotFoundError:
+        return {}
 
 
 def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from app.domain.geometry import Box
 from app.domain.grid import Grid
@@ -130,15 +131,41 @@ class RenderPlan:
     decode: Decode
     cost: Cost
     version: int = PLAN_VERSION
+    run: str = ""
+    """Keeps the blobs of a render that is done again apart; decides no pixel and no file byte."""
 
     def to_json(self) -> bytes:
         """Canonical form: sorted keys, no spaces, no NaN. Equal plans are equal bytes."""
-        return canonical_json(asdict(self))
+        return canonical_json(self._record())
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the canonical form, hexadecimal."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    @cached_property
+    def series(self) -> str:
+        """SHA-256 of what decides the latents and cores of an image, beside its number.
+
+        Orders that differ in nothing but the count of pictures, their file format and their tags
+        have the same series, and share every blob but the files.
+        """
+        record = self._record()
+        del record["cost"]  # of all pictures together
+        for name in ("count", "format", "tags"):
+            del record["spec"][name]
+        return hashlib.sha256(canonical_json(record)).hexdigest()
+
+    @property
+    def order_hash(self) -> str:
+        """The hash of the same order where it is not kept apart: what its file tells."""
+        return replace(self, run="").hash if self.run else self.hash
+
+    def _record(self) -> dict[str, Any]:
+        record = asdict(self)
+        if not self.run:  # plans had none before, and keep their hashes
+            del record["run"]
+        return record
 
     @property
     def starts_from_picture(self) -> bool:

@@ -53,7 +53,7 @@ class Work:
             case Stage.CORE:
                 name = f"core-{self.index:05d}"
             case Stage.PICTURE:
-                name = f"picture.{plan.spec.format}"
+                return picture_key(plan, self.image, f"picture.{plan.spec.format}")
         return image_key(plan, self.image, name)
 
     @property
@@ -70,12 +70,28 @@ def plan_prefix(plan: RenderPlan) -> str:
     return f"plans/{plan.hash}/"
 
 
-def image_prefix(plan: RenderPlan, image: int) -> str:
-    return f"{plan_prefix(plan)}image-{image:04d}/"
+def series_prefix(plan: RenderPlan) -> str:
+    return f"plans/{plan.series}/"
+
+
+def image_name(image: int) -> str:
+    """The folder of an image, below its plan's and below its series'."""
+    return f"image-{image:04d}"
+
+
+def image_prefixes(plan: RenderPlan, image: int) -> tuple[str, str]:
+    """Where the blobs of *image* are: what it is made from, and its file."""
+    return image_key(plan, image, ""), picture_key(plan, image, "")
 
 
 def image_key(plan: RenderPlan, image: int, name: str) -> str:
-    return f"{image_prefix(plan, image)}{name}"
+    """Of what a picture is made from; shared by all plans of the series."""
+    return f"{series_prefix(plan)}{image_name(image)}/{name}"
+
+
+def picture_key(plan: RenderPlan, image: int, name: str) -> str:
+    """Of a picture's file and what is told about it."""
+    return f"{plan_prefix(plan)}{image_name(image)}/{name}"
 
 
 def pixels_key(plan: RenderPlan, image: int, core: int) -> str:
@@ -130,7 +146,7 @@ def run_prefix(plan: RenderPlan) -> str:
 
 def unit_name(plan: RenderPlan, work: Work) -> str:
     """The unit's name within its plan: ``image-0000/phase-0/tile-00007``."""
-    return work.key(plan).removeprefix(plan_prefix(plan))
+    return work.key(plan).split("/", maxsplit=2)[2]
 
 
 def image_work(plan: RenderPlan, image: int) -> Iterator[tuple[Work, ...]]:

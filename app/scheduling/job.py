@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
-from app.domain.work import WORKER_STAGES, Stage, Work, image_prefix, image_work, next_of_image
+from app.domain.work import WORKER_STAGES, Stage, Work, image_name, image_work, next_of_image
 from app.entries import Entry
 from app.jobs import present_keys
 from app.storage.port import BlobStore
@@ -177,10 +177,10 @@ def _are_alike(work: Work, taken: list[Work]) -> bool:
 
 
 def _by_image(plan: RenderPlan, keys: Collection[str]) -> dict[int, set[str]]:
-    prefixes = {image_prefix(plan, image): image for image in range(plan.spec.count)}
+    names = {image_name(image): image for image in range(plan.spec.count)}
     found: dict[int, set[str]] = defaultdict(set)
     for key in keys:
-        image = prefixes.get("/".join(key.split("/")[:3]) + "/")
+        image = names.get(key.split("/")[2])
         if image is not None:
             found[image].add(key)
     return found

@@ -101,5 +101,5 @@ def _seconds(plan: RenderPlan, work: Work) -> float:
 
 
 def _number(plan: RenderPlan, work: Work) -> int:
-    text = f"{plan.hash}:{unit_name(plan, work)}"
+    text = f"{plan.series}:{unit_name(plan, work)}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -59,6 +59,47 @@ def test_whatever_may_change_a_byte_changes_the_hash(change):
     assert plan(**change).hash != plan().hash
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"count": 3}, {"format": "jpeg"}, {"tags": {"client": "studio"}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_touches_no_latent_is_of_the_same_series(change):
+    assert plan(**change).series == plan().series
+    assert plan(**change).hash != plan().hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "another map"},
+        {"seed": 8},
+        {"steps": 21},
+        {"nsr": 0.8},
+        {"overlap": 64},
+        {"width": 2056},
+        {"upscale": 2},
+        {"card": replace(SD15, revision="1" * 64)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_may_change_a_latent_or_a_core_starts_another_series(change):
+    assert plan(**change).series != plan().series
+
+
+def test_a_render_that_is_done_again_is_kept_apart_and_told_alike():
+    again = replace(plan(), run="job-7")
+
+    assert again.hash != plan().hash
+    assert again.series != plan().series
+    assert again.order_hash == plan().order_hash == plan().hash
+    assert read_plan(again.to_json()) == again
+
+
+def test_plans_that_are_not_kept_apart_have_the_hashes_they_always_had():
+    assert b'"run"' not in plan().to_json()
+
+
 def test_a_plan_survives_the_store():
     assert read_plan(plan(upscale=2).to_json()) == plan(upscale=2)
 

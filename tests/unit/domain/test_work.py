@@ -3,7 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.spec import Mode
-from app.domain.work import Run, Stage, Work, next_work, plan_prefix, progress, work_of
+from app.domain.work import (
+    Run,
+    Stage,
+    Work,
+    next_work,
+    plan_prefix,
+    progress,
+    series_prefix,
+    unit_name,
+    work_of,
+)
 from tests.unit.domain.cards import plan
 
 RENDER = plan(height=1024, width=1024, count=2)
@@ -32,11 +42,24 @@ def test_one_core_needs_no_head():
     assert Stage.HEAD not in stages
 
 
-def test_every_unit_has_a_key_of_its_own_under_the_plans_hash():
+def test_every_unit_has_a_key_of_its_own():
     units = [work for group in GROUPS for work in group]
 
     assert len({work.key(RENDER) for work in units}) == len(units)
-    assert all(work.key(RENDER).startswith(plan_prefix(RENDER)) for work in units)
+
+
+def test_a_picture_lies_under_its_plans_hash_and_what_it_is_made_from_under_the_series():
+    units = [work for group in GROUPS for work in group]
+
+    for work in units:
+        is_picture = work.stage is Stage.PICTURE
+        prefix = plan_prefix(RENDER) if is_picture else series_prefix(RENDER)
+        assert work.key(RENDER).startswith(prefix)
+
+
+def test_a_unit_is_named_alike_wherever_it_lies():
+    assert unit_name(RENDER, Work(Stage.CORE, 1, index=3)) == "image-0001/core-00003"
+    assert unit_name(RENDER, Work(Stage.PICTURE, 1)) == "image-0001/picture.png"
 
 
 @given(st.data())
