@@ -24,6 +24,8 @@ _ROOT = Path(__file__).parent.parent.parent
 _READY = b" ready."
 _OPEN_LIMIT_S = 120.0
 _RESTART_DELAY_S = 0.2
+_MOST_BIRTHS = 3
+"""Before it is ready for the first time; then something is wrong with it, not with its world."""
 _POLL_S = 0.05
 
 
@@ -102,7 +104,7 @@ class Fleet:
             self.nodes[name] = Node(name, pool, env, folder / f"{name}.log", armed)
             self._bear(self.nodes[name])
         for name in pools:
-            self.wait_ready(name)
+            self.wait(lambda node=self.nodes[name]: self._has_settled(node), f"{name} works", 90)
 
     def wait_ready(self, name: str, limit_s: float = 60.0) -> None:
         self.wait(lambda: self.nodes[name].is_ready, f"{name} is ready", limit_s)
@@ -130,6 +132,11 @@ class Fleet:
     def retire(self, name: str) -> None:
         """Expect no successor from now on."""
         self.nodes[name].is_wanted = False
+
+    def _has_settled(self, node: Node) -> bool:
+        if node.births > _MOST_BIRTHS:
+            raise RuntimeError(f"{node.name} dies at its birth:\n{node.log.read_text()[-2000:]}")
+        return node.is_ready
 
     def _is_open(self) -> bool:
         if self._nursery.poll() is not None:
