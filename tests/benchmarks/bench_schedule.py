@@ -1,0 +1,135 @@
+"""How well work is given out: makespans, efficiency, fairness, time to finish, all measured.
+
+Run: ``python -m tests.benchmarks.bench_schedule [CASE …]``. Real RabbitMQ, Redis, S3, messages and
+blobs; a tile's work is a wait of known length. Baselines of the same run give the same tiles to a
+``multiprocessing`` pool and to plain Celery as it comes: four tasks prefetched, acknowledged early.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.cluster import servers
+from app.cluster.lifecycle import bring_up, take_down
+from app.cluster.local import server_tiers
+from app.cluster.ports import Ports
+from app.cluster.service import open_site
+from tests.benchmarks.pacing import Crew, plain_celery, pool_makespan
+from tests.support.tiny_model import build_tiny_model
+
+EQUAL = (1.0,) * 8
+UNEQUAL = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25)
+_CASES = (
+    # name, speeds, tiles, seconds a tile, share of slow runs
+    ("64 tiles, unequal workers", UNEQUAL, 64, 1.0, 0.0),
+    ("64 tiles, 10 % of runs five times slower", EQUAL, 64, 1.0, 0.1),
+    ("256 tiles of 100 ms, equal workers", EQUAL, 256, 0.1, 0.0),
+    ("64 tiles of 1 s, equal workers", EQUAL, 64, 1.0, 0.0),
+)
+console = Console(width=120)
+
+
+def main() -> None:
+    wanted = set(sys.argv[1:])
+    with cluster() as folder:
+        console.print(f"{'case':42} {'ours':>7} {'pool':>7} {'celery':>7}   makespan / lower bound")
+        for number, case in enumerate(_CASES):
+            if not wanted or str(number) in wanted:
+                _makespans(folder, number, *case)
+        if not wanted or "fair" in wanted:
+            _fairness(folder)
+
+
+@contextmanager
+def cluster() -> Iterator[Path]:
+    """Servers of their own and the environment that names them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_tiny_model(folder / "models" / "tiny")
+        site = open_site(folder / "site", Ports())
+        os.environ |= servers.client_env(site) | {
+            "TILECHORD_MODELS_PATH": str(folder / "models"),
+            "TILECHORD_MODEL": "tiny",
+        }
+        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
+        try:
+            yield folder
+        finally:
+            take_down(site.folder, lambda _: None)
+
+
+def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dict[str, Any]:
+    """A request of *tiles* tiles in one phase."""
+    side = round(tiles**0.5)
+    tags = {"tile_s": str(tile_s), "slow_share": str(slow_share)}
+    size = {"height": 64 * side, "width": 64 * side, "tile": 64, "overlap": 0}
+    return {"prompt": "b", "mode": "refine", "tags": tags, **size, **fields}
+
+
+def _makespans(
+    folder: Path, number: int, name: str, speeds: Sequence[float], tiles: int, *times: float
+) -> None:
+    from app.bootstrap import runtime
+    from app.tasks import render
+
+    tile_s, slow_share = times
+    with Crew(folder, speeds) as crew:
+        # Workers load their code, and the dispatcher learns their times, outside the measurement.
+        warm = render.delay(order(max(16, len(speeds) * 2), tile_s, slow_share, seed=1000 + number))
+        warm.get(timeout=600)
+        manifest = render.delay(order(tiles, tile_s, slow_share, seed=number)).get(timeout=600)
+        app = runtime()
+        spans = crew.tile_spans(app, manifest["job_id"])
+        bound_s = crew.lower_bound_s(app, manifest["job_id"])
+    wall_s = max(end for _, end in spans) - min(start for start, _ in spans)
+    seconds = [tile_s] * tiles
+    pool = pool_makespan(speeds, seconds, slow_share)
+    celery = plain_celery(folder, speeds, seconds, slow_share)
+    row = " ".join(f"{value / bound_s:7.3f}" for value in (wall_s, pool, celery))
+    again = len(spans) - tiles
+    console.print(f"{name:42} {row}   {wall_s:.2f} s, bound {bound_s:.2f} s, {again} second runs")
+
+
+def _fairness(folder: Path) -> None:
+    """One tenant orders ten times what the other does, at once."""
+    from app.bootstrap import runtime
+    from app.domain.work import Stage
+    from app.merging import read_runs
+    from app.tasks import render
+
+    with Crew(folder, (1.0,) * 4):
+        many = [
+            render.delay(order(36, 0.1, 0.0, seed=number, tenant="many")) for number in range(10)
+        ]
+        one = render.delay(order(36, 0.1, 0.0, seed=99, tenant="one"))
+        one.get(timeout=600)
+        app = runtime()
+        runs = {
+            result.id: [
+                run
+                for run in read_runs(app.store, app.ledger.plan(result.id))
+                if run.stage is Stage.TILE
+            ]
+            for result in [*many, one]
+            if app.ledger.has_plan(result.id)
+        }
+        own = runs.pop(one.id)
+        first, last = min(run.started_ms for run in own), max(run.started_ms for run in own)
+        others = sum(first <= run.started_ms <= last for found in runs.values() for run in found)
+        for result in many:
+            result.get(timeout=600)
+    console.print(f"while one tenant got {len(own)} tiles, the one with ten jobs got {others}")
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    main()

@@ -1,0 +1,49 @@
+"""A real worker around a renderer that takes the time its order says: speeds can be chosen.
+
+``PACE=SPEED python -m tests.benchmarks.paced_worker CELERY-WORKER-ARGUMENTS…``. The request's tags
+say the rest: ``tile_s`` is a tile's time at speed 1, ``slow_share`` the share of runs that take
+five times as long, drawn from tile and worker, so that a second run elsewhere is another draw.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from hashlib import sha256
+
+from app.celery import celery
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work
+from tests.benchmarks.bench_queue import instant_render
+from workers.renderer import Renderer
+
+SLOW_TIMES = 5.0
+
+
+def tile_seconds(plan: RenderPlan, work: Work, worker: str, speed: float) -> float:
+    """How long *worker* takes for the tile."""
+    tags = plan.spec.tags
+    seconds = float(tags.get("tile_s", "0")) / speed
+    drawn = sha256(f"{work.index} {worker}".encode()).digest()[0] / 256
+    return seconds * (SLOW_TIMES if drawn < float(tags.get("slow_share", "0")) else 1.0)
+
+
+def main() -> None:
+    speed = float(os.environ["PACE"])
+    name = sys.argv[sys.argv.index("-n") + 1].partition("@")[0]
+
+    def render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
+        if work.stage is Stage.TILE:
+            end_s = time.monotonic() + tile_seconds(plan, work, name, speed)
+            while (left_s := end_s - time.monotonic()) > 0:
+                check()
+                time.sleep(min(left_s, 0.1))
+        return instant_render(self, plan, work, check)
+
+    Renderer.render = render  # type: ignore[method-assign]
+    celery.worker_main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
