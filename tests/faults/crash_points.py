@@ -39,7 +39,7 @@ _STEPS = ("render", "publish", "chord-part", "ack")
 _WORKER = ("put-unit", "put-run", *_STEPS)
 _CONTROL = (
     *("put-request", "put-plan", "put-canvas", "put-picture", "put-result"),
-    *("put-entry", "delete-entry", "publish", "ack"),
+    *("delete-entry", "publish", "ack"),
 )
 
 
