@@ -7,6 +7,7 @@ from random import Random
 
 from minio import Minio
 
+from app.domain.errors import NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, canvas_key, work_of
 from app.jobs import present_keys
@@ -23,7 +24,10 @@ class _OfATile(Nemesis):
     def tile(self, rng: Random) -> str:
         ledger, store = self.field.runtime.ledger, self.field.runtime.store
         for job_id in rng.sample(jobs := self.field.open_jobs(), len(jobs)):
-            plan = ledger.plan(job_id)
+            try:
+                plan = ledger.plan(job_id)
+            except NotFoundError:  # not planned yet
+                continue
             if keys := sorted(_unmerged(plan, present_keys(store, plan))):
                 return rng.choice(keys)
         raise MissedError("no tile was waiting for its merge")
