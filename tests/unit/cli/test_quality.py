@@ -38,11 +38,11 @@ def pictures(drawn: Path, installation: Installation) -> Path:
     return installation.root
 
 
-def finish_job(job_id: str, *lumas: Floats, seed: int = 0) -> None:
+def finish_job(job_id: str, *lumas: Floats, **fields: int) -> None:
     """A job whose pictures are done, as its workers and the control worker leave it."""
     app = runtime()
-    order = {"prompt": "a hill", "width": SIDE, "height": SIDE, "count": len(lumas), "seed": seed}
-    request = read_request(order | {"tile": 144, "overlap": 32})
+    order = {"prompt": "a hill", "width": SIDE, "height": SIDE, "count": len(lumas)}
+    request = read_request(order | {"tile": 144, "overlap": 32} | fields)
     plan = plan_request(request, app.catalogue, app.settings)
     app.ledger.accept(job_id, request, plan)
     for image, luma in enumerate(lumas):
