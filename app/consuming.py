@@ -6,12 +6,23 @@ import logging
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu import Connection
+
+from app.queues import dead_queue
+from app.settings import settings
 
 log = logging.getLogger(__name__)
 
 
 class Consumer(CeleryConsumer):
-    """Celery acknowledges what it cannot decode; here it goes to the dead letters."""
+    """Sees to it that what cannot be handled is kept: Celery would acknowledge what it cannot
+    decode, and RabbitMQ drops dead letters that no queue is bound for."""
+
+    def connect(self) -> Connection:
+        connection: Connection = super().connect()
+        if not settings().is_embedded:
+            dead_queue()(connection.default_channel).declare()
+        return connection
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         log.error(

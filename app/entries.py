@@ -87,15 +87,23 @@ def _entry(keys: Iterable[str]) -> Entry | None:
     """The entry that *keys*, sorted and all of one job, tell; ``None`` when it is not in line."""
     entry, is_paused, priority = None, False, None
     for key in keys:
-        _, job_id, kind, *rest = key.split("/")
-        if kind == "accepted" and entry is None:  # the first acceptance counts
-            accepted_ms, level, tenant, deadline = rest
-            deadline_ms = None if deadline == "none" else int(deadline)
-            entry = Entry(job_id, int(accepted_ms), Priority(level), tenant, deadline_ms)
-        elif kind == "paused":
-            is_paused = True
-        elif kind == "priority":
-            priority = Priority(rest[1])
+        match key.split("/"):
+            case [_, job_id, "accepted", accepted_ms, level, tenant, deadline] if entry is None:
+                entry = _accepted(job_id, accepted_ms, level, tenant, deadline)
+            case [_, _, "paused"]:
+                is_paused = True
+            case [_, _, "priority", _, level] if level in set(Priority):
+                priority = Priority(level)
     if entry is None:
         return None
     return replace(entry, is_paused=is_paused, priority=priority or entry.priority)
+
+
+def _accepted(
+    job_id: str, accepted_ms: str, level: str, tenant: str, deadline: str
+) -> Entry | None:
+    try:
+        deadline_ms = None if deadline == "none" else int(deadline)
+        return Entry(job_id, int(accepted_ms), Priority(level), tenant, deadline_ms)
+    except ValueError:  # not written by us, and no reason to serve nobody
+        return None

@@ -44,6 +44,19 @@ class CurrentUnit(BaseModel):
     phase: int
     index: int
     elapsed_s: float
+    more: list[int] = []
+    """Further tiles that are denoised together with it."""
+
+    @property
+    def works(self) -> list[Work]:
+        """All that the node works on."""
+        indices = dict.fromkeys([self.index, *self.more])
+        return [Work(self.stage, self.image, self.phase, index) for index in indices]
+
+    @property
+    def elapsed_s_each(self) -> float:
+        """Each unit's share of the time so far."""
+        return self.elapsed_s / len(self.works)
 
 
 class NodeRecord(BaseModel):
@@ -209,6 +222,7 @@ class OwnNode:
             return None
         message, since_s = current
         unit = message.model_dump(
-            mode="json", include={"job_id", "plan_hash", "stage", "image", "phase", "index"}
+            mode="json",
+            include={"job_id", "plan_hash", "stage", "image", "phase", "index", "more"},
         )
         return unit | {"elapsed_s": round(self._clock() - since_s, 3)}

@@ -83,9 +83,11 @@ def slice_chord(
     plan: RenderPlan,
     units: Sequence[Work],
     priority: Priority,
+    *,
     attempt: int = 0,
+    batch: int = 1,
 ) -> Signature:
-    """A task per unit or batch, all of one stage, then the callback that merges what is complete.
+    """A task for up to *batch* units, all of one stage, then the callback that merges.
 
     The callback is immutable and carries the job and its images alone: Celery copies it into
     every member.
@@ -95,10 +97,10 @@ def slice_chord(
     header = [
         signature(
             WORKER_TASKS[stage],
-            kwargs={"message": _message(job_id, plan, batch, attempt)},
+            kwargs={"message": _message(job_id, plan, together, attempt)},
             options=dict(options),
         )
-        for batch in batches(plan, units, 1 if attempt else runtime.settings.tile_batch)
+        for together in batches(plan, units, 1 if attempt else batch)
     ]
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))

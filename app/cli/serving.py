@@ -38,7 +38,9 @@ def read_pools(text: str) -> list[str]:
 
 
 def is_rendering(pools: list[str]) -> bool:
-    """Whether any of *pools* is bound to work that needs a model."""
+    """Whether any of *pools* is bound to work that needs a model, or takes it over."""
+    if not {*settings().bigger_pool.values()}.isdisjoint(pools):
+        return True
     keys = [key for pool in pools for key in settings().pools[pool]]
     return any(key.split(".")[0] in {*RENDERING_TYPES, "*", "#"} for key in keys)
 

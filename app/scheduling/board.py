@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.nodes import NodeRecord
+from app.live.port import Record
+from app.nodes import NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 
 _SHOWN_S = 15.0
 
 
-def show_schedule(
-    runtime: Runtime,
-    jobs: Sequence[tuple[OpenJob, str]],
-    forecast: Forecast,
-    nodes: Sequence[NodeRecord],
-) -> None:
-    """Show every open job, first the one that is served next, and every pool.
+class Schedule:
+    """Shows every open job and every pool on the live board."""
 
-    Each comes with the pool that its next units need.
-    """
-    workers: dict[str, int] = defaultdict(int)
-    for node in nodes:
-        for pool in node.pools:
-            workers[pool] += not node.is_lost
-    pending_s: dict[str, float] = defaultdict(float)
-    ready: dict[str, int] = defaultdict(int)
-    try:
-        for position, (job, pool) in enumerate(jobs):
-            left_s, is_paused = forecast.left_s(job), job.entry.is_paused
-            if not is_paused:  # no worker is needed for what may not be done
-                pending_s[pool] += left_s
-                ready[pool] += job.ready_units
-            record: dict[str, object] = {
-                "position": position,
-                "eta_s": round(pending_s[pool] / max(1, workers[pool]), 1),
-                "deadline_ms": job.entry.deadline_ms,
-                "pending_units": job.pending_units,
-                "pending_s": round(left_s, 1),
-                "state": "paused" if is_paused else "open",
-            }
-            runtime.board.show("schedule", job.entry.job_id, record, ttl_s=_SHOWN_S)
-        for pool in runtime.settings.pools:
-            shown = {
-                "ready": ready[pool],
-                "pending_s": round(pending_s[pool], 1),
-                "workers": workers[pool],
-            }
-            runtime.board.show("pools", pool, shown, ttl_s=_SHOWN_S)
-    except TransientError:  # nothing is lost but a line on a screen
-        return
+    def __init__(self, runtime: Runtime, forecast: Forecast) -> None:
+        self._runtime = runtime
+        self._forecast = forecast
+
+    def show(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
+        """Show *jobs*, those of *pool* in the order in which they are served."""
+        alive = [node for node in nodes if pool in node.pools and not node.is_lost]
+        crew = Counter(node.device for node in alive if node.state is not NodeState.DRAINING)
+        pending_s, ready = 0.0, 0
+        try:
+            for position, job in enumerate(jobs):
+                left_s = self._forecast.left_s(job)
+                shown = self._record(job, position, crew, pending_s)
+                shown |= {"pending_s": round(left_s, 1)}
+                self._runtime.board.show("schedule", job.entry.job_id, shown, ttl_s=_SHOWN_S)
+                if not job.entry.is_paused:
+                    pending_s += left_s
+                    ready += job.ready_units
+            record = {"ready": ready, "pending_s": round(pending_s, 1), "workers": len(alive)}
+            self._runtime.board.show("pools", pool, record, ttl_s=_SHOWN_S)
+        except TransientError:  # nothing is lost but a line on a screen
+            return
+
+    def _record(self, job: OpenJob, position: int, crew: Counter[str], ahead_s: float) -> Record:
+        left_s = math.inf if job.entry.is_paused else self._forecast.eta_s(job, crew, ahead_s)
+        return {
+            "position": position,
+            "eta_s": round(left_s, 1) if math.isfinite(left_s) else None,
+            "deadline_ms": job.entry.deadline_ms,
+            "pending_units": job.pending_units,
+            "state": "paused" if job.entry.is_paused else "open",
+        }

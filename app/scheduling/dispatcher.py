@@ -7,17 +7,19 @@ put there. All a dispatcher knows can be read again from the store: it may die a
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
+
+from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError, TransientError
-from app.domain.scheduling.slices import room
-from app.domain.work import Stage, Work
 from app.entries import Entry
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
-from app.scheduling.board import show_schedule
+from app.scheduling.board import Schedule
+from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Clock, Line
@@ -47,6 +49,8 @@ class Dispatcher:
         self._clock = clock
         self._line = Line(runtime, clock, is_adopting=is_adopting)
         self._forecast = Forecast(runtime.store)
+        self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast)
+        self._schedule = Schedule(runtime, self._forecast)
         self._nodes: list[NodeRecord] = []
         self._due: dict[str, float] = {}
 
@@ -60,25 +64,29 @@ class Dispatcher:
                 self._plan_again(entry)
         if self._is_due("audit", _AUDIT_PERIOD_S):
             self._line.audit()
-        self._ask_control()
-        self._fill_queues()
-        if self._is_due("nodes", self._runtime.settings.heartbeat_s / 2):
+        has_looked = self._is_due("nodes", self._runtime.settings.heartbeat_s / 2)
+        if has_looked:
             self._read_nodes()
+        self._ask_control()
+        self._feeder.fill(self._nodes)
+        if has_looked:
             self._send_again()
         if self._is_due("board", _BOARD_PERIOD_S):
-            jobs = [(job, self._needed_pool(job)) for job in self._line.all_in_order()]
-            show_schedule(self._runtime, jobs, self._forecast, self._nodes)
+            self._show()
         if self._is_due("save", _SAVE_PERIOD_S):
             self._forecast.save(round(self._clock.time() * 1000))
 
     def forget(self) -> None:
         """Know nothing: another dispatcher has acted, what this one knows is old."""
         self._line.forget()
+        self._due.clear()
 
     def close(self) -> None:
         """Keep what was learned, and let go of the broker."""
         self._publisher.close()
         if not self._line.is_adopting:
+            for event in self._runtime.board.listen(0):  # submitted since the last round
+                self._line.tell(str(event.get("job_id")))
             self._line.abandon()
         self._forecast.save(round(self._clock.time() * 1000))
 
@@ -99,21 +107,29 @@ class Dispatcher:
                 self._unit_ended(job, event, now_s)
 
     def _unit_ended(self, job: OpenJob, event: Record, now_s: float) -> None:
-        work = WorkMessage.model_validate(event).work
-        match event.get("status"):
-            case "rendered" | "present":
+        try:
+            message = WorkMessage.model_validate(event)
+        except ValidationError as err:  # of a worker that is newer than this process
+            log.warning("event.unreadable", extra={"reason": str(err), "event": event})
+            return
+        if message.plan_hash != job.plan.hash:
+            return
+        status = event.get("status")
+        if status in ("failed", "abandoned") and settle(self._runtime, job.entry.job_id):
+            self._line.drop(job.entry.job_id)
+            return
+        for work in message.works:
+            if status in ("rendered", "present"):
                 job.done(work, now_s)
                 self._forecast.observe(job.plan, work, event)
-            case "failed" | "abandoned":
-                if settle(self._runtime, job.entry.job_id):
-                    self._line.drop(job.entry.job_id)
-            case "moved":  # to the pool whose workers have more memory; its slice waits for it
+            elif status == "moved":  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
                     job.flying[work] = Flight(bigger, now_s, flight.seconds, flight.attempt)
-            case _:  # handed back, or what it needs is gone: the store tells
+            else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
-                job.refresh(self._runtime.store, [work.image], now_s)
+        if status not in ("rendered", "present", "moved"):
+            job.refresh(self._runtime.store, [message.image], now_s)
 
     def _plan_again(self, entry: Entry) -> None:
         """The message that asks for a plan is lost when nobody has answered it for long."""
@@ -146,78 +162,50 @@ class Dispatcher:
         self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
         job.asked_s[image] = now_s
 
-    def _fill_queues(self) -> None:
-        pools = {self._pool(job) for job in self._line.in_order()}
-        for pool in pools:
-            self._fill(pool)
-
-    def _fill(self, pool: str) -> None:
-        depth, settings = self._publisher.depth(pool), self._runtime.settings
-        alive = sum(pool in node.pools and not node.is_lost for node in self._nodes)
-        workers = max(depth.consumers, alive, 1)
-        space: int | None = None
-        while jobs := [job for job in self._line.in_order() if self._pool(job) == pool]:
-            job = jobs[0]
-            if space is None:
-                unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
-                space = room(depth.ready, unit_s, workers, settings.lookahead_s)
-            if space <= 0:
-                return
-            units = job.take(min(space, settings.slice_units))
-            self._send(job, units, pool)
-            space -= len(units)
-
-    def _send(self, job: OpenJob, units: Sequence[Work], pool: str, attempt: int = 0) -> None:
-        seconds = [self._forecast.unit(job.plan, work).mean_s for work in units]
-        priority, now_s = self._line.level(job), self._clock.monotonic()
-        try:
-            self._publisher.send_slice(job.entry.job_id, job.plan, units, priority, attempt)
-        except TransientError:
-            if not attempt:
-                job.give_back(units)
-            raise
-        for work, unit_s in zip(units, seconds, strict=True):
-            job.flying[work] = Flight(pool, now_s, unit_s, attempt)
-        if not attempt:
-            self._line.charge(job, sum(seconds))
-
     def _read_nodes(self) -> None:
         try:
             self._nodes = read_nodes(self._runtime.board, self._runtime.settings.heartbeat_s)
         except TransientError:
             self._nodes = []  # nobody is known to be alive, nobody is known to be lost
+            return
+        self._forecast.forget_nodes({node.node for node in self._nodes})
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """What a node works on is on its way: another dispatcher has sent it."""
+        now_s = self._clock.monotonic()
+        for node in self._nodes:
+            job = self._line.get(node.current.job_id) if node.current else None
+            if node.current and job and not node.is_lost:
+                for work in node.current.works:
+                    job.adopt(work, Flight(node.pools[0], now_s - node.current.elapsed_s))
 
     def _send_again(self) -> None:
         """Send units that were lost, or that would be done sooner by an idle worker."""
         settings = self._runtime.settings
         if settings.is_embedded:  # nothing gets lost inside one process
             return
-        ready = {pool: self._publisher.depth(pool).ready for pool in settings.pools}
-        now_s = self._clock.monotonic()
+        now_s, jobs = self._clock.monotonic(), list(self._line)
+        ready = {pool: self._publisher.depth(pool).ready for pool in _flown_to(jobs)}
         sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
-        overdue = [(job, work) for job in self._line for work in lost_units(job, sight)]
-        for pool in settings.pools:
-            overdue += late_units(list(self._line), pool, sight, self._expected)
+        overdue = [(job, work) for job in jobs for work in lost_units(job, sight)]
+        for pool in ready.keys() - self._feeder.with_work().keys():
+            overdue += late_units(jobs, pool, sight, self._forecast)
+        missing = []
         for job, work in overdue:
-            flight = job.flying[work]
             if self._runtime.store.exists(work.key(job.plan)):
                 job.done(work, now_s)
-                continue
-            log.info("work.sent_again", extra={"job_id": job.entry.job_id, "work": work.label})
-            self._send(job, [work], flight.pool, flight.attempt + 1)
+            else:
+                missing.append((job, work))
+        self._feeder.send_again((job, work) for job, work in missing if work in job.flying)
 
-    def _expected(self, job: OpenJob, work: Work) -> tuple[float, float]:
-        return self._forecast.unit(job.plan, work)
-
-    def _pool(self, job: OpenJob) -> str:
-        """The pool that the job's next units need."""
-        stage = job.next_stage()
-        return self._publisher.pool_of(job.plan, stage) if stage else ""
-
-    def _needed_pool(self, job: OpenJob) -> str:
-        """The pool that works for the job, also while nothing of it is left to be sent."""
-        flown = next((flight.pool for flight in job.flying.values()), None)
-        return self._pool(job) or flown or self._publisher.pool_of(job.plan, Stage.TILE)
+    def _show(self) -> None:
+        jobs: dict[str, list[OpenJob]] = defaultdict(list)
+        for job in self._line:
+            jobs[self._feeder.pool_for(job)].append(job)
+        for pool in self._runtime.settings.pools:
+            standing = self._line.standing(pool, jobs[pool])
+            self._schedule.show(pool, standing, self._nodes)
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()
@@ -225,3 +213,7 @@ class Dispatcher:
             return False
         self._due[what] = now_s + period_s
         return True
+
+
+def _flown_to(jobs: Sequence[OpenJob]) -> set[str]:
+    return {flight.pool for job in jobs for flight in job.flying.values()}

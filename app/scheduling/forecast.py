@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 
 from app.domain.errors import NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
-from app.domain.prediction import Estimate, Predictor, Shape
-from app.domain.work import WORKER_STAGES, Stage, Work, image_work
+from app.domain.prediction import Estimate, Predictor, eta_s
+from app.domain.work import Stage, Work
 from app.live.port import Record
 from app.scheduling.job import OpenJob
+from app.scheduling.shapes import shape_of
 from app.storage.port import BlobStore
 from app.workflow import stage_model
 
@@ -26,33 +27,49 @@ class Forecast:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
         self._predictor = _read(store)
+        self._by_node = Predictor()
+        self._known: set[tuple[str, Stage, str]] = set()
         self._is_changed = False
 
     def unit(self, plan: RenderPlan, work: Work, device: str = "") -> Estimate:
         """Seconds that *work* takes on *device*, or on whatever was seen."""
         return self._predictor.predict(shape_of(plan, work, device), guess_s=_GUESS_S)
 
+    def on_node(self, plan: RenderPlan, work: Work, node: str, device: str = "") -> Estimate:
+        """Seconds that *work* takes on *node*; of one that has done none of its kind, any's."""
+        if self.knows(plan, work, node):
+            return self._by_node.predict(shape_of(plan, work, node))
+        return self.unit(plan, work, device)
+
+    def knows(self, plan: RenderPlan, work: Work, node: str) -> bool:
+        """Whether *node* has rendered units of this model and stage."""
+        return (stage_model(plan, work.stage), work.stage, node) in self._known
+
     def left_s(self, job: OpenJob) -> float:
         """Seconds of work until every picture of *job* is there, on one worker."""
-        plan = job.plan
-        whole_s = sum(self._group_s(plan, group) for group in image_work(plan, 0))
-        return whole_s * job.unopened + sum(
-            self._group_s(plan, group) for group in job.groups_left()
-        )
+        return sum(count * self.unit(job.plan, work).mean_s for work, count in job.left())
 
-    def _group_s(self, plan: RenderPlan, group: Sequence[Work]) -> float:
-        """Members of a group are much alike: the first one stands for all."""
-        if not group or group[0].stage not in WORKER_STAGES:
-            return 0.0
-        return len(group) * self.unit(plan, group[0]).mean_s
+    def eta_s(self, job: OpenJob, workers: Mapping[str, int], ahead_s: float) -> float:
+        """Seconds until *job* is done by *workers*, counted by device; infinite without any."""
+        pending = [(shape_of(job.plan, work, ""), count) for work, count in job.left()]
+        return eta_s(pending, self._predictor, workers, guess_s=_GUESS_S, ahead_s=ahead_s)
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""
         seconds = event.get("seconds")
         if event.get("status") != "rendered" or not isinstance(seconds, int | float):
             return
-        self._predictor.observe(shape_of(plan, work, str(event.get("device", ""))), float(seconds))
+        device, node = str(event.get("device", "")), str(event.get("node", ""))
+        self._predictor.observe(shape_of(plan, work, device), float(seconds))
+        if node:
+            # Not kept: nodes are named anew with every start, and each teaches it in a unit.
+            self._by_node.observe(shape_of(plan, work, node), float(seconds))
+            self._known.add((stage_model(plan, work.stage), work.stage, node))
         self._is_changed = True
+
+    def forget_nodes(self, alive: Collection[str]) -> None:
+        """Keep what is known of the nodes in *alive* alone."""
+        self._known = {entry for entry in self._known if entry[2] in alive}
 
     def save(self, now_ms: int) -> None:
         """Keep what was learned; blobs are written once, so a newer one replaces the older."""
@@ -64,21 +81,6 @@ class Forecast:
         for key in older:
             self._store.delete(key)
         self._is_changed = False
-
-
-def shape_of(plan: RenderPlan, work: Work, device: str) -> Shape:
-    """What decides how long *work* takes."""
-    match work.stage:
-        case Stage.TILE:
-            phase = plan.phases[work.phase]
-            area = phase.tiles[work.index].area * len(phase.steps)
-        case Stage.CORE:
-            area = plan.decode.cores[work.index].area * plan.spec.upscale**2
-        case Stage.BASE if plan.base is not None:
-            area = plan.base.height * plan.base.width * len(plan.base.steps)
-        case _:
-            area = plan.canvas.height * plan.canvas.width
-    return Shape(stage_model(plan, work.stage), str(work.stage), area, device)
 
 
 def _read(store: BlobStore) -> Predictor:

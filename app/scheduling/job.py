@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
 
 from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
-from app.domain.work import WORKER_STAGES, Stage, Work, image_name, image_work, next_of_image
+from app.domain.scheduling.slices import longest_first
+from app.domain.work import WORKER_STAGES, Stage, Work, image_work, next_of_image
 from app.entries import Entry
 from app.jobs import present_keys
+from app.scheduling.shapes import size_of
 from app.storage.port import BlobStore
+
+_FOLDER = "image-"
 
 
 @dataclass(slots=True)
@@ -20,7 +26,7 @@ class Flight:
 
     pool: str
     sent_s: float
-    seconds: float
+    seconds: float = 0.0
     """Predicted."""
     attempt: int = 0
     unseen_since_s: float | None = None
@@ -46,6 +52,7 @@ class OpenJob:
         self._places: dict[int, tuple[Stage, int]] = {}
         self._ready: dict[int, deque[Work]] = {}
         self._unopened: deque[int] = deque()
+        self._outline = [(units[0], len(units)) for units in image_work(plan, 0) if units]
 
     @property
     def waiting(self) -> Waiting:
@@ -69,31 +76,33 @@ class OpenJob:
         """Units of the stages in work that are not done; later stages are not counted."""
         return self.ready_units + len(self.flying)
 
-    @property
-    def unopened(self) -> int:
-        """Pictures that nobody works on yet."""
-        return len(self._unopened)
-
-    def groups_left(self) -> Iterator[Sequence[Work]]:
-        """What is left to do for the pictures in work, group by group."""
-        for image in list(self._known):
-            here = [*self._ready[image], *self._flying_of(image)]
-            yield here
-            groups = [*image_work(self.plan, image)]
-            places = [(group[0].stage, group[0].phase) for group in groups]
-            yield from groups[places.index(self._places[image]) + 1 :]
+    def left(self) -> list[tuple[Work, int]]:
+        """What workers have yet to do, stage after stage: a unit, and how many are like it."""
+        places = [(unit.stage, unit.phase) for unit, _ in self._outline]
+        counts = [len(self._unopened) * count for _, count in self._outline]
+        flying = Counter(work.image for work in self.flying)
+        for image, place in self._places.items():
+            current = places.index(place)
+            counts[current] += len(self._ready[image]) + flying[image]
+            for later in range(current + 1, len(places)):
+                counts[later] += self._outline[later][1]
+        return [
+            (unit, count)
+            for (unit, _), count in zip(self._outline, counts, strict=True)
+            if count and unit.stage in WORKER_STAGES
+        ]
 
     def load(self, store: BlobStore, now_s: float) -> None:
         """Read which blobs exist; what is on its way stays so unless it is done."""
-        keys = _by_image(self.plan, present_keys(store, self.plan))
+        keys = _by_image(present_keys(store, self.plan))
         unfinished = [
             image
             for image in range(self.plan.spec.count)
             if Work(Stage.PICTURE, image).key(self.plan) not in keys[image]
         ]
         self._unopened = deque(unfinished[self._group :])
-        opened = set(unfinished[: self._group])
-        for image in set(self._known) - opened:
+        opened = unfinished[: self._group]
+        for image in set(self._known) - set(opened):
             self._close(image)
         for image in opened:
             self._look(image, keys[image], now_s)
@@ -111,54 +120,79 @@ class OpenJob:
         """Note that *work*'s blob exists; its flight if it was one."""
         flight = self.flying.pop(work, None)
         if work.image in self._known:
-            known = self._known[work.image]
+            known, ready = self._known[work.image], self._ready[work.image]
             known.add(work.key(self.plan))
-            if not self._ready[work.image] and not self._flying_of(work.image):
+            if flight is None and work in ready:  # another job with the same plan made it
+                ready.remove(work)
+            if not ready and not self._flying_of(work.image):
                 self._look(work.image, known, now_s)
         return flight
 
-    def next_stage(self) -> Stage | None:
-        """The stage of the units that ``take`` would give."""
-        return next((units[0].stage for units in self._ready.values() if units), None)
+    def ready_stages(self) -> list[Stage]:
+        """Stages of the units that can be sent, the earliest image's first."""
+        stages = [
+            self._ready[image][0].stage for image in sorted(self._ready) if self._ready[image]
+        ]
+        return list(dict.fromkeys(stages))
 
     def ready(self) -> Iterator[Work]:
         """Units that can be sent, in the order of their images."""
         for image in sorted(self._ready):
             yield from self._ready[image]
 
-    def take(self, count: int) -> list[Work]:
-        """Up to *count* ready units of one stage and phase, the earliest image's first."""
-        taken: list[Work] = []
-        for image in sorted(self._ready):
-            units = self._ready[image]
-            while units and len(taken) < count and _are_alike(units[0], taken):
-                taken.append(units.popleft())
+    def take(self, count: int, stages: Collection[Stage], pool: str, now_s: float) -> list[Work]:
+        """Up to *count* ready units of one stage and phase, which fly from now on.
+
+        The longest first, so that none of them is begun last; equal ones in the order of images.
+        """
+        images = [
+            image
+            for image in sorted(self._ready)
+            if self._ready[image] and self._ready[image][0].stage in stages
+        ]
+        places = [self._places[image] for image in images]
+        alike = [self._ready[image] for image in images if self._places[image] == places[0]]
+        taken = list(islice(merge(*alike, key=lambda work: -size_of(self.plan, work)), count))
+        for work in taken:
+            self._ready[work.image].popleft()
+            self.flying[work] = Flight(pool, now_s)
         return taken
 
+    def adopt(self, work: Work, flight: Flight) -> None:
+        """Note that somebody works on a unit that was taken for ready."""
+        if work in self._ready.get(work.image, ()):
+            self._ready[work.image].remove(work)
+            self.flying[work] = flight
+
     def give_back(self, units: Collection[Work]) -> None:
-        """Make units ready again, before all others of their image."""
+        """Make units ready again unless they are done."""
         for work in sorted(units, reverse=True):
             self.flying.pop(work, None)
-            if work.image in self._ready and work not in self._ready[work.image]:
-                self._ready[work.image].appendleft(work)
+            ready = self._ready.get(work.image, deque())
+            is_next = self._places.get(work.image) == (work.stage, work.phase)
+            if is_next and work not in ready and work.key(self.plan) not in self._known[work.image]:
+                self._ready[work.image] = self._sorted([work, *ready])
 
     def _look(self, image: int, keys: set[str], now_s: float) -> None:
-        group = next_of_image(self.plan, image, keys)
+        group = set(members := next_of_image(self.plan, image, keys))
         for work in self._flying_of(image):
             if work not in group:
                 del self.flying[work]
-        if not group:
+        if not members:
             self._close(image)
             return
         self._known[image] = keys
-        self._places[image] = group[0].stage, group[0].phase
-        is_ours = group[0].stage in WORKER_STAGES
-        units = [work for work in group if work not in self.flying] if is_ours else []
-        self._ready[image] = deque(units)
+        self._places[image] = members[0].stage, members[0].phase
+        is_ours = members[0].stage in WORKER_STAGES
+        units = [work for work in members if work not in self.flying] if is_ours else []
+        self._ready[image] = self._sorted(units)
         if is_ours:
             self.control_since.pop(image, None)
         else:
             self.control_since.setdefault(image, now_s)
+
+    def _sorted(self, units: Collection[Work]) -> deque[Work]:
+        return deque(longest_first(units, lambda work: size_of(self.plan, work)))
 
     def _close(self, image: int) -> None:
         self._known.pop(image, None)
@@ -172,15 +206,11 @@ class OpenJob:
         return [work for work in self.flying if work.image == image]
 
 
-def _are_alike(work: Work, taken: list[Work]) -> bool:
-    return not taken or (work.stage, work.phase) == (taken[0].stage, taken[0].phase)
-
-
-def _by_image(plan: RenderPlan, keys: Collection[str]) -> dict[int, set[str]]:
-    names = {image_name(image): image for image in range(plan.spec.count)}
+def _by_image(keys: Collection[str]) -> dict[int, set[str]]:
+    """*keys* by image: its number is the name of the folder below a plan's or a series'."""
     found: dict[int, set[str]] = defaultdict(set)
     for key in keys:
-        image = names.get(key.split("/")[2])
-        if image is not None:
-            found[image].add(key)
+        folder = key.split("/")[2]
+        if folder.startswith(_FOLDER):
+            found[int(folder.removeprefix(_FOLDER))].add(key)
     return found

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.bootstrap import Runtime
+from app.domain.errors import PermanentError
 from app.domain.scheduling.line import Shares, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
 from app.outcomes import settle
 from app.scheduling.job import OpenJob
 
+log = logging.getLogger(__name__)
 _LEVELS = {priority.level: priority for priority in Priority}
 
 
@@ -33,7 +36,7 @@ class Line:
         self._runtime = runtime
         self._clock = clock
         self.is_adopting = is_adopting
-        self._shares = Shares(runtime.settings.tenants)
+        self._shares: dict[str, Shares] = {}
         self._jobs: dict[str, OpenJob] = {}
         self._unplanned: dict[str, float] = {}
         self._told: set[str] = set()
@@ -90,6 +93,8 @@ class Line:
     def drop(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
         self._unplanned.pop(job_id, None)
+        if self.is_adopting:
+            self._told.discard(job_id)
 
     def forget(self) -> None:
         """Know no job; all are found again in the store."""
@@ -104,37 +109,50 @@ class Line:
             if ledger.has_request(job_id) and not ledger.has_plan(job_id):
                 ledger.withdraw(job_id)
 
-    def in_order(self) -> list[OpenJob]:
-        """Jobs with units to send, the next one first."""
-        ready = {
-            job_id: job
-            for job_id, job in self._jobs.items()
-            if job.ready_units and not job.entry.is_paused
-        }
-        self._shares.activate({job.entry.tenant for job in ready.values()})
-        waiting = [job.waiting for job in ready.values()]
-        ageing_s = self._runtime.settings.ageing_s
-        ordered = in_order(waiting, self._shares, self._clock.time(), ageing_s)
-        return [ready[job.job_id] for job in ordered]
+    def in_order(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
+        """*jobs*, all there are with units for *pool*, the one to be served next first."""
+        self._shares_of(pool).activate({job.entry.tenant for job in jobs})
+        return self._ordered(jobs, pool)
 
-    def all_in_order(self) -> list[OpenJob]:
-        """Every open job: those whose units are all on their way, those in line, paused ones."""
-        in_line = self.in_order()
-        known = {job.entry.job_id for job in in_line}
-        others = [job for job_id, job in self._jobs.items() if job_id not in known]
-        served = [job for job in others if not job.entry.is_paused]
-        return [*served, *in_line, *(job for job in others if job.entry.is_paused)]
+    def standing(self, pool: str, jobs: Sequence[OpenJob]) -> list[OpenJob]:
+        """*jobs* as people are shown them: those in work, those that wait, paused ones last."""
+        return sorted(
+            self._ordered(jobs, pool), key=lambda job: (job.entry.is_paused, job.ready_units > 0)
+        )
 
     def level(self, job: OpenJob) -> Priority:
         """The job's class, risen with its age."""
         ageing_s = self._runtime.settings.ageing_s
         return _LEVELS[aged_level(job.waiting, self._clock.time(), ageing_s)]
 
-    def charge(self, job: OpenJob, seconds: float) -> None:
-        """Account work that was sent to the job's tenant."""
-        self._shares.charge(job.entry.tenant, seconds)
+    def charge(self, job: OpenJob, pool: str, seconds: float) -> None:
+        """Account work that was sent to *pool* to the job's tenant."""
+        self._shares_of(pool).charge(job.entry.tenant, seconds)
+
+    def fail(self, job_id: str, error: Exception) -> None:
+        """End a job that nobody can go on with; the others are served."""
+        log.error("job.unserved", extra={"job_id": job_id, "reason": str(error)})
+        self._runtime.ledger.fail(job_id, f"job cannot be served: {error}")
+        settle(self._runtime, job_id)
+        self.drop(job_id)
+
+    def _ordered(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
+        by_id = {job.entry.job_id: job for job in jobs}
+        waiting = [job.waiting for job in jobs]
+        ageing_s = self._runtime.settings.ageing_s
+        ordered = in_order(waiting, self._shares_of(pool), self._clock.time(), ageing_s)
+        return [by_id[job.job_id] for job in ordered]
+
+    def _shares_of(self, pool: str) -> Shares:
+        return self._shares.setdefault(pool, Shares(self._runtime.settings.tenants))
 
     def _open(self, entry: Entry) -> None:
+        try:
+            self._read_job(entry)
+        except (PermanentError, ValueError) as err:  # damaged, or another version's
+            self.fail(entry.job_id, err)
+
+    def _read_job(self, entry: Entry) -> None:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()
         if settle(self._runtime, entry.job_id):
             return

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.domain.prediction import Estimate
 from app.domain.scheduling.stragglers import Running, stragglers
 from app.domain.work import Work
 from app.nodes import NodeRecord, NodeState
+from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 
 _BEATS = 3
 """A unit that no queue and no node has for so many heartbeats was lost on the way."""
 _BLIND_S = 60.0
 _BLIND_TIMES = 20
-"""Without a board no node is seen: then only far too long a time tells."""
+"""Where queue and nodes say nothing about a unit, only far too long a time tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,13 @@ class Sight:
     """Messages waiting, by pool."""
     now_s: float
     heartbeat_s: float
+
+    def free(self, pool: str) -> list[NodeRecord]:
+        """Nodes of *pool* that take work and have none."""
+        return [node for node in self.alive(pool) if node.current is None and _takes_work(node)]
+
+    def alive(self, pool: str) -> list[NodeRecord]:
+        return [node for node in self.nodes if pool in node.pools and not node.is_lost]
 
 
 def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
@@ -42,45 +51,64 @@ def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
 
 
 def late_units(
-    jobs: Sequence[OpenJob],
-    pool: str,
-    sight: Sight,
-    predicted: Callable[[OpenJob, Work], tuple[float, float]],
+    jobs: Sequence[OpenJob], pool: str, sight: Sight, forecast: Forecast
 ) -> list[tuple[OpenJob, Work]]:
-    """Units of *pool* that take far too long while workers have nothing else to do."""
-    if sight.ready[pool] or any(job.ready_units for job in jobs):
+    """Units of *pool* that end too late, or that a worker without work would end sooner.
+
+    To be asked when nothing else is ready to be sent to the pool.
+    """
+    idle = sight.free(pool)
+    if sight.ready.get(pool) or not idle:
         return []
-    alive = [node for node in sight.nodes if pool in node.pools and not node.is_lost]
-    idle = sum(node.current is None and node.state is NodeState.READY for node in alive)
-    running = [
-        Running((job, work), node.node, node.current.elapsed_s if node.current else 0.0)
-        for job in jobs
-        for work, nodes in _holders(job, alive).items()
-        if work in job.flying and job.flying[work].pool == pool and not job.flying[work].attempt
-        for node in nodes
-    ]
-    return stragglers(running, lambda run: predicted(*run.unit), idle)
+
+    def on_idle(run: Running[tuple[OpenJob, Work]]) -> Estimate:
+        job, work = run.unit
+        estimates = [forecast.on_node(job.plan, work, node.node, node.device) for node in idle]
+        return min(estimates, key=lambda estimate: estimate.mean_s)
+
+    return stragglers(list(_running(jobs, pool, sight, forecast)), on_idle, len(idle))
+
+
+def _running(
+    jobs: Sequence[OpenJob], pool: str, sight: Sight, forecast: Forecast
+) -> Iterator[Running[tuple[OpenJob, Work]]]:
+    """First runs of units of *pool*; those of a batch share its time."""
+    for job in jobs:
+        for work, nodes in _holders(job, sight.alive(pool)).items():
+            flight = job.flying.get(work)
+            if flight is None or flight.pool != pool or flight.attempt:
+                continue
+            for node in nodes:
+                is_known = forecast.knows(job.plan, work, node.node)
+                expected = forecast.on_node(job.plan, work, node.node) if is_known else None
+                elapsed_s = node.current.elapsed_s_each if node.current else 0.0
+                expected_s = expected.mean_s if expected else None
+                yield Running((job, work), node.node, elapsed_s, expected_s)
 
 
 def _is_nowhere(flight: Flight, sight: Sight) -> bool:
     """Whether the unit has been in no queue and with no node for too long."""
-    if sight.ready[flight.pool]:
+    long_s = _BLIND_S + _BLIND_TIMES * flight.seconds
+    if sight.ready.get(flight.pool):
         flight.unseen_since_s = None
-        return False
+        # Others are served all the time, and this one should have been long ago.
+        is_served = any(_takes_work(node) for node in sight.alive(flight.pool))
+        return is_served and sight.now_s - flight.sent_s > long_s
     if flight.unseen_since_s is None:
         flight.unseen_since_s = sight.now_s
-    limit_s = _BEATS * sight.heartbeat_s
-    if not sight.nodes:
-        limit_s = _BLIND_S + _BLIND_TIMES * flight.seconds
+    limit_s = _BEATS * sight.heartbeat_s if sight.nodes else long_s
     return sight.now_s - flight.unseen_since_s > limit_s
+
+
+def _takes_work(node: NodeRecord) -> bool:
+    return node.state is NodeState.READY
 
 
 def _holders(job: OpenJob, nodes: Sequence[NodeRecord]) -> dict[Work, list[NodeRecord]]:
     """Which nodes say that they render which unit of *job*."""
     holders: dict[Work, list[NodeRecord]] = {}
     for node in nodes:
-        unit = node.current
-        if unit is not None and unit.job_id == job.entry.job_id:
-            work = Work(unit.stage, unit.image, unit.phase, unit.index)
-            holders.setdefault(work, []).append(node)
+        if node.current is not None and node.current.job_id == job.entry.job_id:
+            for work in node.current.works:
+                holders.setdefault(work, []).append(node)
     return holders

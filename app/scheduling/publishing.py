@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, ChannelError
 from kombu import Connection
 from kombu.exceptions import KombuError
 
@@ -19,6 +19,8 @@ from app.domain.work import Stage, Work
 from app.queues import broker_error, connect, queue_name, route, route_key, translated_send_errors
 from app.workflow import RENDER, advance_signature, slice_chord, stage_model
 
+_NOT_FOUND = "404"
+
 
 @dataclass(frozen=True, slots=True)
 class Depth:
@@ -26,6 +28,17 @@ class Depth:
 
     ready: int
     consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Units of one stage and phase that are published together."""
+
+    units: tuple[Work, ...]
+    priority: Priority
+    attempt: int = 0
+    batch: int = 1
+    """Units of one message, at most."""
 
 
 class Publisher:
@@ -42,22 +55,27 @@ class Publisher:
             channel: Any = self._channel()
             state = channel.queue_declare(queue_name(pool), passive=True)
             channel.close()
+        except ChannelError as err:
+            if str(err.reply_code) != _NOT_FOUND:
+                raise broker_error(self._url, err) from err
+            return Depth(0, 0)  # the broker was emptied, or no worker ever served it
         except (KombuError, AMQPError, OSError) as err:
             self.close()
             raise broker_error(self._url, err) from err
         return Depth(state.message_count, state.consumer_count)
 
-    def send_slice(
-        self,
-        job_id: str,
-        plan: RenderPlan,
-        units: Sequence[Work],
-        priority: Priority,
-        attempt: int = 0,
-    ) -> None:
-        """Publish *units*, all of one stage, as a chord."""
+    def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
+        """Publish the units of *sent* as a chord."""
         with translated_send_errors(self._runtime.settings):
-            slice_chord(self._runtime, job_id, plan, units, priority, attempt).apply_async()
+            slice_chord(
+                self._runtime,
+                job_id,
+                plan,
+                sent.units,
+                sent.priority,
+                attempt=sent.attempt,
+                batch=sent.batch,
+            ).apply_async()
 
     def send_plan(self, job_id: str, request: dict[str, Any], priority: Priority) -> None:
         """Publish the planning of a job whose message was lost."""

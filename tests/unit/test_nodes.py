@@ -78,10 +78,20 @@ def test_a_node_shows_the_unit_it_works_on_and_for_how_long(board, node, clock):
         "image": 1,
         "phase": 2,
         "index": 7,
+        "more": [8],
         "elapsed_s": 1.5,
     }
     assert show(board, node).current is None
     assert node.running_s() == 0
+
+
+def test_a_node_shows_all_units_of_a_batch(board, node, clock):
+    with node.working(MESSAGE.model_copy(update={"more": [8, 9]})):
+        clock.now += 1.5
+        current = show(board, node).current
+
+    assert [work.index for work in current.works] == [7, 8, 9]
+    assert current.elapsed_s_each == 0.5
 
 
 def test_a_unit_that_raises_is_not_worked_on_any_more(node):

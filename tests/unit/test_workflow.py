@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,13 +213,13 @@ def test_a_member_is_names_and_numbers_and_stays_small(tile_chord):
 @pytest.fixture
 def batched(runtime):
     """Sends units of the job in batches of four; how often they were sent before."""
-    settings = runtime.settings.model_copy(update={"tile_batch": 4})
-    chosen = replace(runtime, settings=settings)
-    workflow.start(chosen, "job", REQUEST)
-    plan = chosen.ledger.plan("job")
+    workflow.start(runtime, "job", REQUEST)
+    plan = runtime.ledger.plan("job")
 
     def messages(units, attempt=0):
-        sent = workflow.slice_chord(chosen, "job", plan, units, Priority.HIGH, attempt)
+        sent = workflow.slice_chord(
+            runtime, "job", plan, units, Priority.HIGH, attempt=attempt, batch=4
+        )
         return [WorkMessage.model_validate(task.kwargs["message"]) for task in sent.tasks]
 
     return messages

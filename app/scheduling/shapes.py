@@ -1,0 +1,26 @@
+"""What decides how long a unit of work takes."""
+
+from __future__ import annotations
+
+from app.domain.plan import RenderPlan
+from app.domain.prediction import Shape
+from app.domain.work import Stage, Work
+from app.workflow import stage_model
+
+
+def size_of(plan: RenderPlan, work: Work) -> float:
+    """What the seconds of *work* grow with: latents or pixels, times steps."""
+    match work.stage:
+        case Stage.TILE:
+            phase = plan.phases[work.phase]
+            return phase.grid.tile(work.index).area * len(phase.steps)
+        case Stage.CORE:
+            return plan.decode.cores[work.index].area * plan.spec.upscale**2
+        case Stage.BASE if plan.base is not None:
+            return plan.base.height * plan.base.width * len(plan.base.steps)
+    return plan.canvas.height * plan.canvas.width
+
+
+def shape_of(plan: RenderPlan, work: Work, device: str) -> Shape:
+    """The shape under which durations of *work* on *device* are learned."""
+    return Shape(stage_model(plan, work.stage), str(work.stage), size_of(plan, work), device)

@@ -1,0 +1,89 @@
+"""A broker under a memory alarm: takes what is published, confirms nothing."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("usual_workers")]
+
+SMALL = {"prompt": "a map", "width": 512, "height": 384, "tile": 64, "overlap": 16, "model": "tiny"}
+ORDER = """
+import json, sys, time
+from app.domain.errors import BrokerUnavailableError
+from app.tasks import render
+began = time.monotonic()
+try:
+    manifest = render.apply_async(args=({request!r},), task_id="order-1").get(timeout=120)
+    print(json.dumps(manifest))
+except BrokerUnavailableError as err:
+    print(json.dumps({{"error": str(err), "seconds": time.monotonic() - began}}))
+"""
+
+
+@pytest.fixture
+def alarm(services):
+    """A block under a memory alarm; none is left behind."""
+
+    @contextmanager
+    def raised():
+        services.rabbitmq.ctl("set_vm_memory_high_watermark", "0")
+        try:
+            yield
+        finally:
+            services.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+
+    return raised
+
+
+def order(cluster, request):
+    done = subprocess.run(
+        [sys.executable, "-c", ORDER.format(request=request)],
+        env=cluster._environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def told(cluster, name):
+    """What the running worker of this name has logged."""
+    return (cluster.logs / f"{name}.{cluster.workers[name].pid}.log").read_text()
+
+
+def test_an_order_under_an_alarm_is_refused_in_time_and_given_again_is_one_job(cluster, alarm):
+    request = SMALL | {"seed": 71}
+    with alarm():
+        refused = order(cluster, request)
+
+    manifest = order(cluster, request)  # the refused message may still be on its way
+
+    assert refused["error"].startswith("broker amqp://")
+    assert refused["seconds"] < 10
+    assert manifest["job_id"] == "order-1"
+    assert manifest["executions"] == manifest["units"]
+    assert cluster.runtime.ledger.has_result("order-1")
+
+
+def test_an_alarm_in_the_middle_of_a_job_costs_time_and_nothing_else(cluster, reference, alarm):
+    request = SMALL | {"seed": 72, "steps": 60}
+    workers = {name: process.pid for name, process in cluster.workers.items()}
+    client = cluster.begin("render", request)
+    cluster.wait_for_runs(cluster.wait_for_job(), 4)
+
+    with alarm():
+        wait_for(lambda: "does not answer" in told(cluster, "control"), limit_s=60)
+    manifest = cluster.finish(client)
+
+    assert manifest["executions"] == manifest["units"]
+    assert {name: process.pid for name, process in cluster.workers.items()} == workers
+    assert all(process.poll() is None for process in cluster.workers.values())
+    alone = reference.client("embedded", request)
+    assert abs(cluster.pixels(manifest) - reference.pixels(alone)).max() <= 1

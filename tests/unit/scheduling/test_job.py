@@ -1,0 +1,359 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.spec import Priority
+from app.domain.work import WORKER_STAGES, Stage, Work, image_work
+from app.entries import Entry
+from app.scheduling.job import Flight, OpenJob
+from app.storage.memory import MemoryStore
+from tests.unit.domain.cards import plan as plan_of
+
+ENTRY = Entry("job", 5000, Priority.HIGH, "studio", 9000)
+PLAN = plan_of(height=1024, width=1024)
+BATCH = plan_of(height=512, width=512, count=5)
+OUR_STAGES = list(WORKER_STAGES)
+
+
+def write(store, plan, units) -> None:
+    for work in units:
+        store.put(work.key(plan), b"{}")
+
+
+def groups_of(plan, image, *stages):
+    return [work for group in image_work(plan, image) for work in group if work.stage in stages]
+
+
+def opened(plan, *done, group=100) -> tuple[OpenJob, MemoryStore]:
+    """A job of which the units *done* are done."""
+    store = MemoryStore()
+    write(store, plan, done)
+    job = OpenJob(ENTRY, plan, group)
+    job.load(store, 0.0)
+    return job, store
+
+
+def before_tiles(plan):
+    images = range(plan.spec.count)
+    return [work for image in images for work in groups_of(plan, image, Stage.BASE, Stage.PREPARE)]
+
+
+def take(job, count=1000, stages=OUR_STAGES):
+    return job.take(count, stages, "gpu", 0.0)
+
+
+@pytest.fixture
+def tiled():
+    return opened(PLAN, *before_tiles(PLAN))
+
+
+def test_a_new_job_begins_with_its_first_stage():
+    job, _ = opened(PLAN)
+
+    assert list(job.ready()) == [Work(Stage.BASE, 0)]
+    assert job.ready_stages() == [Stage.BASE]
+
+
+def test_the_stage_after_the_blobs_that_exist_is_ready(tiled):
+    job, _ = tiled
+
+    assert [work.index for work in job.ready()] == list(range(9))
+    assert (job.ready_units, job.pending_units) == (9, 9)
+
+
+def test_what_is_taken_flies_and_is_not_taken_again(tiled):
+    job, _ = tiled
+
+    first, second = take(job, 4), take(job)
+
+    assert len(first) == 4
+    assert sorted(first + second) == [Work(Stage.TILE, 0, 0, index) for index in range(9)]
+    assert set(job.flying) == {*first, *second}
+    assert take(job) == []
+
+
+def test_of_many_pictures_a_group_is_open_at_a_time():
+    job, store = opened(BATCH, *before_tiles(BATCH), group=2)
+
+    assert {work.image for work in job.ready()} == {0, 1}
+
+    write(store, BATCH, [Work(Stage.PICTURE, 0)])
+    job.refresh(store, [0], 1.0)
+
+    assert {work.image for work in job.ready()} == {1, 2}
+
+
+def test_a_job_read_anew_opens_the_first_unfinished_pictures():
+    pictures = [Work(Stage.PICTURE, image) for image in (0, 2)]
+    job, _ = opened(BATCH, *pictures, group=2)
+
+    assert {work.image for work in job.ready()} == {1, 3}
+
+
+def test_a_job_with_all_its_pictures_is_complete():
+    job, store = opened(BATCH, *[Work(Stage.PICTURE, image) for image in range(4)], group=2)
+    assert not job.is_complete
+
+    write(store, BATCH, [Work(Stage.PICTURE, 4)])
+    job.refresh(store, [4], 1.0)
+
+    assert job.is_complete
+    assert job.left() == []
+
+
+def test_a_stage_whose_last_unit_is_done_waits_for_the_control_worker(tiled):
+    job, store = tiled
+    for work in take(job):
+        job.done(work, 7.0)
+
+    assert (job.control_since, job.ready_units) == ({0: 7.0}, 0)
+
+    write(store, PLAN, groups_of(PLAN, 0, Stage.TILE, Stage.MERGE))
+    job.refresh(store, [0], 8.0)
+
+    assert job.control_since == {}
+    assert job.ready_stages() == [Stage.HEAD]
+
+
+def test_a_stage_without_a_merge_is_followed_at_once():
+    job, _ = opened(PLAN, Work(Stage.BASE, 0))
+
+    job.done(*take(job), 1.0)
+
+    assert job.ready_stages() == [Stage.TILE]
+
+
+def test_a_unit_that_another_job_of_the_plan_has_rendered_is_not_sent(tiled):
+    job, _ = tiled
+
+    job.done(Work(Stage.TILE, 0, 0, 3), 1.0)
+
+    assert [work.index for work in take(job)] == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+def test_the_same_unit_done_twice_changes_nothing(tiled):
+    job, _ = tiled
+    work = take(job, 1)[0]
+
+    assert job.done(work, 1.0) == Flight("gpu", 0.0)
+    assert job.done(work, 2.0) is None
+    assert job.pending_units == 8
+
+
+def test_a_unit_whose_blob_was_removed_is_ready_again(tiled):
+    job, store = tiled
+    units = take(job)
+    write(store, PLAN, units)
+    for work in units:
+        job.done(work, 1.0)
+
+    store.delete(units[3].key(PLAN))
+    job.refresh(store, [0], 2.0)
+
+    assert list(job.ready()) == [units[3]]
+    assert job.control_since == {}
+
+
+def test_units_given_back_are_the_next_to_be_taken(tiled):
+    job, _ = tiled
+    first = take(job, 3)
+
+    job.give_back(first)
+
+    assert take(job, 3) == first
+
+
+def test_a_unit_that_was_done_meanwhile_is_not_given_back(tiled):
+    job, _ = tiled
+    units = take(job, 3)
+    job.done(units[0], 1.0)
+
+    job.give_back(units)
+
+    assert take(job, 3)[0] == units[1]
+
+
+def test_a_unit_of_a_stage_that_is_over_is_not_given_back(tiled):
+    job, store = tiled
+    units = take(job)
+    write(store, PLAN, groups_of(PLAN, 0, Stage.TILE, Stage.MERGE))
+    job.load(store, 1.0)
+
+    job.give_back(units)
+
+    assert list(job.ready()) == [Work(Stage.HEAD, 0)]
+    assert set(job.flying) == set()
+
+
+def test_what_a_node_works_on_is_not_taken(tiled):
+    job, _ = tiled
+    held = Work(Stage.TILE, 0, 0, 0)
+
+    job.adopt(held, Flight("gpu", 0.0))
+    job.adopt(Work(Stage.CORE, 0, 0, 0), Flight("gpu", 0.0))
+
+    assert held not in take(job)
+    assert list(job.flying).count(held) == 1
+    assert Work(Stage.CORE, 0, 0, 0) not in job.flying
+
+
+def test_the_longest_units_are_taken_first_across_pictures():
+    plan = plan_of(height=1096, width=1096, count=2, upscale=1)
+    cores = [plan.decode.cores[index].area for index in range(len(plan.decode.cores))]
+    assert len(set(cores)) > 1, "cores of several sizes"
+    done = [*before_tiles(plan)]
+    for image in (0, 1):
+        done += groups_of(plan, image, Stage.TILE, Stage.MERGE, Stage.HEAD)
+    job, _ = opened(plan, *done)
+
+    taken = take(job)
+
+    areas = [plan.decode.cores[work.index].area for work in taken]
+    assert areas == sorted(areas, reverse=True)
+    assert [work.image for work in taken if cores[work.index] == max(cores)] == sorted(
+        work.image for work in taken if cores[work.index] == max(cores)
+    )
+
+
+def test_units_of_two_stages_never_share_a_slice():
+    done = [*groups_of(BATCH, 0, Stage.BASE), *groups_of(BATCH, 1, Stage.BASE, Stage.PREPARE)]
+    job, _ = opened(BATCH, *done, group=2)
+
+    assert job.ready_stages() == [Stage.PREPARE, Stage.TILE]
+    assert [work.stage for work in take(job)] == [Stage.PREPARE]
+
+
+def test_only_stages_that_are_asked_for_are_taken():
+    done = [*groups_of(BATCH, 0, Stage.BASE), *groups_of(BATCH, 1, Stage.BASE, Stage.PREPARE)]
+    job, _ = opened(BATCH, *done, group=2)
+
+    assert take(job, stages=[Stage.TILE]) == [Work(Stage.TILE, 1)]
+    assert take(job, stages=[Stage.CORE]) == []
+
+
+def test_what_is_left_is_counted_stage_by_stage_for_all_pictures():
+    job, _ = opened(PLAN, Work(Stage.BASE, 0))
+    take(job)
+
+    assert [(work.stage, count) for work, count in job.left()] == [
+        (Stage.PREPARE, 1),
+        (Stage.TILE, 9),
+        (Stage.HEAD, 1),
+        (Stage.CORE, 4),
+    ]
+
+
+def test_pictures_that_are_not_open_are_left_too():
+    job, _ = opened(BATCH, *before_tiles(BATCH), Work(Stage.PICTURE, 4), group=2)
+
+    assert {work.stage: count for work, count in job.left()}[Stage.TILE] == 4
+
+
+def test_how_a_job_stands_in_line_is_in_seconds():
+    waiting = OpenJob(replace(ENTRY, is_paused=True), PLAN, 1).waiting
+
+    assert (waiting.job_id, waiting.tenant, waiting.priority) == ("job", "studio", Priority.HIGH)
+    assert (waiting.accepted_s, waiting.deadline_s) == (5.0, 9.0)
+
+
+@st.composite
+def courses(draw):
+    """What may happen to a job, in any order."""
+    return draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["take", "render", "vanish", "hear", "load", "refresh", "back"]),
+                st.integers(0, 50),
+            ),
+            max_size=60,
+        )
+    )
+
+
+class Course:
+    """Workers, events and control steps around one job; asserts what must always hold."""
+
+    def __init__(self, plan, group):
+        self.plan, self.store = plan, MemoryStore()
+        self.job = OpenJob(ENTRY, plan, group)
+        self.job.load(self.store, 0.0)
+        self.sent: set[Work] = set()
+        self.unheard: list[Work] = []
+
+    def go(self, deed, number):
+        flying = sorted(self.job.flying)
+        match deed:
+            case "take":
+                before = set(self.job.flying)
+                for work in take(self.job, 1 + number % 7):
+                    assert work not in before, "taken twice"
+                    self.sent.add(work)
+            case "render" if flying:
+                work = flying[number % len(flying)]
+                write(self.store, self.plan, [work])
+                self.unheard.append(work)
+            case "hear" if self.unheard:
+                self.job.done(self.unheard.pop(number % len(self.unheard)), 1.0)
+            case "vanish" if self.unheard:
+                self.unheard.pop()
+            case "load":
+                self.job.load(self.store, 1.0)
+            case "refresh":
+                self.job.refresh(self.store, [number % self.plan.spec.count], 1.0)
+            case "back":
+                self.job.give_back(flying[: number % 4])
+        heard = set(self.job.ready())
+        assert not heard & set(self.job.flying)
+        assert len(list(self.job.ready())) == len(heard)
+        if deed == "load":
+            assert not any(self.store.exists(work.key(self.plan)) for work in heard)
+
+    def merge(self):
+        """What the control worker would do."""
+        for image in list(self.job.control_since):
+            work = next(
+                group[0]
+                for group in image_work(self.plan, image)
+                if not self.store.exists(group[0].key(self.plan))
+            )
+            write(self.store, self.plan, [work])
+            self.job.refresh(self.store, [image], 1.0)
+
+
+@given(courses(), st.sampled_from([1, 2, 5]))
+def test_in_any_course_every_unit_is_sent_and_none_that_is_done_is_ready(course, group):
+    here = Course(BATCH, group)
+    for deed, number in course:
+        here.go(deed, number)
+
+    for _ in range(200):  # and then all goes well
+        if here.job.is_complete:
+            break
+        here.go("load", 0)
+        here.go("take", 6)
+        for work in sorted(here.job.flying):
+            write(here.store, BATCH, [work])
+            here.job.done(work, 1.0)
+        here.merge()
+
+    assert here.job.is_complete
+    ours = {work for image in range(5) for work in groups_of(BATCH, image, *WORKER_STAGES)}
+    assert here.sent == ours
+
+
+@given(courses())
+def test_events_and_a_listing_tell_the_same(course):
+    here = Course(PLAN, 1)
+    for deed, number in course:
+        here.go(deed, number)
+    while here.unheard:
+        here.go("hear", 0)
+    anew = OpenJob(ENTRY, PLAN, 1)
+
+    anew.load(here.store, 2.0)
+    here.job.load(here.store, 2.0)
+
+    assert set(anew.ready()) == set(here.job.ready()) | set(here.job.flying)
+    assert anew.ready_stages() == here.job.ready_stages() or here.job.flying
