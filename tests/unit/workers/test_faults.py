@@ -80,6 +80,7 @@ def test_the_process_ends_at_once_with_a_status_that_asks_for_a_restart():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_device_side_assert_is_a_lost_context():
     """In a process of its own: its context is lost for good."""
     program = (
