@@ -65,8 +65,12 @@ class JobLedger:
             raise InvalidRequestError(f"job id {job_id} belongs to another request")
 
     def withdraw(self, job_id: str) -> None:
-        """Take back a request that was refused or could not be sent, before it is planned."""
-        self._store.put(f"withdrawn/{job_id}", b"")  # its message may still be on its way
+        """Take back a request that could not be sent; its message may still be on its way."""
+        self._store.put(f"withdrawn/{job_id}", b"")
+        self.forget(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Take back a request that nothing was made of, and whose message is gone."""
         self._store.delete(_key(job_id, "request.json"))
 
     def is_withdrawn(self, job_id: str) -> bool:

@@ -50,6 +50,18 @@ class Services:
     redis_url: str
     env: dict[str, str]
 
+    def new_installation(self, **env: str) -> dict[str, str]:
+        """*env*, and variables of a virtual host and a store prefix that nobody else uses.
+
+        Both: dispatchers that share a store would send each other's work.
+        """
+        store_url = f"{self.env['TILECHORD_STORE_URL']}/{secrets.token_hex(4)}"
+        return {
+            "TILECHORD_BROKER_URL": self.rabbitmq.new_vhost(),
+            "TILECHORD_STORE_URL": store_url,
+            **env,
+        }
+
 
 @pytest.fixture(scope="session")
 def cluster_site(tmp_path_factory) -> Site:

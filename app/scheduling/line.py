@@ -107,7 +107,7 @@ class Line:
             self._runtime.entries.close(job_id)
             ledger = self._runtime.ledger
             if ledger.has_request(job_id) and not ledger.has_plan(job_id):
-                ledger.withdraw(job_id)
+                ledger.forget(job_id)
 
     def in_order(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
         """*jobs*, all there are with units for *pool*, the one to be served next first."""

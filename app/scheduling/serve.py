@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from typing import Any
@@ -32,7 +33,7 @@ class DispatcherThread(threading.Thread):
     def __init__(self, runtime: Runtime, owner: str, *, is_adopting: bool = True) -> None:
         super().__init__(name="tilechord-dispatcher", daemon=True)
         self._board = runtime.board
-        self._owner = owner
+        self._owner = f"{owner}-{secrets.token_hex(4)}"  # a name may be taken twice
         self._dispatcher = Dispatcher(
             runtime,
             Publisher(runtime),

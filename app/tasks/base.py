@@ -76,7 +76,7 @@ def _end(job_id: str, reason: str) -> None:
     if app.settings.is_embedded and not app.ledger.has_plan(job_id):
         # Refused before anything was made of it, and its client is in this very process.
         app.entries.close(job_id)
-        app.ledger.withdraw(job_id)
+        app.ledger.forget(job_id)
         return
     if app.ledger.has_request(job_id) and not app.ledger.is_cancelled(job_id):
         app.ledger.fail(job_id, reason)

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from app.cluster import packages, servers
 from app.cluster.lifecycle import bring_up, take_down
-from app.cluster.ports import LOOPBACK, Ports
+from app.cluster.ports import LOOPBACK, Ports, is_free
 from app.cluster.service import Service, Site, open_site
 from app.cluster.state import load
 from app.settings import Settings
 from tests.faults.faulty_store import FaultyStore
 from tests.faults.proxy import Proxy
+from tests.support.waiting import wait_for
 
 _CTL_LIMIT_S = 90
 
@@ -40,8 +41,9 @@ class Server:
         bring_up(self.folder, [[self.service]], self.ports.known, lambda _: None)
 
     def kill(self) -> None:
-        """End it at once, as a power failure does; its files stay."""
+        """End it at once, as a power failure does; its files stay, its ports are free."""
         os.kill(self.pid, signal.SIGKILL)
+        wait_for(lambda: all(map(is_free, self.service.ports.values())))
 
     def stop(self) -> None:
         take_down(self.folder, lambda _: None)

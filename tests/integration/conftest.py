@@ -16,11 +16,10 @@ def cluster_env(services, tmp_path_factory) -> dict[str, str]:
     models = tmp_path_factory.mktemp("models")
     build_tiny_model(models / "tiny")
     build_tiny_model(models / "large-tiles", native_px=256)
-    return services.env | {
-        "TILECHORD_BROKER_URL": services.rabbitmq.new_vhost(),
-        "TILECHORD_MODELS_PATH": str(models),
-        "TILECHORD_MODEL": "large-tiles",
-    }
+    return services.env | services.new_installation(
+        TILECHORD_MODELS_PATH=str(models),
+        TILECHORD_MODEL="large-tiles",
+    )
 
 
 _USUAL = {"control": "control", "w1": "gpu", "w2": "gpu"}

@@ -19,10 +19,9 @@ LONG = {"prompt": "a lake", "width": 128, "height": 128, "mode": "direct", "step
 
 @pytest.fixture(scope="module")
 def cluster(services, cluster_env, tmp_path_factory):
-    env = cluster_env | {
-        "TILECHORD_BROKER_URL": services.rabbitmq.new_vhost(),
-        "TILECHORD_HEARTBEAT_S": str(HEARTBEAT_S),
-    }
+    env = cluster_env | services.new_installation(
+        TILECHORD_HEARTBEAT_S=str(HEARTBEAT_S),
+    )
     started = Cluster(env, tmp_path_factory.mktemp("logs"))
     check_broker(started.runtime.settings)  # as `tilechord worker` does: declares all queues
     with running(started, {"control": "control"}):

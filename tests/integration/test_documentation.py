@@ -188,7 +188,7 @@ def test_every_shell_example_runs(block, reader):
 def test_every_worker_example_becomes_ready_and_stops(
     block, cluster_env, services, environment, tmp_path
 ):
-    own = {"TILECHORD_BROKER_URL": services.rabbitmq.new_vhost()}
+    own = services.new_installation()
     for number, command in enumerate(block.splitlines()):
         log = tmp_path / f"{number}.log"
         with log.open("wb") as output:

@@ -19,13 +19,12 @@ def load(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(services, cluster_env, load, tmp_path_factory):
-    env = cluster_env | {
-        "TILECHORD_BROKER_URL": services.rabbitmq.new_vhost(),
-        "TILECHORD_HEARTBEAT_S": str(HEARTBEAT_S),
-        "TILECHORD_SENSOR": f"file:{load}",
-        "TILECHORD_GPU_MEMORY_THRESHOLD": "0.9",
-        "TILECHORD_LOAD_MARGIN": "0.1",
-    }
+    env = cluster_env | services.new_installation(
+        TILECHORD_HEARTBEAT_S=str(HEARTBEAT_S),
+        TILECHORD_SENSOR=f"file:{load}",
+        TILECHORD_GPU_MEMORY_THRESHOLD="0.9",
+        TILECHORD_LOAD_MARGIN="0.1",
+    )
     pools = {"control": "control", "w1": "gpu"}
     with running(Cluster(env, tmp_path_factory.mktemp("logs")), pools) as started:
         yield started

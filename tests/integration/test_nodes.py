@@ -19,12 +19,11 @@ LONG = {"prompt": "a lake", "width": 128, "height": 128, "mode": "direct", "step
 
 @pytest.fixture(scope="module")
 def env(services, cluster_env):
-    return cluster_env | {
-        "TILECHORD_BROKER_URL": services.rabbitmq.new_vhost(),
-        "TILECHORD_HEARTBEAT_S": str(HEARTBEAT_S),
-        "TILECHORD_LABELS": '{"rack": "3"}',
-        "TILECHORD_NODE_WEIGHT": "2.5",
-    }
+    return cluster_env | services.new_installation(
+        TILECHORD_HEARTBEAT_S=str(HEARTBEAT_S),
+        TILECHORD_LABELS='{"rack": "3"}',
+        TILECHORD_NODE_WEIGHT="2.5",
+    )
 
 
 @pytest.fixture(scope="module")

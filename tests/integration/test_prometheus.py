@@ -73,7 +73,7 @@ def start(tmp_path_factory):
 @pytest.fixture(scope="module")
 def control(services, cluster_env, tmp_path_factory):
     """A control worker on a virtual host of its own: the depths are those of this module."""
-    env = cluster_env | {"TILECHORD_BROKER_URL": services.rabbitmq.new_vhost()}
+    env = cluster_env | services.new_installation()
     with running(Cluster(env, tmp_path_factory.mktemp("control")), {"control": "control"}) as found:
         yield found
 

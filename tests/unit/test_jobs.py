@@ -122,6 +122,21 @@ def test_jobs_of_the_same_plan_share_its_blobs(ledger, store):
     assert ledger.status("job-2").progress.stage is None
 
 
+def test_a_forgotten_job_leaves_nothing_and_a_withdrawn_one_a_mark():
+    store = MemoryStore()
+    ledger = JobLedger(store)
+    for job_id in ("forgotten", "withdrawn"):
+        ledger.submit(job_id, REQUEST)
+
+    ledger.forget("forgotten")
+    ledger.withdraw("withdrawn")
+
+    assert list(store.keys("")) == ["withdrawn/withdrawn"]
+    assert ledger.is_withdrawn("withdrawn")
+    ledger.submit("withdrawn", REQUEST)
+    assert not ledger.is_withdrawn("withdrawn")
+
+
 def test_all_jobs_are_listed(ledger):
     ledger.accept("a-job", REQUEST, RENDER)
 
