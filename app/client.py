@@ -22,7 +22,6 @@ from app.bootstrap import runtime
 from app.celery import celery
 from app.domain.editing import tile_box
 from app.domain.errors import (
-    BrokerUnavailableError,
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
@@ -39,6 +38,7 @@ from app.measuring import measure_stored
 from app.outcomes import announce, settle
 from app.pictures.reading import read_picture
 from app.queues import translated_send_errors
+from app.schedules import read_schedule
 from app.schemas import Manifest, RenderRequest, Schedule, read_request
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
@@ -124,11 +124,7 @@ def prioritise(job_id: str, priority: Priority) -> None:
 def schedule(job_id: str) -> Schedule | None:
     """Place in line, time left and deadline, as the dispatcher told last; ``None`` when it has
     not, or when the job is not open."""
-    try:
-        record = runtime().board.shown("schedule").get(job_id)
-    except BrokerUnavailableError:
-        return None
-    return Schedule.model_validate(record) if record else None
+    return read_schedule(runtime().board, job_id)
 
 
 def _open_state(job_id: str, deed: str) -> JobState:

@@ -175,11 +175,12 @@ def _record(found: JobStatus) -> dict[str, object]:
 
 def _schedule(status: JobStatus) -> dict[str, object]:
     """What the dispatcher tells of an open job; nothing where none runs."""
-    from app import client
+    from app.bootstrap import runtime
     from app.jobs import JobState
+    from app.schedules import read_schedule
 
     is_open = status.state in (JobState.SUBMITTED, JobState.RUNNING)
-    found = client.schedule(status.job_id) if is_open else None
+    found = read_schedule(runtime().board, status.job_id) if is_open else None
     if found is None:
         return {}
     late = found.deadline_ms and found.eta_s and time.time() + found.eta_s > found.deadline_ms / 1e3

@@ -14,6 +14,8 @@ from app.domain.scaling import ScalingRule
 from app.settings import settings
 from app.telemetry.logs import set_up_logging
 
+log = logging.getLogger(__name__)
+
 _PERIOD_S = 1.0
 
 __all__ = ["ScalingRule", "check", "run"]
@@ -38,6 +40,7 @@ def run(pool: str, rule: ScalingRule, *, device: str | None, grace_s: float) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     start = worker_starter(pool, device)
+    log.info("autoscale.ready", extra={"pool": pool, "min": rule.minimum, "max": rule.maximum})
     scaler = Autoscaler(app.board, pool, rule, start, heartbeat_s=app.settings.heartbeat_s)
     try:
         while not stop.wait(_PERIOD_S):

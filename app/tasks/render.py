@@ -18,9 +18,9 @@ from app.domain.spec import Priority
 from app.embedded import is_worker_running
 from app.entries import entry_of
 from app.outcomes import announce, settle
-from app.queues import route_key, translated_send_errors
+from app.queues import connect, route_key, translated_send_errors
 from app.schemas import RenderRequest, read_request
-from app.settings import settings
+from app.settings import Settings, settings
 from app.tasks.base import plan_job
 
 
@@ -46,6 +46,7 @@ class RenderTask(Task[..., Any]):
             )
         check_admission(runtime(), request)
         job_id = options.pop("task_id", None) or str(uuid.uuid4())
+        _require_broker(chosen)
         enter(job_id, request)
         payload = request.model_dump(mode="json", exclude_unset=True)
         route = route_key(chosen, "plan.default", Priority(request.priority))
@@ -63,6 +64,15 @@ def enter(job_id: str, request: RenderRequest) -> None:
     app.ledger.submit(job_id, request)
     app.entries.add(entry_of(job_id, request))
     announce(app, {"kind": "job", "job_id": job_id})
+
+
+def _require_broker(chosen: Settings) -> None:
+    """Nothing is recorded for a broker that is not there; a connection that exists costs nothing.
+
+    Raises ``BrokerUnavailableError`` or ``ConfigurationError``.
+    """
+    with translated_send_errors(chosen), celery.producer_or_acquire() as producer:
+        connect(producer.connection)
 
 
 def leave(job_id: str) -> None:

@@ -47,7 +47,8 @@ def is_made_elsewhere(block):
 
 
 def starts_workers(block):
-    return all("tilechord worker " in line for line in block.splitlines())
+    starts = ("tilechord worker ", "tilechord autoscale ")
+    return all(any(start in line for start in starts) for line in block.splitlines())
 
 
 def is_run_here(block):
@@ -209,7 +210,7 @@ def test_every_worker_example_becomes_ready_and_stops(
 
 def wait_until_ready(process, log):
     deadline = time.monotonic() + READY_S
-    while b" ready." not in log.read_bytes():
+    while not re.search(rb"[ .]ready\b", log.read_bytes()):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)

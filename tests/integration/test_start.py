@@ -1,8 +1,7 @@
-"""How soon a command that only looks is there, and what it does without."""
+"""What a command that only looks does without: the imports that make a start slow."""
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     [["plan", "a hill"], ["jobs"], ["status", "job-1"], ["models", "list"], ["--help"]],
     ids=lambda command: command[0],
 )
-def test_commands_that_only_look_import_no_torch_and_start_soon(
+def test_commands_that_only_look_import_neither_torch_nor_celery(
     command: list[str], site: Installation
 ) -> None:
     code = (
@@ -38,13 +37,6 @@ def test_commands_that_only_look_import_no_torch_and_start_soon(
         "main()\n"
     )
 
-    # Processor time, the best of three: wall time would measure the neighbours.
-    runs_s: list[float] = []
-    while len(runs_s) < 3 and min(runs_s, default=1.0) >= 1.0:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = site.python(code)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        runs_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    result = site.python(code)
 
     assert result.returncode == 0, result.stderr
-    assert min(runs_s) < 1.0, f"{command} took {runs_s} s"

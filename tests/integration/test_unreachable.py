@@ -77,12 +77,15 @@ def test_delay_tells_that_the_broker_does_not_answer(site: Installation) -> None
 
 
 @pytest.mark.parametrize(
-    "call",
-    ["client.submit({'prompt': 'a hill'})", "client.resume('job-1')"],
+    ("call", "server"),
+    [
+        ("client.submit({'prompt': 'a hill'})", "broker amqp://user:**@127.0.0.1:1//"),
+        ("client.resume('job-1')", "results backend redis://:**@127.0.0.1:1/0"),
+    ],
     ids=["submit", "resume"],
 )
-def test_a_client_is_told_within_ten_seconds_that_results_do_not_answer(
-    call: str, site: Installation
+def test_a_client_is_told_within_ten_seconds_what_does_not_answer(
+    call: str, server: str, site: Installation
 ) -> None:
     site.accept("job-1")
 
@@ -98,9 +101,7 @@ def test_a_client_is_told_within_ten_seconds_that_results_do_not_answer(
         "    raise SystemExit(str(err))\n"
     )
 
-    assert result.stderr.splitlines()[-1] == (
-        "results backend redis://:**@127.0.0.1:1/0 does not answer"
-    )
+    assert result.stderr.splitlines()[-1].startswith(f"{server} does not answer")
     assert float(result.stdout) < 10
 
 
