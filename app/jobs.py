@@ -82,6 +82,12 @@ class JobLedger:
         self._store.put(plan_key(plan.hash), plan.to_json())
         self._store.put(request_key, canonical_json(request.model_dump(mode="json")))
         self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan.hash}))
+        # Was there, and was removed before the job named it: see app.retention.
+        self._store.put(plan_key(plan.hash), plan.to_json())
+
+    def unplan(self, job_id: str) -> None:
+        """Forget which plan the job has; it keeps its request and can be planned again."""
+        self._store.delete(_key(job_id, "plan.json"))
 
     def request(self, job_id: str) -> RenderRequest:
         return read_request(self._read(job_id, "request.json"))
@@ -96,6 +102,12 @@ class JobLedger:
 
     def has_plan(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "plan.json"))
+
+    def has_lost_plan(self, job_id: str) -> bool:
+        """Whether the job names a plan that is no longer in the store."""
+        if not self.has_plan(job_id):
+            return False
+        return not self._store.exists(plan_key(str(self._read(job_id, "plan.json")["plan_hash"])))
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Record the result; the manifest that was first is the one that counts."""

@@ -58,7 +58,12 @@ def advance(
     """
     if runtime.ledger.has_result(job_id):
         return runtime.ledger.result(job_id)
-    plan = runtime.ledger.plan(job_id)
+    try:
+        plan = runtime.ledger.plan(job_id)
+    except NotFoundError:
+        if runtime.ledger.has_lost_plan(job_id):  # the dispatcher knows it, or asks for another
+            return None
+        raise
     for image in range(plan.spec.count) if images is None else images:
         raise_if_ended(runtime, job_id)
         _advance_image(runtime, plan, image)

@@ -15,14 +15,15 @@ from typing import NoReturn, TypeVar
 from app.attempts import Attempts
 from app.domain.errors import (
     DeviceOutOfMemoryError,
+    NotFoundError,
     RenderCancelledError,
     RenderError,
     RenderFailedError,
     TransientError,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, Stage, Work, plan_key, unit_name
-from app.jobs import JobLedger
+from app.domain.work import Run, Stage, Work, next_of_image, plan_key, unit_name
+from app.jobs import JobLedger, present_keys
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
 from app.queues import routing_word
@@ -85,7 +86,10 @@ class Executor:
         """
         key = ""
         try:
-            plan = self._patiently(message, lambda: self._plan(message.plan_hash))
+            try:
+                plan = self._patiently(message, lambda: self._plan(message.plan_hash))
+            except NotFoundError:  # removed after the job had ended; an open one's is written again
+                return {"key": key, "status": "gone"}
             key = message.work.key(plan)
             missing = self._patiently(message, lambda: self._missing(plan, message))
             if not missing:
@@ -131,6 +135,8 @@ class Executor:
                     continue
                 if isinstance(err, DeviceOutOfMemoryError) and delivery.bigger_pool:
                     return "moved"
+                if isinstance(err, NotFoundError) and self._is_too_early(plan, message, part[0]):
+                    return "gone"
                 self.fail(message, err, part[0])
                 return "failed"
         return "rendered"
@@ -192,6 +198,11 @@ class Executor:
         )
         self.fail(message, RenderFailedError(reason), work)
         return True
+
+    def _is_too_early(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
+        """Whether what comes before *work* is not there, or no longer: it is rendered again."""
+        keys = self._patiently(message, lambda: present_keys(self._store, plan, work.image))
+        return work not in next_of_image(plan, work.image, keys)
 
     def _wait(self, message: WorkMessage, seconds: float) -> None:
         self._patience.wait(seconds, lambda: self._watch.check(message.job_id))

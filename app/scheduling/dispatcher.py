@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError, TransientError
+from app.domain.work import plan_key
 from app.entries import Entry
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
@@ -128,6 +129,8 @@ class Dispatcher:
                     job.flying[work] = Flight(bigger, now_s, flight.seconds, flight.attempt)
             else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
+        if status == "gone":  # perhaps the plan itself: nobody else has it any more
+            self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
         if status not in ("rendered", "present", "moved"):
             job.refresh(self._runtime.store, [message.image], now_s)
 

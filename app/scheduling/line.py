@@ -156,6 +156,8 @@ class Line:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()
         if settle(self._runtime, entry.job_id):
             return
+        if ledger.has_lost_plan(entry.job_id):
+            ledger.unplan(entry.job_id)
         if not ledger.has_plan(entry.job_id):
             self._unplanned.setdefault(entry.job_id, now_s)
             return

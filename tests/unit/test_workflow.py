@@ -13,7 +13,7 @@ from app.domain.errors import (
     RenderFailedError,
 )
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work, next_work, work_of
+from app.domain.work import Stage, Work, next_work, plan_key, work_of
 from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
@@ -130,6 +130,16 @@ def test_a_damaged_tile_is_removed_and_asked_for_again(runtime):
 
     assert outcome is None
     assert next_work(plan, present_keys(runtime.store, plan)) == tiles[:1]
+
+
+def test_a_job_whose_plan_was_removed_does_not_fail_of_it(runtime):
+    workflow.start(runtime, "job", REQUEST)
+    runtime.store.delete(plan_key(runtime.ledger.plan("job").hash))
+
+    assert workflow.advance(runtime, "job") is None
+
+    workflow.start(runtime, "job", REQUEST)
+    assert len(list(walk(runtime, "job"))) == 4
 
 
 def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):

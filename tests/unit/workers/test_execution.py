@@ -4,10 +4,11 @@ import torch
 from app.attempts import Attempts, Quarantine
 from app.domain.errors import (
     ModelError,
+    NotFoundError,
     RenderCancelledError,
     StorageUnavailableError,
 )
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, plan_key
 from app.jobs import JobLedger
 from app.live.memory import MemoryBoard
 from app.merging import read_runs
@@ -161,6 +162,33 @@ def test_a_failure_for_good_is_recorded_and_not_raised(executor, renderer, ledge
     assert ledger.failure("job") == "tile 3 of image 0: model m: unet is missing"
 
 
+def test_a_unit_whose_predecessors_are_gone_fails_no_job(executor, renderer, ledger):
+    renderer.errors = [NotFoundError("blob x does not exist in memory")]
+
+    outcome = executor.execute(MESSAGE, FIRST)
+
+    assert outcome == {"key": WORK.key(RENDER), "status": "gone"}
+    assert ledger.failure("job") is None
+
+
+def test_a_unit_that_lacks_something_although_its_predecessors_are_there_fails(
+    executor, renderer, ledger, store
+):
+    for stage in (Stage.BASE, Stage.PREPARE):
+        store.put(Work(stage, 0).key(RENDER), b"{}")
+    renderer.errors = [NotFoundError("blob x does not exist in memory")]
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
+    assert ledger.failure("job") == "tile 3 of image 0: blob x does not exist in memory"
+
+
+def test_a_unit_of_a_plan_that_was_removed_fails_no_job(executor, ledger, store):
+    store.delete(plan_key(RENDER.hash))
+
+    assert executor.execute(MESSAGE, FIRST) == {"key": "", "status": "gone"}
+    assert ledger.failure("job") is None
+
+
 def test_a_transient_error_is_retried_with_growing_waits(executor, renderer, ledger, slept):
     renderer.errors = [StorageUnavailableError("the store is full")] * 3
 
@@ -242,13 +270,6 @@ def test_a_job_cancelled_between_two_attempts_is_not_tried_again(executor, rende
 
     assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
     assert len(renderer.asked) == 1
-
-
-def test_a_job_whose_plan_is_gone_fails(executor, store, ledger):
-    store.delete(f"plans/{RENDER.hash}/plan.json")
-
-    assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
-    assert ledger.failure("job").startswith("tile 3 of image 0: ")
 
 
 def test_a_batch_that_does_not_fit_shrinks_until_it_does(executor, renderer, ledger, slept):
