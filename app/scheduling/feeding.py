@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from app.bootstrap import Runtime
 from app.domain.errors import ConfigurationError, TransientError
 from app.domain.scheduling.slices import batch_size, room
+from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
@@ -72,20 +73,31 @@ class Feeder:
     def _fill(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
         depth = self._publisher.depth(pool)
         workers = _workers(pool, depth, nodes)
-        space: int | None = None
+        ready, spaces = depth.ready, dict[Priority, int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
             batch = self._batch(jobs, workers)
-            if space is None:
+            level = self._line.level(job)
+            if level not in spaces:
+                before = min(ready, math.ceil(self._flying(pool, level) / batch))
                 unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
                 lookahead_s = self._runtime.settings.lookahead_s
-                space = room(depth.ready, unit_s * batch, workers, lookahead_s)
-            if space <= 0:
+                spaces[level] = room(before, unit_s * batch, workers, lookahead_s)
+            if spaces[level] <= 0:
                 return
-            count = min(space * batch, self._runtime.settings.slice_units)
+            count = min(spaces[level] * batch, self._runtime.settings.slice_units)
             units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
             self._send(job, units, pool, batch=batch)
-            space -= math.ceil(len(units) / batch)
+            messages = math.ceil(len(units) / batch)
+            ready, spaces[level] = ready + messages, spaces[level] - messages
+
+    def _flying(self, pool: str, level: Priority) -> int:
+        """Units of *pool* under way that the broker serves no later than those of *level*."""
+        return sum(
+            sum(flight.pool == pool for flight in job.flying.values())
+            for job in self._line
+            if self._line.level(job).level >= level.level
+        )
 
     def _batch(self, jobs: Sequence[OpenJob], workers: int) -> int:
         """Units of one message: as many as are set, fewer when the end is near."""
