@@ -1,6 +1,8 @@
 # Everything runs in .venv with the versions of docker/constraints.txt.
 PYTHON ?= python3
 WORKERS ?= 2
+# Each has servers of its own, and waits most of the time for processes that it started.
+TEST_PROCESSES ?= 2
 # For example PIP_FLAGS="--extra-index-url …" where torch should come as a CPU build.
 PIP_FLAGS ?=
 # Of a soak: how long faults strike, and what decides which.
@@ -47,7 +49,7 @@ demo: setup ## Render a picture in this process: demo.png and a timeline of its 
 		--timeline -o demo.png
 
 test: system ## Run all tests, those with real servers included
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: setup ## Check format, style, types and import contracts
 	@$(BIN)/ruff format --check .
