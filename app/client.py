@@ -14,11 +14,13 @@ import hashlib
 import os
 import secrets
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from app.bootstrap import runtime
+from app.cache import is_whole
 from app.celery import celery
 from app.domain.editing import tile_box
 from app.domain.errors import (
@@ -40,6 +42,7 @@ from app.pictures.reading import read_picture
 from app.queues import translated_send_errors
 from app.schedules import read_schedule
 from app.schemas import Manifest, RenderRequest, Schedule, read_request
+from app.workflow import plan_of, start
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
 
@@ -72,6 +75,22 @@ def submit(request: RenderRequest | Mapping[str, object]) -> str:
 
     payload = request if isinstance(request, RenderRequest) else dict(request)
     return str(render.delay(payload).id)
+
+
+def from_store(request: RenderRequest) -> Manifest | None:
+    """The stored result of an identical request, as a job of its own; no worker is asked.
+
+    ``None`` when it has to be rendered.
+    """
+    app, job_id = runtime(), str(uuid.uuid4())
+    if not is_whole(app.store, plan_of(app, job_id, request)):
+        return None
+    app.ledger.submit(job_id, request)
+    manifest = start(app, job_id, request)
+    if manifest is None:  # somebody removes it just now
+        app.ledger.unplan(job_id)
+        app.ledger.withdraw(job_id)
+    return manifest
 
 
 def resume(job_id: str) -> bool:
@@ -175,7 +194,7 @@ def rerender_request(
         "rerender": again,
     }
     # How far the picture once left what it started from says nothing about this part.
-    fields |= dict.fromkeys(("init_image", "mask", "strength", "nsr"))
+    fields |= dict.fromkeys(("init_image", "mask", "strength", "nsr")) | {"cache": True}
     return read_request(fields | changes)
 
 

@@ -156,6 +156,8 @@ class RenderRequest(BaseModel):
     """Pictures of a batch in work at once: they are finished group by group."""
     deadline_s: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
     """Seconds from the order until the result is wanted; among equals the earlier goes first."""
+    cache: bool = True
+    """False renders anew, beside an identical request's result and not in its place."""
     format: PictureFormat = "png"
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
 

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     max_prompt_chars: Annotated[int, Field(gt=0)] = 4000
     max_input_mpx: Annotated[float, Field(gt=0)] = 200.0
 
+    # What is kept; 0 is for ever.
+    cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0
+    """A result that is older is not handed out again; its order is rendered anew."""
+
     # Workers.
     model: str = "atlas"
     models_path: Annotated[list[Path], NoDecode] = []

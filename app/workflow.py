@@ -5,12 +5,14 @@ Tasks are named, not imported: clients and the control worker have no torch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 
 from celery import chord, signature
 from celery.canvas import Signature
 
 from app.bootstrap import Runtime
+from app.cache import is_being_removed, is_whole, plan_of_order
 from app.domain.batching import batches
 from app.domain.errors import (
     CorruptBlobError,
@@ -38,13 +40,32 @@ _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 
 def start(runtime: Runtime, job_id: str, request: RenderRequest) -> Manifest | None:
-    """Plan the job and record it; its result when every picture is in the store already."""
+    """Plan the job and record it; its result when every picture is in the store already.
+
+    Nothing is done for a job that has its plan.
+    """
+    store, ledger = runtime.store, runtime.ledger
+    if ledger.has_lost_plan(job_id):
+        ledger.unplan(job_id)
+    if ledger.has_plan(job_id):
+        return None  # its message came again: the dispatcher has the job
     _check_inputs(runtime, request)
+    plan = plan_of(runtime, job_id, request)
+    ledger.accept(job_id, request, plan)
+    return _finish(runtime, job_id, plan, is_cached=True) if is_whole(store, plan) else None
+
+
+def plan_of(runtime: Runtime, job_id: str, request: RenderRequest) -> RenderPlan:
+    """The plan that the job's pictures lie under, as things are now."""
     plan = plan_request(request, runtime.catalogue, runtime.settings, runtime.store.get)
-    runtime.ledger.accept(job_id, request, plan)
-    if next_work(plan, present_keys(runtime.store, plan)):
-        return None
-    return _finish(runtime, job_id, plan, is_cached=True)
+    return plan_of_order(
+        runtime.store,
+        plan,
+        job_id,
+        is_cached=request.cache,
+        ttl_s=runtime.settings.cache_ttl_s,
+        now_s=time.time(),
+    )
 
 
 def advance(
@@ -156,7 +177,10 @@ def _is_next(runtime: Runtime, plan: RenderPlan, work: Work) -> bool:
 
 def _finish(
     runtime: Runtime, job_id: str, plan: RenderPlan, *, is_cached: bool = False
-) -> Manifest:
+) -> Manifest | None:
+    """The job's result, unless its pictures are being removed: they are made again then."""
+    if is_being_removed(runtime.store, plan.hash):
+        return None
     request = runtime.ledger.request(job_id)
     parent = request.rerender.job_id if request.rerender else None
     manifest = write_manifest(runtime.store, plan, job_id, cached=is_cached, parent=parent)

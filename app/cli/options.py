@@ -81,6 +81,9 @@ class RequestOptions:
     deadline_s: Annotated[
         float | None, typer.Option("--deadline", help="Seconds until it is wanted.")
     ] = None
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Render anew what is in the store already.")
+    ] = False
     tag: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Kept in the recipe.")] = (
         field(default_factory=list)
     )
@@ -107,6 +110,7 @@ class RequestOptions:
             "loras": read_loras(self.lora) or None,
             "models": {"control": self.control} if self.control else None,
             "tags": read_tags(self.tag) or None,
+            "cache": False if self.no_cache else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -51,7 +51,9 @@ def render(
         preview(fields, options.files)  # refused before the model is loaded
     request = rendering.complete(fields, options.files)
     finish = rendering.finish_there if cluster else rendering.finish_here
-    manifest = finish(lambda: client.submit(request), is_quiet=json)
+    manifest = None if cluster else client.from_store(request)  # before a model is loaded
+    if manifest is None:
+        manifest = finish(lambda: client.submit(request), is_quiet=json)
     if repair_seams:
         manifest = mending.repair(
             manifest, lambda part: finish(lambda: client.submit(part), is_quiet=json)
