@@ -26,7 +26,7 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
         return
     model = request.model or settings.model
     pool = str(route(settings, Stage.TILE, model, Priority.NORMAL)["routing_key"]).partition(".")[0]
-    need = Need(model, memory_gb=_memory_gb(runtime, model), seconds=0.0, unit_id="")
+    need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
     refusal = admit(need, _load(runtime, request.tenant, pool), _limits(settings))
     if refusal is not None:
         raise AdmissionError(refusal.sentence, refusal.reason, may_pass=refusal.reason.may_pass)
@@ -60,7 +60,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(settings.max_open_jobs, settings.max_open_jobs_per_tenant, settings.max_pending_s)
 
 
-def _memory_gb(runtime: Runtime, model: str) -> float:
+def memory_gb(runtime: Runtime, model: str) -> float:
     """What the model's card says; a client need not have the models it asks for."""
     try:
         return runtime.catalogue.card(model).memory_gb

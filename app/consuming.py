@@ -8,7 +8,8 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Connection
 
-from app.queues import dead_queue
+from app.node_queues import node_queue, strategy_of
+from app.queues import dead_queue, queue_name
 from app.settings import settings
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,17 @@ log = logging.getLogger(__name__)
 
 class Consumer(CeleryConsumer):
     """Sees to it that what cannot be handled is kept: Celery would acknowledge what it cannot
-    decode, and RabbitMQ drops dead letters that no queue is bound for."""
+    decode, and RabbitMQ drops dead letters that no queue is bound for.
+
+    Where a strategy chooses nodes, it takes from a queue of its own beside its pools'.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        queues, chosen = self.app.amqp.queues, settings()
+        served = [pool for pool in chosen.pools if queue_name(pool) in queues.consume_from]
+        if any(strategy_of(chosen, pool).names_node for pool in served):
+            queues.select_add(node_queue(chosen, str(self.hostname)))
 
     def connect(self) -> Connection:
         connection: Connection = super().connect()

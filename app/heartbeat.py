@@ -23,6 +23,7 @@ from app.attempts import incarnation
 from app.bootstrap import runtime
 from app.domain.errors import BrokerUnavailableError
 from app.live.port import LiveBoard, Record
+from app.node_queues import node_queue_name
 from app.nodes import NODE_TTL_S, NODES, OwnNode
 from app.queues import queue_name
 from app.settings import Settings
@@ -121,6 +122,7 @@ def begin(consumer: Any) -> None:
         pool=",".join(served_pools(consumer, app.settings)),
         labels=app.settings.labels,
         weight=app.settings.node_weight,
+        queue=own_queue(consumer, name),
     )
     heartbeat = Heartbeat(app.board, node, name, app.settings.heartbeat_s)
     _running.append(heartbeat)
@@ -137,6 +139,12 @@ def served_pools(consumer: Any, chosen: Settings) -> list[str]:
     """The pools whose queues *consumer* takes from."""
     names = set(consumer.app.amqp.queues.consume_from)
     return [pool for pool in chosen.pools if queue_name(pool) in names]
+
+
+def own_queue(consumer: Any, name: str) -> str:
+    """The queue of *consumer*'s node alone, if it has one."""
+    queue = node_queue_name(name)
+    return queue if queue in consumer.app.amqp.queues.consume_from else ""
 
 
 @worker_ready.connect

@@ -77,6 +77,8 @@ class NodeRecord(BaseModel):
     """What is loaded now."""
     labels: dict[str, str] = {}
     weight: float = 1.0
+    queue: str = ""
+    """Its own queue; empty when it takes from its pools' alone."""
     current: CurrentUnit | None = None
     state: NodeState = NodeState.READY
     reason: str = ""

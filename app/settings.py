@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.errors import ConfigurationError
+from app.domain.scheduling.placement import STEAL_AFTER_S, Strategy
 
 
 class QueueProfile(StrEnum):
@@ -98,6 +99,13 @@ class Settings(BaseSettings):
     """A waiting job rises one priority class each time this passes; 0 never."""
     group: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Pictures of a batch in work at once, where a request does not say."""
+    placing: Strategy = Strategy.LEAST_LOADED
+    """Who gets a unit; the same for all processes of an installation."""
+    pool_placing: dict[str, Strategy] = {}
+    """Pools that are placed otherwise."""
+    steal_after_s: Annotated[float, Field(ge=0, le=3600)] = STEAL_AFTER_S
+    """Affinity: seconds of work before the nodes that have the model, above which an idle one
+    loads it too."""
     tenants: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Weights of tenants that get more or less than a share of 1."""
 

@@ -26,6 +26,7 @@ from app.domain.spec import Priority
 from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work
 from app.jobs import present_keys
 from app.merging import assemble_picture, merge_phase, write_manifest
+from app.node_queues import to_node
 from app.planning import plan_request
 from app.queues import route
 from app.repair import remove_damaged
@@ -112,9 +113,11 @@ def slice_chord(
     *,
     attempt: int = 0,
     batch: int = 1,
+    nodes: Sequence[str] = (),
 ) -> Signature:
     """A task for up to *batch* units, all of one stage, then the callback that merges.
 
+    *nodes* are those that get the units, one each; without any they go to the pool.
     The callback is immutable and carries the job and its images alone: Celery copies it into
     every member.
     """
@@ -124,9 +127,10 @@ def slice_chord(
         signature(
             WORKER_TASKS[stage],
             kwargs={"message": _message(job_id, plan, together, attempt)},
-            options=dict(options),
+            options=to_node(options, node),
         )
-        for together in batches(plan, units, 1 if attempt else batch)
+        for node, theirs in _by_node(units, nodes)
+        for together in batches(plan, theirs, 1 if attempt else batch)
     ]
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))
@@ -185,6 +189,15 @@ def _finish(
     parent = request.rerender.job_id if request.rerender else None
     manifest = write_manifest(runtime.store, plan, job_id, cached=is_cached, parent=parent)
     return runtime.ledger.finish(manifest)
+
+
+def _by_node(units: Sequence[Work], nodes: Sequence[str]) -> list[tuple[str, list[Work]]]:
+    if not nodes:
+        return [("", list(units))]
+    found: dict[str, list[Work]] = {}
+    for work, node in zip(units, nodes, strict=True):
+        found.setdefault(node, []).append(work)
+    return list(found.items())
 
 
 def _message(

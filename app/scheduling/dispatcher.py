@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError, TransientError
-from app.domain.work import plan_key
+from app.domain.work import Work, plan_key
 from app.entries import Entry
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
@@ -180,8 +180,10 @@ class Dispatcher:
         for node in self._nodes:
             job = self._line.get(node.current.job_id) if node.current else None
             if node.current and job and not node.is_lost:
+                name = node.node if node.queue else ""
                 for work in node.current.works:
-                    job.adopt(work, Flight(node.pools[0], now_s - node.current.elapsed_s))
+                    begun_s = now_s - node.current.elapsed_s
+                    job.adopt(work, Flight(node.pools[0], begun_s, node=name))
 
     def _send_again(self) -> None:
         """Send units that were lost, or that would be done sooner by an idle worker."""
@@ -189,18 +191,29 @@ class Dispatcher:
         if settings.is_embedded:  # nothing gets lost inside one process
             return
         now_s, jobs = self._clock.monotonic(), list(self._line)
-        ready = {pool: self._publisher.depth(pool).ready for pool in _flown_to(jobs)}
+        lanes = {flight.lane: flight for job in jobs for flight in job.flying.values()}
+        ready = {
+            lane: self._publisher.depth(flight.pool, flight.node).ready
+            for lane, flight in lanes.items()
+        }
         sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
-        overdue = [(job, work) for job in jobs for work in lost_units(job, sight)]
-        for pool in ready.keys() - self._feeder.with_work().keys():
-            overdue += late_units(jobs, pool, sight, self._forecast)
+        lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
+        self._feeder.send_again(self._missing(lost, now_s), self._nodes)
+        pools = {flight.pool for flight in lanes.values()} - self._feeder.with_work().keys()
+        late = [unit for pool in pools for unit in late_units(jobs, pool, sight, self._forecast)]
+        self._feeder.send_again(self._missing(late, now_s), self._nodes, is_late=True)
+
+    def _missing(
+        self, overdue: Sequence[tuple[OpenJob, Work]], now_s: float
+    ) -> list[tuple[OpenJob, Work]]:
+        """Those of *overdue* that are not done after all."""
         missing = []
         for job, work in overdue:
             if self._runtime.store.exists(work.key(job.plan)):
                 job.done(work, now_s)
             else:
                 missing.append((job, work))
-        self._feeder.send_again((job, work) for job, work in missing if work in job.flying)
+        return [(job, work) for job, work in missing if work in job.flying]
 
     def _show(self) -> None:
         jobs: dict[str, list[OpenJob]] = defaultdict(list)
@@ -216,7 +229,3 @@ class Dispatcher:
             return False
         self._due[what] = now_s + period_s
         return True
-
-
-def _flown_to(jobs: Sequence[OpenJob]) -> set[str]:
-    return {flight.pool for job in jobs for flight in job.flying.values()}

@@ -16,6 +16,7 @@ from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
+from app.scheduling.placing import Crew, Placing
 from app.scheduling.publishing import Depth, Publisher, Slice
 from app.workflow import stage_model
 
@@ -33,6 +34,7 @@ class Feeder:
         self._clock = clock
         self._line = line
         self._forecast = forecast
+        self._placing = Placing(runtime, line, forecast)
         self._pools: dict[tuple[Stage, str], str] = {}
 
     def fill(self, nodes: Sequence[NodeRecord]) -> None:
@@ -55,22 +57,45 @@ class Feeder:
         ready = (self._served(job, stage) for stage in job.ready_stages())
         return next(flown, "") or next(ready, "") or self._served(job, Stage.TILE)
 
-    def send_again(self, overdue: Iterable[tuple[OpenJob, Work]]) -> None:
-        """Send units once more, those of one job that are alike as one slice."""
-        slices: dict[tuple[str, str, int, Stage, int], list[tuple[OpenJob, Work]]] = {}
+    def send_again(
+        self,
+        overdue: Iterable[tuple[OpenJob, Work]],
+        nodes: Sequence[NodeRecord],
+        *,
+        is_late: bool = False,
+    ) -> None:
+        """Send units once more, those of one job that are alike as one slice.
+
+        Late ones only help where nothing else is done, lost ones go to any node.
+        """
+        slices: dict[tuple[str, str, str, int, Stage, int], list[tuple[OpenJob, Work]]] = {}
+        crews: dict[str, Crew | None] = {}
         for job, work in overdue:
             flight = job.flying[work]
-            key = job.entry.job_id, flight.pool, flight.attempt, work.stage, work.phase
+            if flight.pool not in crews:
+                crews[flight.pool] = self._placing.crew(flight.pool, nodes)
+            node: str | None = ""
+            if (crew := crews[flight.pool]) is not None:
+                need = self._placing.need(job, work)
+                node = crew.place_again(need, but=flight.node, is_idle=is_late)
+            if node is None:  # asked again at the next look
+                continue
+            key = job.entry.job_id, flight.pool, node, flight.attempt, work.stage, work.phase
             slices.setdefault(key, []).append((job, work))
             fields = {"job_id": job.entry.job_id, "work": work.label, "attempt": flight.attempt + 1}
             log.info("work.sent_again", extra=fields)
         most = self._runtime.settings.slice_units
-        for (_, pool, attempt, _, _), found in slices.items():
+        for (_, pool, node, attempt, _, _), found in slices.items():
             job, units = found[0][0], [work for _, work in found]
             for start in range(0, len(units), most):
-                self._send(job, units[start : start + most], pool, attempt=attempt + 1)
+                part = units[start : start + most]
+                names = [node] * len(part) if node else []
+                self._send(job, part, pool, attempt=attempt + 1, nodes=names)
 
     def _fill(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
+        if self._placing.crew(pool, nodes) is not None:
+            self._fill_nodes(pool, jobs, nodes)
+            return
         depth = self._publisher.depth(pool)
         workers = _workers(pool, depth, nodes)
         ready, spaces = depth.ready, dict[Priority, int]()
@@ -91,6 +116,27 @@ class Feeder:
             messages = math.ceil(len(units) / batch)
             ready, spaces[level] = ready + messages, spaces[level] - messages
 
+    def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
+        """Give units to nodes until they have enough; a job that has to wait lets others by."""
+        while jobs := [job for job in jobs if self._stages(job, pool)]:
+            job = self._line.in_order(jobs, pool)[0]
+            unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
+            level = self._line.level(job)
+            crew = self._placing.crew(pool, nodes, unit_s=unit_s, level=level)
+            if crew is None or not self._place(job, pool, crew, self._batch(jobs, len(crew.nodes))):
+                jobs = [other for other in jobs if other is not job]
+
+    def _place(self, job: OpenJob, pool: str, crew: Crew, batch: int) -> bool:
+        """Send units of *job* to nodes; whether there were nodes for as many as were taken."""
+        count = min(crew.room, self._runtime.settings.slice_units)
+        units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
+        placed = [(work, crew.place(self._placing.need(job, work))) for work in units]
+        names = {work: node for work, node in placed if node is not None}
+        job.give_back([work for work in units if work not in names])
+        if names:
+            self._send(job, list(names), pool, batch=batch, nodes=list(names.values()))
+        return bool(names) and len(names) == len(units)
+
     def _flying(self, pool: str, level: Priority) -> int:
         """Units of *pool* under way that the broker serves no later than those of *level*."""
         return sum(
@@ -105,21 +151,31 @@ class Feeder:
         return max(1, batch_size(pending, workers, self._runtime.settings.tile_batch))
 
     def _send(
-        self, job: OpenJob, units: Sequence[Work], pool: str, *, attempt: int = 0, batch: int = 1
+        self,
+        job: OpenJob,
+        units: Sequence[Work],
+        pool: str,
+        *,
+        attempt: int = 0,
+        batch: int = 1,
+        nodes: Sequence[str] = (),
     ) -> None:
         level, now_s = self._line.level(job), self._clock.monotonic()
         try:
             self._publisher.send_slice(
-                job.entry.job_id, job.plan, Slice(tuple(units), level, attempt, batch)
+                job.entry.job_id,
+                job.plan,
+                Slice(tuple(units), level, attempt, batch, tuple(nodes)),
             )
         except TransientError:
             if not attempt:
                 job.give_back(units)
             raise
-        for work in units:
+        for work, node in zip(units, nodes or [""] * len(units), strict=True):
             flight = job.flying[work]
             flight.sent_s, flight.unseen_since_s, flight.attempt = now_s, None, attempt
-            flight.seconds = self._forecast.unit(job.plan, work).mean_s
+            flight.node = node
+            flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
 

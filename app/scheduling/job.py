@@ -31,6 +31,13 @@ class Flight:
     attempt: int = 0
     unseen_since_s: float | None = None
     """When it was found in no queue and with no node."""
+    node: str = ""
+    """The node it was sent to; empty when it is in the pool's shared queue."""
+
+    @property
+    def lane(self) -> str:
+        """Whose queue it was put into."""
+        return self.node or self.pool
 
 
 class OpenJob:

@@ -25,13 +25,18 @@ class Sight:
 
     nodes: Sequence[NodeRecord]
     ready: Mapping[str, int]
-    """Messages waiting, by pool."""
+    """Messages waiting, by pool, or by node in the node's own queue."""
     now_s: float
     heartbeat_s: float
 
     def free(self, pool: str) -> list[NodeRecord]:
         """Nodes of *pool* that take work and have none."""
         return [node for node in self.alive(pool) if node.current is None and _takes_work(node)]
+
+    def serving(self, flight: Flight) -> list[NodeRecord]:
+        """Nodes that will come to the unit where it waits."""
+        nodes = [node for node in self.alive(flight.pool) if _takes_work(node)]
+        return [node for node in nodes if node.node == flight.node] if flight.node else nodes
 
     def alive(self, pool: str) -> list[NodeRecord]:
         return [node for node in self.nodes if pool in node.pools and not node.is_lost]
@@ -46,6 +51,8 @@ def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
             flight.unseen_since_s = None
         elif any(flight.sent_s < sight.now_s - node.age_s for node in nodes):
             yield work  # silent since after it was sent: it was this node's last work
+        elif flight.node and sight.nodes and not sight.serving(flight):
+            yield work  # in the queue of a node that is lost, has gone or takes no work
         elif _is_nowhere(flight, sight):
             yield work
 
@@ -89,10 +96,10 @@ def _running(
 def _is_nowhere(flight: Flight, sight: Sight) -> bool:
     """Whether the unit has been in no queue and with no node for too long."""
     long_s = _BLIND_S + _BLIND_TIMES * flight.seconds
-    if sight.ready.get(flight.pool):
+    if sight.ready.get(flight.lane):
         flight.unseen_since_s = None
         # Others are served all the time, and this one should have been long ago.
-        is_served = any(_takes_work(node) for node in sight.alive(flight.pool))
+        is_served = bool(sight.serving(flight))
         return is_served and sight.now_s - flight.sent_s > long_s
     if flight.unseen_since_s is None:
         flight.unseen_since_s = sight.now_s

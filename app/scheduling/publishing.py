@@ -16,6 +16,7 @@ from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
+from app.node_queues import NODES, node_queue_name
 from app.queues import broker_error, connect, queue_name, route, route_key, translated_send_errors
 from app.workflow import RENDER, advance_signature, slice_chord, stage_model
 
@@ -39,6 +40,8 @@ class Slice:
     attempt: int = 0
     batch: int = 1
     """Units of one message, at most."""
+    nodes: tuple[str, ...] = ()
+    """Whose queue each unit is put into; without any it is the pool's."""
 
 
 class Publisher:
@@ -49,11 +52,15 @@ class Publisher:
         self._url = runtime.settings.broker_url.get_secret_value()
         self._connection: Connection | None = None
 
-    def depth(self, pool: str) -> Depth:
-        """Raises ``BrokerUnavailableError`` when the broker does not answer in time."""
+    def depth(self, pool: str, node: str = "") -> Depth:
+        """Of the pool's queue, or of the *node*'s.
+
+        Raises ``BrokerUnavailableError`` when the broker does not answer in time.
+        """
+        name = node_queue_name(node) if node else queue_name(pool)
         try:
             channel: Any = self._channel()
-            state = channel.queue_declare(queue_name(pool), passive=True)
+            state = channel.queue_declare(name, passive=True)
             channel.close()
         except ChannelError as err:
             if str(err.reply_code) != _NOT_FOUND:
@@ -66,6 +73,8 @@ class Publisher:
 
     def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
         """Publish the units of *sent* as a chord."""
+        if sent.nodes:
+            self._declare_nodes()
         with translated_send_errors(self._runtime.settings):
             slice_chord(
                 self._runtime,
@@ -75,6 +84,7 @@ class Publisher:
                 sent.priority,
                 attempt=sent.attempt,
                 batch=sent.batch,
+                nodes=sent.nodes,
             ).apply_async()
 
     def send_plan(self, job_id: str, request: dict[str, Any], priority: Priority) -> None:
@@ -100,6 +110,16 @@ class Publisher:
             with suppress(OSError, KombuError, AMQPError):
                 self._connection.release()
             self._connection = None
+
+    def _declare_nodes(self) -> None:
+        """Celery declares queues alone, and who publishes to no exchange is cut off."""
+        try:
+            channel: Any = self._channel()
+            NODES(channel).declare()
+            channel.close()
+        except (KombuError, AMQPError, OSError) as err:
+            self.close()
+            raise broker_error(self._url, err) from err
 
     def _channel(self) -> Any:
         if self._connection is None:

@@ -3,6 +3,7 @@
 ``PACE=SPEED python -m tests.benchmarks.paced_worker CELERY-WORKER-ARGUMENTS…``. The request's tags
 say the rest: ``tile_s`` is a tile's time at speed 1, ``slow_share`` the share of runs that take
 five times as long, drawn from tile and worker, so that a second run elsewhere is another draw.
+A model counts as loaded after its first unit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from hashlib import sha256
 from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
+from app.heartbeat import own_node
+from app.workflow import stage_model
 from tests.benchmarks.bench_queue import instant_render
 from workers.renderer import Renderer
 
@@ -33,7 +36,11 @@ def main() -> None:
     speed = float(os.environ["PACE"])
     name = sys.argv[sys.argv.index("-n") + 1].partition("@")[0]
 
+    warm: set[str] = set()
+
     def render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
+        warm.add(stage_model(plan, work.stage))
+        own_node().describe_models(lambda: sorted(warm))
         if work.stage is Stage.TILE:
             end_s = time.monotonic() + tile_seconds(plan, work, name, speed)
             while (left_s := end_s - time.monotonic()) > 0:

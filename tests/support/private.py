@@ -43,7 +43,7 @@ class PrivateCluster:
         values: dict[str, Any] = {
             name.removeprefix("TILECHORD_").lower(): value for name, value in self.env.items()
         }
-        for name in ("pools", "bigger_pool"):
+        for name in ("pools", "bigger_pool", "pool_placing"):
             if name in values:
                 values[name] = json.loads(values[name])
         self.runtime = build_runtime(Settings.model_validate(values))

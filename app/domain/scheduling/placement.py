@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,23 +12,23 @@ STEAL_AFTER_S = 30.0  # about what loading a large model takes
 
 
 class Strategy(StrEnum):
-    PULL = "pull"
-    """Workers take a unit from the pool's shared queue when they have none."""
     LEAST_LOADED = "least_loaded"
-    """The node with the least predicted work before it."""
+    """Whoever has nothing to do takes the next unit from the pool's shared queue."""
     ROUND_ROBIN = "round_robin"
     """One node after the other, by name."""
     RANDOM = "random"
     """Any node, decided by the unit's id: a repeated run places alike."""
+    RESOURCE = "resource"
+    """The node with the least memory that is enough: larger ones stay free for larger models."""
     WEIGHTED = "weighted"
-    """Seconds of work in proportion to the nodes' weights."""
+    """Seconds of work in proportion to the nodes' weights; one with more than its share waits."""
     AFFINITY = "affinity"
     """A node that has the model loaded; an idle one when those have too much before them."""
 
     @property
     def names_node(self) -> bool:
         """Units are sent to one node's queue, not to the pool's."""
-        return self is not Strategy.PULL
+        return self is not Strategy.LEAST_LOADED
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Need:
     seconds: float
     """Predicted."""
     unit_id: str
+    behind_s: float = 0.0
+    """Predicted seconds of further units of its model that wait for a node."""
 
 
 def fits(node: Node, need: Need) -> bool:
@@ -92,18 +95,18 @@ class Placer:
 
     def _choose(self, need: Need, able: Sequence[Node], open_nodes: Sequence[Node]) -> Node | None:
         match self.strategy:
-            case Strategy.PULL:
-                return first_idle(open_nodes)
             case Strategy.LEAST_LOADED:
-                return least_loaded(open_nodes)
+                return first_idle(open_nodes)
             case Strategy.ROUND_ROBIN:
                 chosen = next_by_name(open_nodes, self._last)
                 self._last = chosen.name
                 return chosen
             case Strategy.RANDOM:
                 return drawn(open_nodes, need.unit_id)
+            case Strategy.RESOURCE:
+                return smallest(open_nodes)
             case Strategy.WEIGHTED:
-                return by_weight(open_nodes, need, self._credit_s)
+                return by_weight(able, open_nodes, need, self._credit_s)
             case Strategy.AFFINITY:
                 return by_affinity(able, open_nodes, need, self.steal_after_s)
 
@@ -115,6 +118,16 @@ def first_idle(nodes: Sequence[Node]) -> Node | None:
 
 def least_loaded(nodes: Sequence[Node]) -> Node:
     return min(nodes, key=lambda node: (node.backlog_s, node.in_flight, node.name))
+
+
+def smallest(nodes: Sequence[Node]) -> Node:
+    """Of those with the least memory the least loaded; who does not know its own comes last."""
+
+    def place(node: Node) -> tuple[float, float, int, str]:
+        memory_gb = math.inf if node.memory_gb is None else node.memory_gb
+        return memory_gb, node.backlog_s, node.in_flight, node.name
+
+    return min(nodes, key=place)
 
 
 def next_by_name(nodes: Sequence[Node], last: str) -> Node:
@@ -131,20 +144,25 @@ def drawn(nodes: Sequence[Node], unit_id: str) -> Node:
     return max(nodes, key=lot)
 
 
-def by_weight(nodes: Sequence[Node], need: Need, credit_s: dict[str, float]) -> Node | None:
+def by_weight(
+    able: Sequence[Node], open_nodes: Sequence[Node], need: Need, credit_s: dict[str, float]
+) -> Node | None:
     """Smooth weighted round robin, in seconds: all earn by weight, the chosen pays for all.
 
+    Who is next and full is waited for: were it passed over, speeds would decide and not weights.
     *credit_s* is kept from call to call. A node of weight 0 gets nothing.
     """
-    weights = {node.name: node.weight for node in nodes if node.weight > 0}
+    weights = {node.name: node.weight for node in able if node.weight > 0}
     total = sum(weights.values())
-    if not weights:
-        return None
     seconds = max(need.seconds, 1e-3)
-    for name, weight in weights.items():
-        credit_s[name] = credit_s.get(name, 0.0) + seconds * weight / total
-    chosen = max((node for node in nodes if node.name in weights), key=lambda n: credit_s[n.name])
-    credit_s[chosen.name] -= seconds
+    earned_s = {
+        name: credit_s.get(name, 0.0) + seconds * weight / total for name, weight in weights.items()
+    }
+    next_name = max(earned_s, key=lambda name: earned_s[name], default="")
+    chosen = next((node for node in open_nodes if node.name == next_name), None)
+    if chosen is not None:
+        credit_s |= earned_s
+        credit_s[next_name] -= seconds
     return chosen
 
 
@@ -153,13 +171,15 @@ def by_affinity(
 ) -> Node | None:
     """A node of *open_nodes*, with regard to all that are *able*.
 
-    Waits for a warm node that is full but soon done, rather than load the model once more.
+    Waits for a warm node that is full but soon done, rather than load the model once more: that
+    pays when what is before the warm ones takes longer than *steal_after_s*.
     """
     warm = [node for node in able if need.model in node.models]
     if not warm:
         return least_loaded(open_nodes)
     open_warm = [node for node in warm if node in open_nodes]
-    if min(node.backlog_s for node in warm) > steal_after_s:
+    before_s = min(node.backlog_s for node in warm) + need.behind_s / len(warm)
+    if before_s > steal_after_s:
         thief = first_idle([node for node in open_nodes if node not in warm])
         if thief is not None:
             return thief

@@ -65,8 +65,8 @@ class FakePublisher(Publisher):
     def __post_init__(self) -> None:
         super().__init__(self.runtime)
 
-    def depth(self, pool: str) -> Depth:
-        return Depth(self.ready.get(pool, 0), self.consumers)
+    def depth(self, pool: str, node: str = "") -> Depth:
+        return Depth(self.ready.get(node or pool, 0), self.consumers)
 
     def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
         if self.is_down:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -41,22 +42,37 @@ def spread(placer, count, nodes):
     return Counter(chosen.name for chosen in placed if chosen)
 
 
-def test_pull_gives_each_idle_node_one_unit_and_the_rest_waits():
-    placed = names(Placer(Strategy.PULL), map(need, range(3)), [node("a"), node("b")])
+def test_least_load_gives_each_idle_node_one_unit_and_the_rest_waits():
+    placed = names(Placer(Strategy.LEAST_LOADED), map(need, range(3)), [node("a"), node("b")])
 
     assert placed == ["a", "b", None]
 
 
-def test_only_pull_leaves_the_choice_to_the_workers():
-    assert [strategy for strategy in Strategy if not strategy.names_node] == [Strategy.PULL]
+def test_only_least_load_leaves_the_choice_to_the_workers():
+    choosing = [strategy for strategy in Strategy if not strategy.names_node]
+
+    assert choosing == [Strategy.LEAST_LOADED]
 
 
-def test_least_loaded_goes_where_the_least_work_waits():
-    nodes = [node("a", backlog_s=3.0), node("b", backlog_s=0.5), node("c", backlog_s=2.2)]
+def test_resource_leaves_the_large_node_to_the_large_model():
+    nodes = [node("large", memory_gb=80.0), node("small", memory_gb=10.0)]
+    needs = [need(0, memory_gb=8.0), need(1, memory_gb=40.0), need(2, memory_gb=8.0)]
 
-    placed = names(Placer(Strategy.LEAST_LOADED), map(need, range(3)), nodes, most_in_flight=9)
+    assert names(Placer(Strategy.RESOURCE), needs, nodes) == ["small", "large", "small"]
 
-    assert placed == ["b", "b", "c"]
+
+def test_resource_takes_a_larger_node_when_the_small_one_is_full():
+    nodes = [node("large", memory_gb=80.0), node("small", memory_gb=10.0, in_flight=2)]
+
+    assert Placer(Strategy.RESOURCE).place(need(), nodes).name == "large"
+
+
+def test_resource_chooses_the_least_loaded_of_nodes_with_the_same_memory():
+    nodes = [node("a", backlog_s=3.0), node("b", backlog_s=0.5), node("c", memory_gb=None)]
+
+    placed = names(Placer(Strategy.RESOURCE), map(need, range(2)), nodes, most_in_flight=9)
+
+    assert placed == ["b", "b"]
 
 
 def test_round_robin_takes_turns():
@@ -147,6 +163,14 @@ def test_weighted_gives_a_node_of_weight_nought_nothing():
     assert placer.place(need(), [node("off", weight=0.0)]) is None
 
 
+def test_weighted_waits_for_the_node_whose_turn_it_is():
+    placer = Placer(Strategy.WEIGHTED)
+    big, small = node("big", weight=3.0), node("small", weight=1.0)
+
+    assert placer.place(need(), [replace(big, in_flight=2), small]) is None
+    assert placer.place(need(), [big, small]).name == "big"
+
+
 def test_affinity_goes_to_a_node_that_has_the_model_though_it_has_work():
     nodes = [node("cold"), node("warm", models=frozenset({"xl"}), backlog_s=20.0, in_flight=1)]
 
@@ -157,6 +181,23 @@ def test_affinity_lets_an_idle_node_steal_beyond_the_bound():
     nodes = [node("cold"), node("warm", models=frozenset({"xl"}), backlog_s=31.0, in_flight=1)]
 
     assert Placer(Strategy.AFFINITY, steal_after_s=30).place(need(), nodes).name == "cold"
+
+
+def test_affinity_lets_an_idle_node_steal_when_much_more_is_to_come():
+    nodes = [node("cold"), node("warm", models=frozenset({"xl"}), backlog_s=2.0, in_flight=2)]
+    placer = Placer(Strategy.AFFINITY, steal_after_s=30)
+
+    assert placer.place(replace(need(), behind_s=29.0), nodes).name == "cold"
+    assert placer.place(replace(need(), behind_s=27.0), nodes) is None
+
+
+def test_affinity_shares_what_is_to_come_between_warm_nodes():
+    warm = {"models": frozenset({"xl"}), "in_flight": 2}
+    nodes = [node("cold"), node("w1", **warm), node("w2", **warm)]
+    placer = Placer(Strategy.AFFINITY, steal_after_s=30)
+
+    assert placer.place(replace(need(), behind_s=59.0), nodes) is None
+    assert placer.place(replace(need(), behind_s=61.0), nodes).name == "cold"
 
 
 def test_affinity_lets_no_busy_node_steal():
@@ -233,7 +274,8 @@ def test_no_unit_is_placed_on_a_node_that_is_unfit_unready_or_full(strategy, rou
 
 
 @given(
-    st.sampled_from([one for one in Strategy if one is not Strategy.AFFINITY]),
+    # Affinity waits for the model, weights for whoever's turn it is.
+    st.sampled_from(sorted(set(Strategy) - {Strategy.AFFINITY, Strategy.WEIGHTED})),
     st.lists(st.sampled_from("abcdef"), min_size=1, unique=True),
 )
 def test_while_a_node_idles_nothing_waits(strategy, idle):

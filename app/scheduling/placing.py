@@ -1,0 +1,154 @@
+"""Which node of a pool gets which unit, where the pool's strategy names one."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from app.admission import memory_gb
+from app.bootstrap import Runtime
+from app.domain.scheduling.placement import Need, Node, Placer
+from app.domain.scheduling.slices import UNITS_A_WORKER
+from app.domain.spec import Priority
+from app.domain.work import Stage, Work
+from app.node_queues import strategy_of
+from app.nodes import NodeRecord, NodeState
+from app.scheduling.forecast import Forecast
+from app.scheduling.job import Flight, OpenJob
+from app.scheduling.line import Line
+from app.workflow import stage_model
+
+
+@dataclass(slots=True)
+class Crew:
+    """The nodes of one pool with what is before them, while units are placed."""
+
+    placer: Placer
+    nodes: dict[str, Node]
+    most: int
+    """Units that a node has at hand; more of them could not be placed otherwise any more."""
+
+    @property
+    def room(self) -> int:
+        """Units that can be placed; none before some node has used up half of what it had.
+
+        Every slice has a callback of its own, and one for each unit would double the messages.
+        """
+        ready = [node for node in self.nodes.values() if node.is_ready]
+        if all(2 * node.in_flight > self.most for node in ready):
+            return 0
+        return sum(max(0, self.most - node.in_flight) for node in ready)
+
+    def place(self, need: Need) -> str | None:
+        """The node that gets the unit; ``None`` when it has to wait."""
+        return self._place(need, list(self.nodes.values()), self.most)
+
+    def place_again(self, need: Need, *, but: str, is_idle: bool = False) -> str | None:
+        """The node, *but* the one that had it, that gets a unit which was not done in time.
+
+        It has waited already: a node that has enough gets it too, unless only an idle one helps.
+        """
+        nodes = [
+            node
+            for node in self.nodes.values()
+            if node.name != but and not (is_idle and node.in_flight)
+        ]
+        return self._place(need, nodes, sys.maxsize)
+
+    def _place(self, need: Need, nodes: Sequence[Node], most: int) -> str | None:
+        chosen = self.placer.place(need, nodes, most_in_flight=most)
+        if chosen is None:
+            return None
+        warm = chosen.models | {need.model}
+        self.nodes[chosen.name] = replace(chosen.given(need), models=warm)
+        return chosen.name
+
+
+class Placing:
+    """Chooses nodes, pool by pool, by what the registry and the jobs' flights tell."""
+
+    def __init__(self, runtime: Runtime, line: Line, forecast: Forecast) -> None:
+        self._runtime = runtime
+        self._line = line
+        self._forecast = forecast
+        self._placers: dict[str, Placer] = {}
+        self._memory_gb: dict[str, float] = {}
+
+    def crew(
+        self,
+        pool: str,
+        nodes: Sequence[NodeRecord],
+        *,
+        unit_s: float = 1.0,
+        level: Priority = Priority.LOW,
+    ) -> Crew | None:
+        """The nodes among which units of *pool* are placed, each of about *unit_s* seconds.
+
+        What they have of a lower *level* counts for nothing: it is served after.
+        ``None`` when its workers choose themselves, or none has a queue of its own.
+        """
+        strategy = strategy_of(self._runtime.settings, pool)
+        members = [node for node in nodes if pool in node.pools and node.queue and not node.is_lost]
+        if not strategy.names_node or not members:
+            return None
+        placer = self._placers.setdefault(
+            pool, Placer(strategy, self._runtime.settings.steal_after_s)
+        )
+        flights = list(self._flights(level))
+        known = {node.node: _node(node, pool, flights) for node in members}
+        most = math.ceil(self._runtime.settings.lookahead_s / max(unit_s, 1e-3))
+        most = max(UNITS_A_WORKER, min(most, self._runtime.settings.slice_units))
+        return Crew(placer, known, most)
+
+    def need(self, job: OpenJob, work: Work) -> Need:
+        """What *work* asks of a node."""
+        model = _model(job, work.stage)
+        behind_s = sum(
+            other.ready_units * self._forecast.unit(other.plan, work).mean_s
+            for other in self._line
+            for work in [next(other.ready(), None)]
+            if work is not None and not other.entry.is_paused and _model(other, work.stage) == model
+        )
+        return Need(
+            model,
+            self._need_gb(stage_model(job.plan, work.stage)),
+            self._forecast.unit(job.plan, work).mean_s,
+            work.key(job.plan),
+            behind_s,
+        )
+
+    def _need_gb(self, model: str) -> float:
+        if model not in self._memory_gb:
+            self._memory_gb[model] = memory_gb(self._runtime, model)
+        return self._memory_gb[model]
+
+    def _flights(self, level: Priority) -> Iterator[tuple[str, Flight]]:
+        """Units of no lower *level* that were sent to nodes, each with its model."""
+        for job in self._line:
+            is_served_first = self._line.level(job).level >= level.level
+            for work, flight in job.flying.items():
+                if flight.node and is_served_first:
+                    yield _model(job, work.stage), flight
+
+
+def _node(record: NodeRecord, pool: str, flights: Collection[tuple[str, Flight]]) -> Node:
+    own = [(model, flight) for model, flight in flights if flight.node == record.node]
+    # What it was sent is loaded before the next unit: otherwise all would load a model at once.
+    coming = {model for model, _ in own}
+    return Node(
+        name=record.node,
+        pool=pool,
+        memory_gb=record.memory_gb or None,
+        models=frozenset(record.models) | coming,
+        weight=record.weight,
+        backlog_s=sum(flight.seconds for _, flight in own),
+        in_flight=len(own),
+        is_ready=record.state is NodeState.READY,
+    )
+
+
+def _model(job: OpenJob, stage: Stage) -> str:
+    """As workers tell what they have loaded: ``atlas``, or ``atlas+ink`` with a LoRA."""
+    return "+".join([stage_model(job.plan, stage), *(lora.name for lora in job.plan.spec.loras)])
