@@ -1,0 +1,209 @@
+"""What the dispatcher does about jobs that are new, lost on the way, complete or not its own."""
+
+import json
+
+import pytest
+
+from app.domain.errors import BrokerUnavailableError, NotFoundError
+from app.domain.spec import Priority
+from app.domain.work import Stage, Work
+from app.jobs import JobState
+from tests.unit.scheduling.scene import TILES, Scene, tiles
+
+
+def sent(scene, after_s=0.0, times=1):
+    return [work for one in scene.round(after_s, times=times) for work in one.units]
+
+
+def finish_all(scene, plan):
+    for image in range(plan.spec.count):
+        scene.finish(plan, image, *Stage)
+
+
+def test_a_job_that_is_told_of_is_served_in_the_same_round(scene):
+    scene.round()
+    scene.accept()
+    scene.told.append({"kind": "job", "job_id": "job"})
+
+    assert sent(scene, 0.01)
+
+
+def test_a_job_that_nobody_told_of_is_found_in_the_store(scene):
+    scene.round()
+    scene.accept()
+
+    assert sent(scene, 0.01) == []
+    assert sent(scene, 0.6)
+
+
+def test_another_dispatcher_goes_on_where_the_last_one_was(scene):
+    plan = scene.accept()
+    first = sent(scene)
+    for work in first:
+        scene.store.put(work.key(plan), b"{}")
+    scene.dispatcher = scene.another()
+
+    again = sent(scene)
+
+    assert not set(first) & set(again)
+
+
+def test_a_dispatcher_that_only_serves_what_it_is_told_leaves_others_alone(scene):
+    scene.accept("theirs")
+    scene.accept("mine")
+    scene.dispatcher = scene.another(is_adopting=False)
+    scene.told.append({"kind": "job", "job_id": "mine"})
+
+    assert {one.job_id for one in scene.round()} == {"mine"}
+
+
+def test_a_plan_that_does_not_come_is_asked_for_again_and_not_all_the_time(scene):
+    scene.submit("job")
+
+    scene.round(1.0, times=14)
+    assert scene.publisher.plans == []
+    scene.round(1.0, times=4)
+    assert scene.publisher.plans == ["job"]
+    scene.round(1.0, times=14)
+    assert scene.publisher.plans == ["job", "job"]
+
+
+def test_a_withdrawn_job_leaves_the_line(scene):
+    scene.submit("job")
+    scene.runtime.ledger.forget("job")
+
+    scene.round(1.0, times=20)
+
+    assert scene.runtime.entries.all() == []
+
+
+def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
+    plan = scene.accept()
+    for work in sent(scene, times=3):
+        scene.rendered("job", plan, work)
+    for work in set(tiles(TILES)) - {work for one in scene.publisher.slices for work in one.units}:
+        scene.rendered("job", plan, work)
+
+    scene.round(1.0, times=29)
+    assert scene.publisher.advances == []
+    scene.round(1.0, times=5)
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
+    plan = scene.accept()
+    finish_all(scene, plan)
+
+    scene.round(1.0)
+
+    assert scene.publisher.advances == [("job", None)]
+    assert sent(scene, 1.0, times=5) == []
+
+
+def test_a_job_that_ended_is_served_no_more(scene):
+    scene.accept()
+    sent(scene)
+    scene.told.append({"kind": "ended", "job_id": "job"})
+    scene.runtime.entries.close("job")
+
+    scene.publisher.ready["gpu"] = 0
+    assert sent(scene, 1.0, times=5) == []
+
+
+def test_a_cancelled_job_whose_client_died_is_ended(scene):
+    scene.accept()
+    sent(scene)
+    scene.runtime.ledger.cancel("job")
+
+    scene.round(6.0, times=2)
+
+    assert scene.runtime.entries.all() == []
+    assert scene.runtime.ledger.status("job").state is JobState.CANCELLED
+
+
+def test_a_unit_that_failed_for_good_ends_its_job_and_no_other(scene):
+    plan = scene.accept("bad")
+    scene.accept("good")
+    (work, *_) = sent(scene)
+    scene.runtime.ledger.fail("bad", "tile 0 of image 0: no memory")
+    scene.rendered("bad", plan, work, status="failed")
+
+    scene.round(1.0, times=3)
+
+    assert [entry.job_id for entry in scene.runtime.entries.all()] == ["good"]
+    assert {one.job_id for one in scene.round(1.0)} <= {"good"}
+
+
+def test_a_unit_that_was_handed_back_is_ready_again(scene):
+    plan = scene.accept()
+    first = sent(scene)
+    scene.publisher.ready["gpu"] = len(first)
+
+    scene.rendered("job", plan, first[0], status="returned")
+    scene.publisher.ready["gpu"] = 0
+
+    assert first[0] in sent(scene, 0.3)
+
+
+def test_an_event_of_another_version_is_no_harm(scene):
+    scene.accept()
+    scene.told += [{"kind": "unit", "job_id": "job", "colour": 3}, {"kind": "new"}, {}]
+
+    assert sent(scene)
+
+
+def test_a_damaged_job_fails_and_the_others_are_served(scene):
+    scene.accept("good")
+    plan = scene.accept("bad", seed=9)
+    scene.store.delete("jobs/bad/request.json")
+    scene.store.put("jobs/bad/request.json", json.dumps({"prompt": 7}).encode())
+    del plan
+
+    assert {one.job_id for one in scene.round()} == {"good"}
+    assert scene.runtime.ledger.status("bad").state is JobState.FAILED
+
+
+def test_what_could_not_be_sent_is_sent_when_the_broker_is_back(scene):
+    scene.accept()
+    scene.publisher.is_down = True
+    with pytest.raises(BrokerUnavailableError):
+        scene.round()
+    scene.publisher.is_down = False
+
+    assert sent(scene, 0.3)
+
+
+def test_what_was_learned_is_known_to_the_next_dispatcher(scene):
+    plan = scene.accept(priority=Priority.HIGH)
+    (work, *_) = sent(scene)
+    scene.rendered("job", plan, work, seconds=17.0)
+    scene.round(1.0)
+    scene.dispatcher.close()
+
+    estimate = scene.another()._forecast.unit(plan, Work(Stage.TILE, 0, 0, 5))
+
+    assert estimate.mean_s == pytest.approx(17.0)
+
+
+def test_people_are_shown_place_time_left_and_work_of_every_pool(scene):
+    plan = scene.accept("first")
+    scene.accept("second")
+    scene.node()
+    (work, *_) = sent(scene)
+    scene.rendered("first", plan, work, seconds=2.0)
+    scene.round(1.5)
+
+    shown, pools = scene.board.shown("schedule"), scene.board.shown("pools")
+
+    assert (shown["first"]["position"], shown["second"]["position"]) == (0, 1)
+    assert shown["first"]["eta_s"] < shown["second"]["eta_s"]
+    assert pools["gpu"]["workers"] == 1
+    assert pools["gpu"]["pending_s"] > TILES * 2.0
+
+
+def test_a_line_without_jobs_asks_for_nothing(scene):
+    scene.round(1.0, times=3)
+
+    assert (scene.publisher.plans, scene.publisher.advances, scene.publisher.slices) == ([], [], [])
+    with pytest.raises(NotFoundError):
+        scene.runtime.ledger.status("job")
