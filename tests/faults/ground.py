@@ -41,9 +41,10 @@ class Server:
         bring_up(self.folder, [[self.service]], self.ports.known, lambda _: None)
 
     def kill(self) -> None:
-        """End it at once, as a power failure does; its files stay, its ports are free."""
-        os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: all(map(is_free, self.service.ports.values())))
+        """End it at once, as a power failure does; its files stay."""
+        record = load(self.folder).records[self.service.name]
+        os.kill(record.process.pid, signal.SIGKILL)
+        wait_for(lambda: not record.is_running and all(map(is_free, record.ports.values())))
 
     def stop(self) -> None:
         take_down(self.folder, lambda _: None)
