@@ -99,6 +99,8 @@ class Simulation:
         self._numbers = count()
         self.taken_s: list[float] = []
         """Seconds of every run that ended, as its worker saw them."""
+        self.ended_s: list[float] = []
+        """When it ended."""
 
     def run(self) -> tuple[float, float]:
         if self._policy.is_static:
@@ -120,6 +122,7 @@ class Simulation:
         if worker.unit is not None:
             self._left.discard(worker.unit)
             self.taken_s.append(now_s - worker.since_s)
+            self.ended_s.append(now_s)
         worker.unit = None
         self._start(index, now_s)
 

@@ -1,8 +1,9 @@
 """How well work is given out: makespans, efficiency, fairness, time to finish, all measured.
 
-Run: ``python -m tests.benchmarks.bench_schedule [CASE …]``. Real RabbitMQ, Redis, S3, messages and
-blobs; a tile's work is a wait of known length. Baselines of the same run give the same tiles to a
-``multiprocessing`` pool and to plain Celery as it comes: four tasks prefetched, acknowledged early.
+Run: ``python -m tests.benchmarks.bench_schedule [CASE …]``: 0 to 3, ``high`` and ``fair``.
+Real RabbitMQ, Redis, S3, messages and blobs; a tile's work is a wait of known length. Baselines of
+the same run give the same tiles to a ``multiprocessing`` pool, to plain Celery as it comes (four
+tasks prefetched, acknowledged early) and, where ``RAY_PYTHON`` names a Python that has it, to Ray.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,8 @@ from app.cluster.lifecycle import bring_up, take_down
 from app.cluster.local import server_tiers
 from app.cluster.ports import Ports
 from app.cluster.service import open_site
-from tests.benchmarks.pacing import Crew, plain_celery, pool_makespan
+from tests.benchmarks.pacing import Crew, predicted_error
+from tests.benchmarks.rivals import drawn, plain_celery, pool_makespan, ray_makespan
 from tests.support.tiny_model import build_tiny_model
 
 EQUAL = (1.0,) * 8
@@ -31,7 +34,7 @@ UNEQUAL = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25)
 _CASES = (
     # name, speeds, tiles, seconds a tile, share of slow runs
     ("64 tiles, unequal workers", UNEQUAL, 64, 1.0, 0.0),
-    ("64 tiles, 10 % of runs five times slower", EQUAL, 64, 1.0, 0.1),
+    ("the same, 10 % of runs five times slower", UNEQUAL, 64, 1.0, 0.1),
     ("256 tiles of 100 ms, equal workers", EQUAL, 256, 0.1, 0.0),
     ("64 tiles of 1 s, equal workers", EQUAL, 64, 1.0, 0.0),
 )
@@ -41,10 +44,13 @@ console = Console(width=120)
 def main() -> None:
     wanted = set(sys.argv[1:])
     with cluster() as folder:
-        console.print(f"{'case':42} {'ours':>7} {'pool':>7} {'celery':>7}   makespan / lower bound")
+        names = "".join(f"{name:>8}" for name in ("ours", "pool", "celery", "ray"))
+        console.print(f"{'makespan / lower bound':42}{names}   error of the end predicted halfway")
         for number, case in enumerate(_CASES):
             if not wanted or str(number) in wanted:
                 _makespans(folder, number, *case)
+        if not wanted or "high" in wanted:
+            _high_wait(folder)
         if not wanted or "fair" in wanted:
             _fairness(folder)
 
@@ -86,17 +92,43 @@ def _makespans(
         # Workers load their code, and the dispatcher learns their times, outside the measurement.
         warm = render.delay(order(max(16, len(speeds) * 2), tile_s, slow_share, seed=1000 + number))
         warm.get(timeout=600)
-        manifest = render.delay(order(tiles, tile_s, slow_share, seed=number)).get(timeout=600)
         app = runtime()
-        spans = crew.tile_spans(app, manifest["job_id"])
-        bound_s = crew.lower_bound_s(app, manifest["job_id"])
+        job_id = render.delay(order(tiles, tile_s, slow_share, seed=number)).id
+        looks = crew.follow(app, job_id)
+        spans = crew.tile_spans(app, job_id)
+        bound_s = crew.lower_bound_s(app, job_id)
     wall_s = max(end for _, end in spans) - min(start for start, _ in spans)
-    seconds = [tile_s] * tiles
-    pool = pool_makespan(speeds, seconds, slow_share)
-    celery = plain_celery(folder, speeds, seconds, slow_share)
-    row = " ".join(f"{value / bound_s:7.3f}" for value in (wall_s, pool, celery))
+    seconds = drawn([tile_s] * tiles, slow_share)
+    others = [pool_makespan(speeds, seconds), plain_celery(folder, speeds, seconds)]
+    others.append(ray_makespan(speeds, seconds))
+    other_bound_s = sum(seconds) / sum(speeds)
+    ratios = [wall_s / bound_s, *(one and one / other_bound_s for one in others)]
+    row = "".join(f"{one:8.3f}" if one else f"{'-':>8}" for one in ratios)
+    error = predicted_error(looks, spans, tiles // 2)
     again = len(spans) - tiles
-    console.print(f"{name:42} {row}   {wall_s:.2f} s, bound {bound_s:.2f} s, {again} second runs")
+    console.print(f"{name:42}{row}   {error}; {wall_s:.2f} s, {again} second runs", soft_wrap=True)
+
+
+def _high_wait(folder: Path) -> None:
+    """A high job is submitted behind a low one of 500 tiles."""
+    from app.bootstrap import runtime
+    from app.tasks import render
+
+    tile_s, workers = 1.0, 8
+    with Crew(folder, (1.0,) * workers) as crew:
+        render.delay(order(16, tile_s, 0.0, seed=2000)).get(timeout=600)
+        app = runtime()
+        low = render.delay(order(500, tile_s, 0.0, seed=2001, priority="low")).id
+        crew.wait_for_tiles(app, low, 2 * workers)
+        waits = []
+        for seed in range(5):
+            sent_s = time.time()
+            job = render.delay(order(1, tile_s, 0.0, seed=2010 + seed, priority="high"))
+            job.get(timeout=600)
+            waits.append((crew.first_start_s(app, job.id) - sent_s) / tile_s)
+        app.ledger.cancel(low)
+    shown = ", ".join(f"{wait:.2f}" for wait in sorted(waits))
+    console.print(f"a high job behind 500 low tiles began after {shown} tile times")
 
 
 def _fairness(folder: Path) -> None:

@@ -1,24 +1,22 @@
-"""Workers of chosen speeds, and the same tiles given out by others."""
+"""Workers of chosen speeds, and what was seen of their work."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import random
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from app.bootstrap import Runtime
+from app.client import schedule
 from app.domain.work import Run, Stage
 from app.merging import read_runs
-from tests.benchmarks.paced_worker import SLOW_TIMES
 
 _START_S = 180.0
+_LOOK_S = 0.25
 
 
 class Crew:
@@ -43,6 +41,26 @@ class Crew:
         for process in self._processes:
             process.kill()
             process.wait()
+
+    def follow(self, app: Runtime, job_id: str) -> list[tuple[float, float]]:
+        """When the dispatcher was asked, and the end it predicted then, until the job has ended."""
+        looks = []
+        while not app.ledger.has_result(job_id):
+            now_s, told = time.time(), schedule(job_id)
+            if told is not None and told.eta_s is not None:
+                looks.append((now_s, now_s + told.eta_s))
+            time.sleep(_LOOK_S)
+        return looks
+
+    def wait_for_tiles(self, app: Runtime, job_id: str, count: int) -> None:
+        """Wait until *count* of the job's tiles are rendered."""
+        while not app.ledger.has_plan(job_id) or len(self.tile_spans(app, job_id)) < count:
+            time.sleep(_LOOK_S)
+
+    def first_start_s(self, app: Runtime, job_id: str) -> float:
+        """When the first unit of the job was begun, in seconds of the epoch."""
+        runs = read_runs(app.store, app.ledger.plan(job_id))
+        return min(run.started_ms for run in runs) / 1000
 
     def tile_spans(self, app: Runtime, job_id: str) -> list[tuple[float, float]]:
         """Start and end of every run of a tile, in seconds of the epoch."""
@@ -79,74 +97,14 @@ class Crew:
         return log
 
 
-def pool_makespan(speeds: Sequence[float], seconds: Sequence[float], slow_share: float) -> float:
-    """Seconds that a ``multiprocessing`` pool with a process per speed takes for the tiles."""
-    free: Any = multiprocessing.Manager().Queue()
-    for speed in speeds:
-        free.put(speed)
-    rng = random.Random(0)
-    times = [one * (SLOW_TIMES if rng.random() < slow_share else 1.0) for one in seconds]
-    with multiprocessing.Pool(len(speeds), _take_speed, (free,)) as pool:
-        pool.map(_sleep, [0.0] * len(speeds), chunksize=1)
-        start = time.perf_counter()
-        for _ in pool.imap_unordered(_sleep, times):
-            pass
-        return time.perf_counter() - start
-
-
-_speed = 1.0
-
-
-def _take_speed(free: Any) -> None:
-    global _speed
-    _speed = free.get()
-
-
-def _sleep(seconds: float) -> None:
-    time.sleep(seconds / _speed)
-
-
-def plain_celery(
-    folder: Path, speeds: Sequence[float], seconds: Sequence[float], slow_share: float
-) -> float:
-    """Seconds that Celery takes for the tiles with its own defaults, on the same broker."""
-    from celery import Celery
-
-    app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
-    app.conf.result_backend = os.environ["TILECHORD_RESULT_BACKEND"]
-    app.conf.task_default_queue = f"plain-{time.monotonic_ns()}"
-    command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.plain_tasks", "worker"]
-    command += ["-P", "threads", "-c", "1", "-l", "ERROR"]
-    env = os.environ | {"PLAIN_QUEUE": app.conf.task_default_queue}
-    processes = [
-        subprocess.Popen(
-            [*command, "-n", f"plain{number}@%h"],
-            env=env | {"PACE": str(speed)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for number, speed in enumerate(speeds)
-    ]
-    rng = random.Random(0)
-    times = [one * (SLOW_TIMES if rng.random() < slow_share else 1.0) for one in seconds]
-    try:
-        _wait_for(app, len(speeds))
-        start = time.perf_counter()
-        results = [app.send_task("plain.tile", (one,)) for one in times]
-        for result in results:
-            result.get(timeout=600)
-        return time.perf_counter() - start
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        app.close()
-
-
-def _wait_for(app: Any, count: int) -> None:
-    end_s = time.monotonic() + _START_S
-    while time.monotonic() < end_s:
-        with suppress(OSError):
-            if len(app.control.ping(timeout=1.0)) >= count:
-                return
-    raise RuntimeError("plain Celery workers did not start")
+def predicted_error(
+    looks: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]], tiles: int
+) -> str:
+    """How far off the end was that was predicted when *tiles* were done."""
+    begin_s, end_s = min(start for start, _ in spans), max(end for _, end in spans)
+    then_s = sorted(end for _, end in spans)[tiles - 1]
+    predicted_s = next((end for at_s, end in looks if at_s >= then_s + 1.0), None)
+    if predicted_s is None:
+        return "not told"
+    whole = (predicted_s - end_s) / (end_s - begin_s)
+    return f"{whole:+.1%} of the whole, {(predicted_s - end_s) / (end_s - then_s):+.1%} of the rest"

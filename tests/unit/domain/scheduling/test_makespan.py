@@ -45,3 +45,17 @@ def test_after_a_first_job_the_next_ones_end_is_predicted_within_a_tenth(speeds)
     case = Case("next", (1.0,) * 64, speeds=speeds)
     spans = [Simulation(OURS, case, seed).run()[0] for seed in range(10)]
     assert expected_s == pytest.approx(np.mean(spans), rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("case", ["64 tiles", "64, equal workers"])
+def test_after_thirty_two_tiles_a_jobs_end_is_predicted_within_a_tenth(case, seed):
+    shape, predictor = Shape("atlas", "tile", 64.0, "cpu"), Predictor()
+    simulation = Simulation(OURS, BY_NAME[case], seed)
+    end_s, _ = simulation.run()
+    for seconds in simulation.taken_s[:32]:
+        predictor.observe(shape, seconds)
+
+    left_s = eta_s([(shape, 32)], predictor, {"cpu": 8})
+
+    assert simulation.ended_s[31] + left_s == pytest.approx(end_s, rel=0.1)

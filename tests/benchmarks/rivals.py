@@ -1,0 +1,108 @@
+"""The same tiles given out by others, on the same machine."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.paced_worker import SLOW_TIMES
+
+_START_S = 180.0
+
+
+def drawn(seconds: Sequence[float], slow_share: float) -> list[float]:
+    """*seconds*, of which some are five times as long."""
+    rng = random.Random(0)
+    return [one * (SLOW_TIMES if rng.random() < slow_share else 1.0) for one in seconds]
+
+
+def pool_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float:
+    """Seconds that a ``multiprocessing`` pool with a process per speed takes for the tiles."""
+    free: Any = multiprocessing.Manager().Queue()
+    for speed in speeds:
+        free.put(speed)
+    with multiprocessing.Pool(len(speeds), _take_speed, (free,)) as pool:
+        pool.map(_sleep, [0.0] * len(speeds), chunksize=1)
+        start = time.perf_counter()
+        for _ in pool.imap_unordered(_sleep, seconds):
+            pass
+        return time.perf_counter() - start
+
+
+_speed = 1.0
+
+
+def _take_speed(free: Any) -> None:
+    global _speed
+    _speed = free.get()
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds / _speed)
+
+
+def plain_celery(folder: Path, speeds: Sequence[float], seconds: Sequence[float]) -> float:
+    """Seconds that Celery takes for the tiles with its own defaults, on the same broker."""
+    from celery import Celery
+
+    app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
+    app.conf.result_backend = os.environ["TILECHORD_RESULT_BACKEND"]
+    app.conf.task_default_queue = f"plain-{time.monotonic_ns()}"
+    command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.plain_tasks", "worker"]
+    command += ["-P", "threads", "-c", "1", "-l", "ERROR"]
+    env = os.environ | {"PLAIN_QUEUE": app.conf.task_default_queue}
+    processes = [
+        subprocess.Popen(
+            [*command, "-n", f"plain{number}@%h"],
+            env=env | {"PACE": str(speed)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for number, speed in enumerate(speeds)
+    ]
+    try:
+        _wait_for(app, len(speeds))
+        start = time.perf_counter()
+        results = [app.send_task("plain.tile", (one,)) for one in seconds]
+        for result in results:
+            result.get(timeout=600)
+        return time.perf_counter() - start
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        app.close()
+
+
+def _wait_for(app: Any, count: int) -> None:
+    end_s = time.monotonic() + _START_S
+    while time.monotonic() < end_s:
+        with suppress(OSError):
+            if len(app.control.ping(timeout=1.0)) >= count:
+                return
+    raise RuntimeError("plain Celery workers did not start")
+
+
+def ray_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float | None:
+    """Seconds that Ray takes for the tiles, where it is installed."""
+    python = os.environ.get("RAY_PYTHON")
+    if python is None:
+        return None
+    program = Path(__file__).with_name("ray_tiles.py")
+    done = subprocess.run(
+        [python, program, json.dumps(speeds), json.dumps(seconds)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return float(done.stdout.splitlines()[-1])
