@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from app import client
 from app.bootstrap import Runtime, runtime
 from app.cli.lookup import look, raise_if_over
-from app.cli.output import note, spoken_s
+from app.cli.outlook import outlook, time_left
+from app.cli.output import note
 from app.cli.timeline import remaining_s
 from app.domain.errors import NotFoundError
 from app.domain.work import Progress as WorkDone
@@ -33,7 +34,7 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
     ) -> None: ...
 
-    def show(self, done: WorkDone, left_s: float | None) -> None: ...
+    def show(self, done: WorkDone, outlook: str) -> None: ...
 
 
 class LineReporter:
@@ -49,11 +50,11 @@ class LineReporter:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def show(self, done: WorkDone, left_s: float | None) -> None:
+    def show(self, done: WorkDone, outlook: str) -> None:
         if self._is_quiet or done.stage == self._stage:
             return
         self._stage = done.stage
-        rest = f", about {spoken_s(left_s)} left" if left_s and left_s >= 1 else ""
+        rest = f", {outlook}" if outlook else ""
         note(f"{done.stage or 'done'}: {done.done} of {done.total} units{rest}")
 
 
@@ -78,13 +79,13 @@ class BarReporter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, done: WorkDone, left_s: float | None) -> None:
+    def show(self, done: WorkDone, outlook: str) -> None:
         self._bar.update(
             self._task,
             completed=done.done,
             total=done.total,
             description=str(done.stage or "done"),
-            left=f"about {spoken_s(left_s)} left" if left_s else "",
+            left=outlook,
         )
 
 
@@ -119,13 +120,13 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
 
 def _show(app: Runtime, status: JobStatus, board: Reporter) -> None:
     if status.progress is not None:
-        board.show(status.progress, _left_s(app, status))
+        board.show(status.progress, _outlook(app, status))
 
 
-def _left_s(app: Runtime, status: JobStatus) -> float | None:
-    """As the dispatcher predicts it, or from the job's own pace."""
+def _outlook(app: Runtime, status: JobStatus) -> str:
+    """As the dispatcher tells it, or from the job's own pace."""
     told = None if app.settings.is_embedded else client.schedule(status.job_id)
     if told is not None:
-        return told.eta_s
+        return outlook(told, time.time())
     plan = app.ledger.plan(status.job_id)
-    return remaining_s(plan, present_keys(app.store, plan), read_runs(app.store, plan))
+    return time_left(remaining_s(plan, present_keys(app.store, plan), read_runs(app.store, plan)))

@@ -176,6 +176,7 @@ def _record(found: JobStatus) -> dict[str, object]:
 def _schedule(status: JobStatus) -> dict[str, object]:
     """What the dispatcher tells of an open job; nothing where none runs."""
     from app.bootstrap import runtime
+    from app.cli.outlook import is_late
     from app.jobs import JobState
     from app.schedules import read_schedule
 
@@ -183,10 +184,10 @@ def _schedule(status: JobStatus) -> dict[str, object]:
     found = read_schedule(runtime().board, status.job_id) if is_open else None
     if found is None:
         return {}
-    late = found.deadline_ms and found.eta_s and time.time() + found.eta_s > found.deadline_ms / 1e3
+    is_waiting = found.state == "open" and found.position is not None
     return {
-        "line": found.state if found.position is None else f"{found.position} before it",
+        "line": f"{found.position} before it" if is_waiting else found.state,
         "eta_s": found.eta_s,
         "deadline": found.deadline_ms and time.ctime(found.deadline_ms / 1000),
-        "will_be_late": late,
+        "will_be_late": is_late(found, time.time()) if found.deadline_ms else None,
     }

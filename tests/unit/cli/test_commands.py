@@ -147,6 +147,16 @@ def test_status_tells_place_and_time_left_as_the_dispatcher_sees_them(
     assert told["will_be_late"]
 
 
+def test_status_tells_of_a_paused_job_that_it_is(installation: Installation) -> None:
+    accept("job-paused")
+    record = {"position": 2, "eta_s": None, "state": "paused"}
+    runtime().board.show("schedule", "job-paused", record, ttl_s=60)
+
+    told = json.loads(installation.invoke("status", "job-paused", "--json").stdout)
+
+    assert (told["line"], told["will_be_late"]) == ("paused", None)
+
+
 def test_a_paused_job_stays_in_line_until_it_is_resumed(installation: Installation) -> None:
     accept("job-1")
     runtime().entries.add(entry_of("job-1", runtime().ledger.request("job-1")))
