@@ -140,6 +140,12 @@ class Ground:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def messages(self) -> dict[str, int]:
+        """Messages in every queue, by its name."""
+        columns = ("--no-table-headers", "name", "messages")
+        listed = self.ctl("list_queues", "--quiet", "--vhost", servers.VHOST, *columns)
+        return {name: int(count) for name, count in map(str.split, listed.splitlines())}
+
     def _server(self, service: Service) -> Server:
         return Server(service, self.folder / "states" / service.name, self.site.ports)
 

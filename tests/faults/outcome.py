@@ -72,10 +72,11 @@ def left(field: Field) -> dict[str, int]:
         f"entries {_OPEN_ENTRIES}": sum(1 for _ in field.runtime.store.keys(_OPEN_ENTRIES)),
         "half-written uploads": _uploads(field),
     }
-    for line in field.ground.ctl("list_queues", "--quiet", "name", "messages").splitlines()[1:]:
-        name, count = line.split()
+    queues = field.ground.messages()
+    assert any(name.startswith("render.") for name in queues), queues
+    for name, count in queues.items():
         if name.startswith("render."):
-            found[f"messages in {name}"] = int(count)
+            found[f"messages in {name}"] = count
     return {place: count for place, count in found.items() if count}
 
 
