@@ -9,9 +9,9 @@ from tests.faults.proxy import Proxy, Way
 
 
 class _OfALink(Nemesis):
-    """Hurts the link of one node to ``server``."""
+    """Hurts the link of one node to ``server``; links to different servers may be hurt at once."""
 
-    subject = "network"
+    subject = "broker-network"
     server = "broker"
 
     def __init__(self, field: Field) -> None:
@@ -111,26 +111,31 @@ class LostConfirm(_OfALink):
 
 class StoreReset(Reset):
     name = "s3-reset"
+    subject = "s3-network"
     server = "s3"
 
 
 class StoreBlackhole(Blackhole):
     name = "s3-blackhole"
+    subject = "s3-network"
     server = "s3"
 
 
 class RedisReset(Reset):
     name = "redis-reset"
+    subject = "redis-network"
     server = "redis"
 
 
 class RedisBlackhole(Blackhole):
     name = "redis-blackhole"
+    subject = "redis-network"
     server = "redis"
 
 
 class RedisLatency(Latency):
     name = "redis-latency"
+    subject = "redis-network"
     server = "redis"
 
 

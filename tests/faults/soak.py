@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
@@ -186,13 +186,15 @@ def main() -> int:
         sys.stdout.write("\n".join(ALL) + "\n")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started
+    order, began = _order(arguments), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tilechord-soak-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        verdict = soak(_order(arguments), folder)
+        verdict = soak(order, folder)
     sys.stdout.write(told(verdict) + "\n")
     if arguments.report:
-        arguments.report.write_text(json.dumps(verdict.report(), indent=1) + "\n")
+        took = {"order": asdict(order), "wall_s": round(time.monotonic() - began, 1)}
+        arguments.report.write_text(json.dumps(took | verdict.report(), indent=1) + "\n")
     return int(bool(verdict.accusations))
 
 
