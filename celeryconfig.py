@@ -12,7 +12,13 @@ result_backend = (
     else _settings.result_backend.get_secret_value()
 )
 # Torch tasks come with the workers that serve them.
-imports = ("app.tasks", "app.telemetry.serve", "app.heartbeat", "app.scheduling.serve")
+imports = (
+    "app.tasks",
+    "app.telemetry.serve",
+    "app.heartbeat",
+    "app.scheduling.serve",
+    "app.retention.serve",
+)
 
 # Messages are keys and numbers; nothing else is ever unpacked, least of all a pickle.
 task_serializer = "json"

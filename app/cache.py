@@ -13,7 +13,7 @@ from app.domain.work import Stage, Work, plan_prefix
 from app.measuring import quality_key
 from app.storage.port import BlobStore
 
-_MARK_S = 600.0
+MARK_S = 600.0
 """A mark that is older was left behind by a process that died."""
 
 
@@ -58,7 +58,7 @@ def mark_key(plan_hash: str, now_s: float, owner: str) -> str:
 
 def is_being_removed(store: BlobStore, plan_hash: str) -> bool:
     """Whether somebody removes the plan's pictures."""
-    since_ms = (time.time() - _MARK_S) * 1000
+    since_ms = (time.time() - MARK_S) * 1000
     return any(int(key.split("/")[2]) > since_ms for key in store.keys(_marks(plan_hash)))
 
 

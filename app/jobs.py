@@ -81,9 +81,13 @@ class JobLedger:
         request_key = _key(job_id, "request.json")  # refused before anything is written
         self._store.put(plan_key(plan.hash), plan.to_json())
         self._store.put(request_key, canonical_json(request.model_dump(mode="json")))
-        self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan.hash}))
+        self.point(job_id, plan.hash)
         # Was there, and was removed before the job named it: see app.retention.
         self._store.put(plan_key(plan.hash), plan.to_json())
+
+    def point(self, job_id: str, plan_hash: str) -> None:
+        """Say which plan the job has."""
+        self._store.put(_key(job_id, "plan.json"), canonical_json({"plan_hash": plan_hash}))
 
     def unplan(self, job_id: str) -> None:
         """Forget which plan the job has; it keeps its request and can be planned again."""

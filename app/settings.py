@@ -125,6 +125,15 @@ class Settings(BaseSettings):
     # What is kept; 0 is for ever.
     cache_ttl_s: Annotated[float, Field(ge=0)] = 0.0
     """A result that is older is not handed out again; its order is rendered anew."""
+    intermediates_ttl_s: Annotated[float, Field(ge=0)] = 7 * 86400.0
+    """Seconds after its last use for which what a picture was made from stays; 0: until the end of
+    its job. Seams are repaired and parts painted anew from it."""
+    results_ttl_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after its last order for which a result and the records of its jobs stay."""
+    store_limit_gb: Annotated[float, Field(ge=0)] = 0.0
+    """Above it goes what can be made again, then the results that were asked for longest ago."""
+    clean_period_s: Annotated[float, Field(ge=0)] = 3600.0
+    """Seconds between two cleanings by a control worker; 0 for none."""
 
     # Workers.
     model: str = "atlas"

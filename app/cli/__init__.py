@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import autoscale, edit, inspection, jobs, quality, render, workers
+from app.cli import autoscale, clean, edit, inspection, jobs, quality, render, workers
 from app.cli.dead import dead
 from app.cli.errors import ErrorReportingGroup
 from app.cli.models import models
@@ -42,6 +42,7 @@ for command in (
     workers.worker,
     autoscale.autoscale,
     quality.quality,
+    clean.clean,
     inspection.recipe,
     inspection.doctor,
 ):

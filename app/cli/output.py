@@ -53,6 +53,17 @@ def short(text: str, limit: int) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
+def spoken_bytes(size_bytes: int) -> str:
+    """``512 bytes``, ``3.4 MB``: in powers of 1000."""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    size, units = float(size_bytes), iter(("kB", "MB", "GB", "TB"))
+    unit = ""
+    while size >= 1000 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.1f} {unit}"
+
+
 def spoken_s(seconds: float) -> str:
     """``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
     whole = round(seconds)

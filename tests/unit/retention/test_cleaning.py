@@ -1,0 +1,437 @@
+"""What is removed, what stays, and what happens to those who come in the middle of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from app import workflow
+from app.cache import is_whole, mark_key
+from app.domain.errors import NotFoundError, StorageUnavailableError
+from app.domain.retention import RetentionRules
+from app.domain.work import Stage, Work, plan_key, plan_prefix
+from app.jobs import JobState
+from app.retention.cleaning import Cleaner, rules_of
+from app.schemas import RenderRequest
+from app.settings import Settings
+from tests.unit.retention.shelf import AT_ONCE, DAY_S, Shelf, names
+
+KEEP = replace(AT_ONCE, intermediates_ttl_s=365 * DAY_S)
+RESULTS_TOO = replace(AT_ONCE, results_ttl_s=DAY_S)
+NEVER = float("inf")
+
+
+def test_what_a_picture_was_made_from_goes_and_the_picture_stays(shelf):
+    manifest = shelf.finish("job")
+    picture, plan = shelf.store.get(manifest.images[0].key), shelf.plan("job")
+
+    shelf.clean()
+
+    assert shelf.made_from(plan) == shelf.blobs("runs/") == []
+    assert shelf.store.get(manifest.images[0].key) == picture
+    assert shelf.ledger.result("job") == manifest
+    assert shelf.ledger.status("job").state is JobState.SUCCEEDED
+
+
+def test_nothing_is_left_of_a_cancelled_job_but_its_record(shelf):
+    shelf.order("job")
+    shelf.work("job", until=Stage.CORE)
+    shelf.cancel("job")
+
+    shelf.clean()
+
+    assert shelf.blobs() == ["jobs/job/cancelled.json", "jobs/job/request.json"]
+    assert shelf.ledger.status("job").state is JobState.CANCELLED
+
+
+def test_a_failed_job_keeps_its_reason(shelf):
+    shelf.order("job")
+    shelf.work("job", until=Stage.CORE)
+    shelf.ledger.fail("job", "tile 3 of image 0: the GPU is on fire")
+    shelf.runtime.entries.close("job")
+
+    shelf.clean()
+
+    assert shelf.blobs("plans/") == []
+    assert shelf.ledger.status("job").reason == "tile 3 of image 0: the GPU is on fire"
+
+
+def test_nothing_that_an_open_job_uses_goes(shelf):
+    shelf.order("job")
+    shelf.work("job", until=Stage.CORE)
+    before = shelf.blobs()
+
+    shelf.clean(RetentionRules(0, 0.5, 1))
+
+    assert shelf.blobs() == before
+
+
+@pytest.mark.parametrize("fields", [{"format": "jpeg"}, {"count": 2}, {"tags": {"a": "b"}}])
+def test_what_an_open_order_of_the_same_series_shares_stays(shelf, fields):
+    shelf.finish("first")
+    shelf.order("second", **fields)
+    shared = shelf.made_from(shelf.plan("second"))
+
+    shelf.clean(RetentionRules(0, 0.5, 1))
+
+    assert shared
+    assert shelf.made_from(shelf.plan("second")) == shared
+
+
+def test_a_dry_run_removes_nothing_and_tells_the_bytes(shelf):
+    shelf.finish("job")
+    before, plan = shelf.blobs(), shelf.plan("job")
+
+    chosen = shelf.choose()
+
+    assert names(chosen) == {("intermediates", plan.hash), ("intermediates", plan.series)}
+    sizes = sum(len(shelf.store.get(key)) for key in shelf.made_from(plan))
+    assert sum(removal.size_bytes for removal in chosen) == sizes
+    assert shelf.blobs() == before
+
+
+def test_what_was_used_lately_stays(shelf):
+    shelf.finish("job")
+    shelf.let_pass(3600)
+
+    assert shelf.choose(replace(AT_ONCE, intermediates_ttl_s=7200)) == []
+    assert shelf.choose(replace(AT_ONCE, intermediates_ttl_s=1800)) != []
+
+
+def test_an_old_result_goes_with_the_records_of_its_jobs(shelf):
+    shelf.finish("first")
+    shelf.order("second")
+    shelf.let_pass(2 * DAY_S)
+
+    shelf.clean(RESULTS_TOO)
+
+    assert shelf.blobs() == []
+
+
+def test_a_result_that_was_ordered_again_lately_stays(shelf):
+    shelf.finish("first")
+    shelf.let_pass(2 * DAY_S)
+    second = shelf.order("second")
+
+    shelf.clean(RESULTS_TOO)
+
+    assert shelf.ledger.job_ids() == ["second"]
+    assert shelf.store.exists(second.images[0].key)
+
+
+def test_a_store_above_its_limit_loses_the_result_that_was_asked_for_longest_ago(shelf):
+    shelf.finish("old", seed=1)
+    shelf.let_pass(10)
+    shelf.finish("new", seed=2)
+    shelf.clean(AT_ONCE)
+    size_bytes = sum(len(shelf.store.get(key)) for key in shelf.blobs())
+
+    shelf.clean(replace(KEEP, max_store_bytes=size_bytes - 1))
+
+    assert shelf.ledger.job_ids() == ["new"]
+    assert is_whole(shelf.store, shelf.plan("new"))
+
+
+def test_cleaning_again_finds_nothing(shelf):
+    shelf.finish("job")
+    shelf.order("cancelled", seed=1)
+    shelf.cancel("cancelled")
+
+    first = shelf.clean()
+
+    assert first.removed == 3
+    assert first.left == 0
+    assert shelf.choose() == []
+
+
+def test_two_may_clean_at_once(shelf):
+    shelf.finish("job")
+    shelf.order("cancelled", seed=1)
+    shelf.work("cancelled", until=Stage.CORE)
+    shelf.cancel("cancelled")
+    first = shelf.blobs()[0]
+
+    def other_cleans(key):
+        shelf.store.before_delete = lambda key: None
+        shelf.clean()
+
+    shelf.store.before_delete = other_cleans
+    shelf.clean()
+
+    assert first not in shelf.blobs("plans/")
+    assert {key.split("/")[0] for key in shelf.blobs()} == {"jobs", "plans"}
+    assert is_whole(shelf.store, shelf.plan("job"))
+    assert shelf.choose() == []
+
+
+class DeathError(BaseException):
+    """Stands for a cleaner that is killed."""
+
+
+def scene_of_three(catalogue) -> Shelf:
+    shelf = Shelf(catalogue)
+    shelf.finish("old")
+    shelf.let_pass(2 * DAY_S)
+    shelf.finish("done", seed=1)
+    shelf.order("cancelled", seed=2)
+    shelf.work("cancelled", until=Stage.CORE)
+    shelf.cancel("cancelled")
+    return shelf
+
+
+def deletes_of(shelf, rules=RESULTS_TOO) -> int:
+    """How many blobs a cleaning removes, its marks included; it is carried out."""
+    count = []
+    shelf.store.before_delete = count.append
+    shelf.clean(rules)
+    shelf.store.before_delete = lambda key: None
+    return len(count)
+
+
+def test_a_cleaner_may_die_at_any_blob_and_the_next_one_finishes(catalogue):
+    clean = scene_of_three(catalogue)
+    total = deletes_of(clean)
+
+    for last in range(1, total, 3):
+        shelf = scene_of_three(catalogue)
+        left = [last]
+
+        def die_in_turn(key, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise DeathError
+
+        shelf.store.before_delete = die_in_turn
+        with pytest.raises(DeathError):
+            shelf.clean(RESULTS_TOO)
+        shelf.store.before_delete = lambda key: None
+        shelf.clean(RESULTS_TOO)
+
+        kept = [key for key in shelf.blobs() if not key.startswith("cleaning/")]
+        assert kept == clean.blobs()
+
+
+def test_a_cleaner_that_is_told_to_stop_does_and_leaves_no_mark(shelf):
+    shelf.finish("job")
+    shelf.let_pass(1)
+    cleaner = Cleaner(shelf.runtime, is_stopping=lambda: True)
+
+    done = cleaner.remove(cleaner.choose(AT_ONCE))
+
+    assert done.removed == 0
+    assert shelf.blobs("cleaning/") == []
+
+
+def test_a_store_that_does_not_answer_ends_a_cleaning_and_harms_nothing(shelf):
+    manifest = shelf.finish("job")
+
+    def refuse(key):
+        raise StorageUnavailableError("store m does not answer")
+
+    shelf.store.before_delete = refuse
+    with pytest.raises(StorageUnavailableError):
+        shelf.clean()
+
+    assert shelf.ledger.result("job") == manifest
+
+
+def succeeded(shelf) -> list[str]:
+    return [job_id for job_id in shelf.ledger.job_ids() if shelf.ledger.has_result(job_id)]
+
+
+@pytest.mark.parametrize("look_s", [0.0, NEVER], ids=["looks before each blob", "never looks"])
+@pytest.mark.parametrize("fields", [{}, {"format": "jpeg"}], ids=["same", "other format"])
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+def test_an_order_that_comes_at_any_blob_gets_its_picture(catalogue, look_s, fields, how):
+    expected = picture_of(Shelf(catalogue), fields)
+    total = deletes_of(ended(Shelf(catalogue), how))
+
+    for turn in range(total):
+        shelf = ended(Shelf(catalogue), how)
+        come_at(shelf, turn, lambda shelf=shelf: shelf.order("new", **fields))
+        shelf.let_pass(1)
+        cleaner = Cleaner(shelf.runtime, look_s=look_s)
+        cleaner.remove(cleaner.choose(RESULTS_TOO))
+
+        for job_id in succeeded(shelf):  # answered at once: with a picture
+            assert is_whole(shelf.store, shelf.plan(job_id)), (turn, job_id)
+        if not shelf.ledger.has_result("new"):
+            if shelf.ledger.has_lost_plan("new"):  # the dispatcher asks for another
+                shelf.order("new", **fields)
+            shelf.work("new")
+            workflow.advance(shelf.runtime, "new")
+        found = shelf.ledger.result("new")
+        assert shelf.store.get(found.images[0].key) == expected
+        assert shelf.ledger.failure("new") is None
+
+
+def picture_of(shelf, fields) -> bytes:
+    return shelf.store.get(shelf.finish("reference", **fields).images[0].key)
+
+
+def ended(shelf, how) -> Shelf:
+    """A job whose blobs may all go."""
+    if how == "cancelled":
+        shelf.order("old")
+        shelf.work("old", until=Stage.CORE)
+        shelf.cancel("old")
+    else:
+        shelf.finish("old")
+        shelf.let_pass(2 * DAY_S)
+    return shelf
+
+
+def come_at(shelf, turn, action) -> None:
+    """Let *action* happen before the blob whose turn it is is removed."""
+    left = [turn]
+
+    def count(key):
+        left[0] -= 1
+        if left[0] < 0:
+            shelf.store.before_delete = lambda key: None
+            action()
+
+    shelf.store.before_delete = count
+
+
+def test_a_cleaner_that_looks_stops_as_soon_as_an_order_shares_the_folder(shelf):
+    ended(shelf, "cancelled")
+    blobs = len(shelf.made_from(shelf.plan("old")))
+    series = shelf.plan("old").series
+    gone = []
+
+    def count(key):
+        if series in key and key.startswith("plans/"):
+            gone.append(key)
+            if len(gone) == 2:
+                shelf.order("new")
+
+    shelf.store.before_delete = count
+    done = shelf.clean()
+
+    assert done.left == 1
+    assert len(gone) == 2
+    assert len(shelf.made_from(shelf.plan("new"))) == blobs - 2
+
+
+def test_a_result_that_was_handed_out_after_the_survey_stays(shelf):
+    shelf.finish("old")
+    shelf.let_pass(2 * DAY_S)
+    cleaner = Cleaner(shelf.runtime)
+    chosen = cleaner.choose(RESULTS_TOO)
+    assert shelf.order("new").cached
+
+    done = cleaner.remove(chosen)
+
+    assert done.left >= 1
+    assert is_whole(shelf.store, shelf.plan("new"))
+    assert shelf.ledger.job_ids() == ["new"]
+
+
+def test_a_job_that_is_resumed_in_the_middle_keeps_its_plan(shelf):
+    shelf.order("job")
+    shelf.work("job", until=Stage.CORE)
+    shelf.cancel("job")
+    planned = shelf.plan("job")
+
+    def resume(key):
+        if key.startswith(plan_prefix(planned)) or "runs" in key:
+            shelf.store.before_delete = lambda key: None
+            shelf.ledger.reopen("job")
+            shelf.order("job")  # back in line
+
+    shelf.store.before_delete = resume
+    done = shelf.clean()
+
+    assert done.left == 2  # the plan's folder, and the series'
+    assert shelf.plan("job") == planned
+
+
+def test_the_plan_itself_goes_last(shelf):
+    ended(shelf, "cancelled")
+    own, gone = plan_prefix(shelf.plan("old")), []
+    shelf.store.before_delete = gone.append
+
+    shelf.clean()
+
+    of_plan = [key for key in gone if key.startswith((own, "runs/"))]
+    assert of_plan[-1] == own + "plan.json"
+
+
+def test_what_says_that_a_stage_is_done_goes_before_what_the_stage_has_made(shelf):
+    shelf.finish("job")
+    gone = []
+    shelf.store.before_delete = gone.append
+    plan = shelf.plan("job")
+
+    shelf.clean()
+
+    blobs = [key for key in gone if key.startswith(f"plans/{plan.series}/")]
+    proofs = {Work(stage, 0).key(plan) for stage in (Stage.BASE, Stage.PREPARE, Stage.MERGE)}
+    assert set(blobs[:3]) == proofs
+
+
+def test_an_upload_that_a_new_job_names_stays(shelf):
+    key = "inputs/" + "a" * 64
+    shelf.store.put(key, b"a picture")
+    shelf.let_pass(2 * DAY_S)
+    cleaner = Cleaner(shelf.runtime)
+    chosen = cleaner.choose(AT_ONCE)
+    shelf.ledger.submit("new", RenderRequest(prompt="a map", init_image=key))
+
+    cleaner.remove(chosen)
+
+    assert names(chosen) == {("input", key)}
+    assert shelf.store.exists(key)
+
+
+def test_a_part_cannot_be_painted_anew_once_its_latents_are_gone(shelf):
+    shelf.finish("job")
+    plan = shelf.plan("job")
+    shelf.clean()
+    box = {"top": 0, "left": 0, "bottom": 64, "right": 64}
+
+    with pytest.raises(Exception, match="whose latents are still in the store"):
+        shelf.order("part", rerender={"plan_hash": plan.hash, "box": box})
+
+
+def test_the_same_order_is_answered_after_its_intermediates_are_gone(shelf):
+    first = shelf.finish("first")
+    shelf.clean()
+
+    second = shelf.order("second")
+
+    assert second.cached
+    assert second.images == first.images
+
+
+def test_a_cleaning_leaves_no_mark_and_takes_those_of_the_dead_after_a_day(shelf):
+    shelf.order("cancelled")
+    shelf.cancel("cancelled")
+    shelf.store.put(mark_key("abc", 1000.0, "dead"), b"")
+    shelf.let_pass(2 * DAY_S)
+
+    shelf.clean()
+
+    assert shelf.blobs("cleaning/") == []
+
+
+def test_a_job_that_lost_its_plan_is_planned_again_as_it_was(shelf):
+    shelf.order("job", cache=False)
+    planned = shelf.plan("job")
+    shelf.cancel("job")
+    shelf.clean()
+    with pytest.raises(NotFoundError):
+        shelf.plan("job")
+
+    shelf.ledger.reopen("job")
+    shelf.order("job", cache=False)
+
+    assert shelf.plan("job") == planned
+    assert shelf.store.exists(plan_key(planned.hash))
+
+
+def test_the_rules_are_what_an_operator_has_set():
+    chosen = Settings(intermediates_ttl_s=60, results_ttl_s=3600, store_limit_gb=1.5)
+
+    assert rules_of(chosen) == RetentionRules(60, 3600, 1_500_000_000)
+    assert rules_of(Settings()) == RetentionRules(7 * DAY_S, 0, 0)
