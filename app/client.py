@@ -41,6 +41,7 @@ from app.outcomes import announce, settle
 from app.pictures.reading import read_picture
 from app.queues import translated_send_errors
 from app.schedules import read_schedule
+from app.scheduling.publishing import Publisher
 from app.schemas import Manifest, RenderRequest, Schedule, read_request
 from app.workflow import plan_of, start
 
@@ -96,18 +97,25 @@ def from_store(request: RenderRequest) -> Manifest | None:
 def resume(job_id: str) -> bool:
     """Send the job on from the blobs that exist; False when it has its result already.
 
-    Takes up paused jobs too. Raises ``NotFoundError`` for an unknown job.
+    Takes up paused jobs too, and plans a job again whose plan is no longer kept. Raises
+    ``NotFoundError`` for an unknown job.
     """
     app = runtime()
     status = app.ledger.status(job_id)
     if status.state is JobState.SUCCEEDED:
         return False
     app.ledger.reopen(job_id)
+    if app.ledger.has_lost_plan(job_id):
+        app.ledger.unplan(job_id)
     with translated_send_errors(app.settings):
         # The id is used again: its old outcome must not be taken for the new one.
         celery.AsyncResult(job_id).forget()
     app.entries.unpause(job_id)
-    app.entries.add(entry_of(job_id, app.ledger.request(job_id)))
+    request = app.ledger.request(job_id)
+    app.entries.add(entry_of(job_id, request))
+    if not app.ledger.has_plan(job_id):
+        payload = request.model_dump(mode="json", exclude_unset=True)
+        Publisher(app).send_plan(job_id, payload, Priority(request.priority))
     announce(app, {"kind": "job", "job_id": job_id})
     return True
 

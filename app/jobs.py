@@ -159,7 +159,7 @@ class JobLedger:
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
         reason, plan, done, pictures = self.failure(job_id), None, None, 0
-        if self.has_plan(job_id):
+        if self.has_plan(job_id) and not self.has_lost_plan(job_id):
             plan = self.plan(job_id)
             keys = present_keys(self._store, plan)
             done, pictures = progress(plan, keys), len(pictures_in(plan, keys))

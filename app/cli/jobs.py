@@ -106,7 +106,9 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
     rendering.check_output(output)
     app = runtime()
     if not app.ledger.has_result(job):
-        app.ledger.plan(job)  # an unknown job is told before a model is loaded
+        found = app.ledger.status(job)  # an unknown job is told before a model is loaded
+        if found.plan_hash is None:
+            note(f"nothing that was rendered of job {job} is kept, it is begun anew")
 
         def send() -> str:
             client.resume(job)
@@ -132,13 +134,17 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
 def jobs(json: Json = False) -> None:
     """List all jobs in the store."""
     from app.bootstrap import runtime
+    from app.domain.errors import NotFoundError
 
     ledger = runtime().ledger
     rows = []
     for job_id in ledger.job_ids():
-        request = ledger.request(job_id)
+        try:
+            request, found = ledger.request(job_id), ledger.status(job_id)
+        except NotFoundError:  # removed since it was listed
+            continue
         rows.append(
-            _record(ledger.status(job_id))
+            _record(found)
             | {"width": request.width, "height": request.height, "prompt": request.prompt}
         )
     if json:
