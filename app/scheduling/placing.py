@@ -46,16 +46,13 @@ class Crew:
         return self._place(need, list(self.nodes.values()), self.most)
 
     def place_again(self, need: Need, *, but: str, is_idle: bool = False) -> str | None:
-        """The node, *but* the one that had it, that gets a unit which was not done in time.
+        """The node that gets a unit which was not done in time, if possible not the one it had.
 
         It has waited already: a node that has enough gets it too, unless only an idle one helps.
         """
-        nodes = [
-            node
-            for node in self.nodes.values()
-            if node.name != but and not (is_idle and node.in_flight)
-        ]
-        return self._place(need, nodes, sys.maxsize)
+        nodes = [node for node in self.nodes.values() if not (is_idle and node.in_flight)]
+        others = [node for node in nodes if node.name != but]
+        return self._place(need, others, sys.maxsize) or self._place(need, nodes, sys.maxsize)
 
     def _place(self, need: Need, nodes: Sequence[Node], most: int) -> str | None:
         chosen = self.placer.place(need, nodes, most_in_flight=most)

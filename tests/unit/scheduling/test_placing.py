@@ -70,6 +70,17 @@ def test_a_node_gets_more_when_half_of_what_it_had_is_done():
     assert shares(sent(scene)) == {B: 1}
 
 
+def test_nothing_is_sent_before_a_node_has_used_up_half():
+    scene = placing(lookahead_s=4.0, slice_units=32)
+    plan = scene.accept()
+    of_a = [work for work, node in sent(scene).items() if node == A]
+
+    scene.rendered("job", plan, of_a[0], node=A)
+    assert sent(scene) == {}
+    scene.rendered("job", plan, of_a[1], node=A)
+    assert len(sent(scene)) == 1  # there were nine
+
+
 def test_short_units_are_given_out_for_as_long_as_the_look_ahead():
     scene = placing(lookahead_s=2.0, slice_units=32)
     plan = scene.accept("job", height=2048, width=2048)
@@ -99,6 +110,21 @@ def test_affinity_leaves_a_short_job_to_the_node_that_has_its_model():
     assert sent(scene, 1.0) == {}
 
 
+def test_what_had_to_wait_is_placed_later():
+    scene = placing("affinity")
+    show(scene, B, models=["sd15"])
+    plan, first = scene.accept(), sent(scene)
+    placed = dict(first)
+
+    while first:
+        for work in first:
+            scene.rendered("job", plan, work, node=B)
+        first = sent(scene)
+        placed |= first
+
+    assert set(placed) == set(tiles(TILES))
+
+
 def test_affinity_lets_an_idle_node_load_the_model_when_the_bound_is_passed():
     scene = placing("affinity", steal_after_s=4.0)
     show(scene, B, models=["sd15"])
@@ -109,9 +135,12 @@ def test_affinity_lets_an_idle_node_load_the_model_when_the_bound_is_passed():
 
 def test_a_model_that_is_on_its_way_to_a_node_counts_as_loaded():
     scene = placing("affinity", steal_after_s=100.0)
-    scene.accept()
+    plan = scene.accept()
 
-    assert len(shares(sent(scene))) == 1
+    first = sent(scene)
+    assert len(shares(first)) == 1
+    scene.rendered("job", plan, next(iter(first)), node=A)
+    assert shares(sent(scene)) == {A: 1}
 
 
 def test_another_lora_is_another_model():
@@ -126,6 +155,15 @@ def test_a_unit_goes_to_no_node_with_too_little_memory(monkeypatch):
     monkeypatch.setattr("app.scheduling.placing.memory_gb", lambda *_: 12.0)
     scene = placing("random")
     show(scene, B, memory_gb=24.0)
+    scene.accept()
+
+    assert set(sent(scene).values()) == {B}
+
+
+def test_a_node_that_fell_silent_gets_nothing():
+    scene = placing()
+    scene.hand.now_s += 7.0
+    show(scene, B)
     scene.accept()
 
     assert set(sent(scene).values()) == {B}
@@ -228,19 +266,35 @@ def test_units_are_not_taken_away_while_nobody_can_tell_who_lives():
     assert not set(first) & set(sent(scene, 5.0))
 
 
-def test_a_message_that_has_vanished_from_a_nodes_queue_is_sent_again():
+def sent_while_alive(scene, *names):
+    """What is sent in eight seconds in which *names* are heard and nothing is in any queue."""
+    placed = {}
+    for _ in range(8):
+        scene.hand.now_s += 1.0
+        for name in names:
+            show(scene, name)
+        placed |= sent(scene)
+    return placed
+
+
+def test_a_message_that_has_vanished_from_a_nodes_queue_is_sent_to_another():
     scene = placing(slice_units=32)
     scene.accept()
     first = sent(scene)
 
-    again = {}
-    for _ in range(8):
-        scene.hand.now_s += 1.0
-        show(scene, A)
-        show(scene, B)
-        again |= sent(scene)
+    again = sent_while_alive(scene, A, B)
 
-    assert set(again) >= set(first)
+    other = {A: B, B: A}
+    assert {work: again[work] for work in first} == {w: other[n] for w, n in first.items()}
+
+
+def test_a_message_that_has_vanished_is_sent_to_the_only_node_again():
+    scene = placing(slice_units=32)
+    scene.board.hide("nodes", B)
+    scene.accept()
+    first = sent(scene)
+
+    assert set(sent_while_alive(scene, A)) >= set(first)
 
 
 def test_the_sent_again_are_told_apart_from_first_attempts():
