@@ -166,7 +166,7 @@ def test_a_node_that_fell_silent_gets_nothing():
     show(scene, B)
     scene.accept()
 
-    assert set(sent(scene).values()) == {B}
+    assert {node for one in scene.round() for node in one.slice.nodes} == {B}
 
 
 @pytest.mark.parametrize("state", ["paused", "draining"])
@@ -295,6 +295,21 @@ def test_a_message_that_has_vanished_is_sent_to_the_only_node_again():
     first = sent(scene)
 
     assert set(sent_while_alive(scene, A)) >= set(first)
+
+
+def test_what_takes_too_long_is_given_to_a_node_that_idles():
+    scene = placing("resource")
+    plan = scene.accept()
+    slow, busy, *others = tiles(TILES)
+    for work in others:
+        scene.store.put(work.key(plan), b"{}")
+    show(scene, A, current=("job", plan, slow), elapsed_s=30.0)
+    show(scene, "c@h", current=("job", plan, busy), memory_gb=4.0)
+    scene.rendered("job", plan, others[0], seconds=1.0, node=B)
+
+    late = scene.round(1.0)
+
+    assert [(one.units, one.slice.nodes) for one in late] == [((slow,), (B,))]
 
 
 def test_the_sent_again_are_told_apart_from_first_attempts():
