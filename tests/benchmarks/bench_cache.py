@@ -1,0 +1,106 @@
+"""How soon an identical order is answered, from sending it to having its manifest.
+
+Run: ``python -m tests.benchmarks.bench_cache``. The bundled model, in one process and then on real
+servers with a control worker and one rendering worker; of the repeated orders none executes a unit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+from app.cluster import servers
+from app.cluster.lifecycle import bring_up, take_down
+from app.cluster.local import server_tiers
+from app.cluster.ports import Ports
+from app.cluster.service import open_site
+from tests.support.cluster import Cluster, running
+
+_SIDES_PX = (512, 1024)
+_AGAIN = 20
+_WAIT_S = 1200
+_GOAL_MS = 300
+
+
+def main() -> None:
+    console = Console()
+    console.print(
+        f"{'where':<9} {'px':>5} {'first s':>8} {'again ms':>9} {'worst ms':>9} {'ratio':>7}"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        alone = {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
+        _show(console, "embedded", alone | {"TILECHORD_BROKER_URL": "memory://"})
+        site = open_site(folder / "site", Ports())
+        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
+        try:
+            cluster = Cluster(servers.client_env(site) | {"TILECHORD_THREADS": "1"}, folder)
+            with running(cluster, {"control": "control", "w1": "gpu"}):
+                _show(console, "cluster", cluster.env)
+        finally:
+            take_down(site.folder, lambda _: None)
+
+
+def _show(console: Console, where: str, env: dict[str, str]) -> None:
+    for side in _SIDES_PX:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.bench_cache", str(side)],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+        again_ms = [1e3 * seconds for seconds in found["again_s"]]
+        ratio = 1e3 * found["first_s"] / median(again_ms)
+        console.print(
+            f"{where:<9} {side:>5} {found['first_s']:>8.2f} {median(again_ms):>9.1f} "
+            f"{max(again_ms):>9.1f} {ratio:>7.0f}{'' if max(again_ms) < _GOAL_MS else '  too slow'}"
+        )
+
+
+def _measure(side_px: int) -> dict[str, Any]:
+    """What a client waits for its order, and for the same order again."""
+    from app.settings import settings
+
+    request = {"prompt": "green islands in a turquoise lagoon", "height": side_px, "width": side_px}
+    if settings().is_embedded:
+        from app.embedded import worker
+
+        block = worker()
+    else:
+        block = nullcontext()  # type: ignore[assignment]
+    with block:
+        first_s, first = _timed(request)
+        repeated = [_timed(request) for _ in range(_AGAIN)]
+    assert not first["cached"]
+    for _, manifest in repeated:
+        assert manifest["cached"]
+        assert manifest["executions"] == first["executions"]
+        assert manifest["images"][0]["sha256"] == first["images"][0]["sha256"]
+    return {"first_s": first_s, "again_s": [seconds for seconds, _ in repeated]}
+
+
+def _timed(request: dict[str, object]) -> tuple[float, dict[str, Any]]:
+    from app.tasks import render
+
+    start = time.perf_counter()
+    manifest = dict(render.delay(request).get(timeout=_WAIT_S, interval=0.005))
+    return time.perf_counter() - start, manifest
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.stdout.write(json.dumps(_measure(int(sys.argv[1]))))
+    else:
+        main()
