@@ -15,7 +15,7 @@ from app.client import schedule
 from app.domain.work import Run, Stage
 from app.merging import read_runs
 
-_START_S = 180.0
+_START_S = 400.0
 _LOOK_S = 0.25
 
 

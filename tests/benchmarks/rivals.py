@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.benchmarks.paced_worker import SLOW_TIMES
 
-_START_S = 180.0
+_START_S = 400.0
 
 
 def drawn(seconds: Sequence[float], slow_share: float) -> list[float]:
