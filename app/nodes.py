@@ -137,8 +137,12 @@ class OwnNode:
 
     @contextmanager
     def working(self, message: WorkMessage) -> Iterator[None]:
-        """Show *message* as the current unit until the block ends."""
+        """Show *message* as the current unit until the block ends.
+
+        At once: a worker that freezes before its next beat would take an unknown unit along.
+        """
         self._current = message, self._clock()
+        self.outbox.put(None)
         try:
             yield
         finally:

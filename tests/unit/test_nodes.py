@@ -85,6 +85,11 @@ def test_a_node_shows_the_unit_it_works_on_and_for_how_long(board, node, clock):
     assert node.running_s() == 0
 
 
+def test_a_unit_that_is_begun_asks_to_be_shown_at_once(node):
+    with node.working(MESSAGE):
+        assert told(node) == [None]
+
+
 def test_a_node_shows_all_units_of_a_batch(board, node, clock):
     with node.working(MESSAGE.model_copy(update={"more": [8, 9]})):
         clock.now += 1.5
