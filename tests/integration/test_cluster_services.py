@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -200,11 +201,18 @@ def test_a_damaged_state_is_one_sentence_and_the_code_of_a_setting(tmp_path):
     assert "Traceback" not in told.stderr
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that others may reach; those of pytest are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="tilechord-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_an_ordinary_user_can_run_the_servers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ordinary")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+def test_an_ordinary_user_can_run_the_servers(open_folder):
+    folder = open_folder
     site = open_site(folder, Ports())
     # Not SeaweedFS: its launcher needs this Python, which may lie in root's home.
     services = [servers.epmd(site), servers.rabbitmq(site), servers.redis_server(site)]
