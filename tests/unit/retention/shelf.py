@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from app import workflow
 from app.bootstrap import Runtime
@@ -21,6 +22,7 @@ from tests.unit.test_workflow import finish_units
 
 AT_ONCE = RetentionRules(intermediates_ttl_s=0, results_ttl_s=0, max_store_bytes=0)
 DAY_S = 86400.0
+RESULTS_TOO = replace(AT_ONCE, results_ttl_s=DAY_S)
 
 
 class WatchedStore(MemoryStore):
@@ -114,3 +116,24 @@ def request_of(**fields: object) -> RenderRequest:
 
 def names(chosen: Sequence[Removal]) -> set[tuple[str, str]]:
     return {(str(removal.what), removal.name) for removal in chosen}
+
+
+def deletes_of(shelf: Shelf, rules: RetentionRules = RESULTS_TOO) -> int:
+    """How many blobs a cleaning removes, its marks included; it is carried out."""
+    count: list[str] = []
+    shelf.store.before_delete = count.append
+    shelf.clean(rules)
+    shelf.store.before_delete = lambda key: None
+    return len(count)
+
+
+def ended(shelf: Shelf, how: str) -> Shelf:
+    """A job whose blobs may all go."""
+    if how == "cancelled":
+        shelf.order("old")
+        shelf.work("old", until=Stage.CORE)
+        shelf.cancel("old")
+    else:
+        shelf.finish("old")
+        shelf.let_pass(2 * DAY_S)
+    return shelf

@@ -4,20 +4,24 @@ from dataclasses import replace
 
 import pytest
 
-from app import workflow
 from app.cache import is_whole, mark_key
 from app.domain.errors import NotFoundError, StorageUnavailableError
 from app.domain.retention import RetentionRules
 from app.domain.work import Stage, Work, plan_key, plan_prefix
 from app.jobs import JobState
 from app.retention.cleaning import Cleaner, rules_of
-from app.schemas import RenderRequest
 from app.settings import Settings
-from tests.unit.retention.shelf import AT_ONCE, DAY_S, Shelf, names
+from tests.unit.retention.shelf import (
+    AT_ONCE,
+    DAY_S,
+    RESULTS_TOO,
+    Shelf,
+    deletes_of,
+    ended,
+    names,
+)
 
 KEEP = replace(AT_ONCE, intermediates_ttl_s=365 * DAY_S)
-RESULTS_TOO = replace(AT_ONCE, results_ttl_s=DAY_S)
-NEVER = float("inf")
 
 
 def test_what_a_picture_was_made_from_goes_and_the_picture_stays(shelf):
@@ -178,20 +182,11 @@ def scene_of_three(catalogue) -> Shelf:
     return shelf
 
 
-def deletes_of(shelf, rules=RESULTS_TOO) -> int:
-    """How many blobs a cleaning removes, its marks included; it is carried out."""
-    count = []
-    shelf.store.before_delete = count.append
-    shelf.clean(rules)
-    shelf.store.before_delete = lambda key: None
-    return len(count)
-
-
 def test_a_cleaner_may_die_at_any_blob_and_the_next_one_finishes(catalogue):
     clean = scene_of_three(catalogue)
     total = deletes_of(clean)
 
-    for last in range(1, total, 3):
+    for last in range(1, total, 5):
         shelf = scene_of_three(catalogue)
         left = [last]
 
@@ -234,118 +229,6 @@ def test_a_store_that_does_not_answer_ends_a_cleaning_and_harms_nothing(shelf):
     assert shelf.ledger.result("job") == manifest
 
 
-def succeeded(shelf) -> list[str]:
-    return [job_id for job_id in shelf.ledger.job_ids() if shelf.ledger.has_result(job_id)]
-
-
-@pytest.mark.parametrize("look_s", [0.0, NEVER], ids=["looks before each blob", "never looks"])
-@pytest.mark.parametrize("fields", [{}, {"format": "jpeg"}], ids=["same", "other format"])
-@pytest.mark.parametrize("how", ["cancelled", "expired"])
-def test_an_order_that_comes_at_any_blob_gets_its_picture(catalogue, look_s, fields, how):
-    expected = picture_of(Shelf(catalogue), fields)
-    total = deletes_of(ended(Shelf(catalogue), how))
-
-    for turn in range(total):
-        shelf = ended(Shelf(catalogue), how)
-        come_at(shelf, turn, lambda shelf=shelf: shelf.order("new", **fields))
-        shelf.let_pass(1)
-        cleaner = Cleaner(shelf.runtime, look_s=look_s)
-        cleaner.remove(cleaner.choose(RESULTS_TOO))
-
-        for job_id in succeeded(shelf):  # answered at once: with a picture
-            assert is_whole(shelf.store, shelf.plan(job_id)), (turn, job_id)
-        if not shelf.ledger.has_result("new"):
-            if shelf.ledger.has_lost_plan("new"):  # the dispatcher asks for another
-                shelf.order("new", **fields)
-            shelf.work("new")
-            workflow.advance(shelf.runtime, "new")
-        found = shelf.ledger.result("new")
-        assert shelf.store.get(found.images[0].key) == expected
-        assert shelf.ledger.failure("new") is None
-
-
-def picture_of(shelf, fields) -> bytes:
-    return shelf.store.get(shelf.finish("reference", **fields).images[0].key)
-
-
-def ended(shelf, how) -> Shelf:
-    """A job whose blobs may all go."""
-    if how == "cancelled":
-        shelf.order("old")
-        shelf.work("old", until=Stage.CORE)
-        shelf.cancel("old")
-    else:
-        shelf.finish("old")
-        shelf.let_pass(2 * DAY_S)
-    return shelf
-
-
-def come_at(shelf, turn, action) -> None:
-    """Let *action* happen before the blob whose turn it is is removed."""
-    left = [turn]
-
-    def count(key):
-        left[0] -= 1
-        if left[0] < 0:
-            shelf.store.before_delete = lambda key: None
-            action()
-
-    shelf.store.before_delete = count
-
-
-def test_a_cleaner_that_looks_stops_as_soon_as_an_order_shares_the_folder(shelf):
-    ended(shelf, "cancelled")
-    blobs = len(shelf.made_from(shelf.plan("old")))
-    series = shelf.plan("old").series
-    gone = []
-
-    def count(key):
-        if series in key and key.startswith("plans/"):
-            gone.append(key)
-            if len(gone) == 2:
-                shelf.order("new")
-
-    shelf.store.before_delete = count
-    done = shelf.clean()
-
-    assert done.left == 1
-    assert len(gone) == 2
-    assert len(shelf.made_from(shelf.plan("new"))) == blobs - 2
-
-
-def test_a_result_that_was_handed_out_after_the_survey_stays(shelf):
-    shelf.finish("old")
-    shelf.let_pass(2 * DAY_S)
-    cleaner = Cleaner(shelf.runtime)
-    chosen = cleaner.choose(RESULTS_TOO)
-    assert shelf.order("new").cached
-
-    done = cleaner.remove(chosen)
-
-    assert done.left >= 1
-    assert is_whole(shelf.store, shelf.plan("new"))
-    assert shelf.ledger.job_ids() == ["new"]
-
-
-def test_a_job_that_is_resumed_in_the_middle_keeps_its_plan(shelf):
-    shelf.order("job")
-    shelf.work("job", until=Stage.CORE)
-    shelf.cancel("job")
-    planned = shelf.plan("job")
-
-    def resume(key):
-        if key.startswith(plan_prefix(planned)) or "runs" in key:
-            shelf.store.before_delete = lambda key: None
-            shelf.ledger.reopen("job")
-            shelf.order("job")  # back in line
-
-    shelf.store.before_delete = resume
-    done = shelf.clean()
-
-    assert done.left == 2  # the plan's folder, and the series'
-    assert shelf.plan("job") == planned
-
-
 def test_the_plan_itself_goes_last(shelf):
     ended(shelf, "cancelled")
     own, gone = plan_prefix(shelf.plan("old")), []
@@ -368,20 +251,6 @@ def test_what_says_that_a_stage_is_done_goes_before_what_the_stage_has_made(shel
     blobs = [key for key in gone if key.startswith(f"plans/{plan.series}/")]
     proofs = {Work(stage, 0).key(plan) for stage in (Stage.BASE, Stage.PREPARE, Stage.MERGE)}
     assert set(blobs[:3]) == proofs
-
-
-def test_an_upload_that_a_new_job_names_stays(shelf):
-    key = "inputs/" + "a" * 64
-    shelf.store.put(key, b"a picture")
-    shelf.let_pass(2 * DAY_S)
-    cleaner = Cleaner(shelf.runtime)
-    chosen = cleaner.choose(AT_ONCE)
-    shelf.ledger.submit("new", RenderRequest(prompt="a map", init_image=key))
-
-    cleaner.remove(chosen)
-
-    assert names(chosen) == {("input", key)}
-    assert shelf.store.exists(key)
 
 
 def test_a_part_cannot_be_painted_anew_once_its_latents_are_gone(shelf):
