@@ -1,7 +1,8 @@
 """How soon an identical order is answered, from sending it to having its manifest.
 
-Run: ``python -m tests.benchmarks.bench_cache``. The bundled model, in one process and then on real
-servers with a control worker and one rendering worker; of the repeated orders none executes a unit.
+Run: ``python -m tests.benchmarks.bench_cache [SIDE …]``. The bundled model, in one process and then
+on real servers with a control worker and one rendering worker; of the repeated orders none executes
+a unit.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from app.cluster.ports import Ports
 from app.cluster.service import open_site
 from tests.support.cluster import Cluster, running
 
-_SIDES_PX = (512, 1024)
+_SIDES_PX = ("512", "1024")
 _AGAIN = 20
 _WAIT_S = 1200
 _GOAL_MS = 300
 
 
-def main() -> None:
+def main(sides_px: list[str]) -> None:
     console = Console()
     console.print(
         f"{'where':<9} {'px':>5} {'first s':>8} {'again ms':>9} {'worst ms':>9} {'ratio':>7}"
@@ -40,21 +41,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         alone = {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
-        _show(console, "embedded", alone | {"TILECHORD_BROKER_URL": "memory://"})
+        _show(console, "embedded", sides_px, alone | {"TILECHORD_BROKER_URL": "memory://"})
         site = open_site(folder / "site", Ports())
         bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
         try:
             cluster = Cluster(servers.client_env(site) | {"TILECHORD_THREADS": "1"}, folder)
             with running(cluster, {"control": "control", "w1": "gpu"}):
-                _show(console, "cluster", cluster.env)
+                _show(console, "cluster", sides_px, cluster.env)
         finally:
             take_down(site.folder, lambda _: None)
 
 
-def _show(console: Console, where: str, env: dict[str, str]) -> None:
-    for side in _SIDES_PX:
+def _show(console: Console, where: str, sides_px: list[str], env: dict[str, str]) -> None:
+    for side in sides_px:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.bench_cache", str(side)],
+            [sys.executable, "-m", "tests.benchmarks.bench_cache", "--client", side],
             env=os.environ | env,
             capture_output=True,
             text=True,
@@ -100,7 +101,7 @@ def _timed(request: dict[str, object]) -> tuple[float, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.stdout.write(json.dumps(_measure(int(sys.argv[1]))))
+    if sys.argv[1:2] == ["--client"]:
+        sys.stdout.write(json.dumps(_measure(int(sys.argv[2]))))
     else:
-        main()
+        main(sys.argv[1:] or list(_SIDES_PX))

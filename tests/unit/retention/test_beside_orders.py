@@ -5,6 +5,7 @@ import pytest
 from app import workflow
 from app.cache import is_whole
 from app.domain.work import Stage, plan_prefix
+from app.entries import entry_of
 from app.retention.cleaning import Cleaner
 from app.schemas import RenderRequest
 from tests.unit.retention.shelf import (
@@ -15,6 +16,7 @@ from tests.unit.retention.shelf import (
     deletes_of,
     ended,
     names,
+    request_of,
 )
 
 NEVER = float("inf")
@@ -114,7 +116,7 @@ def test_a_job_that_is_resumed_in_the_middle_keeps_its_plan(shelf):
         if key.startswith(plan_prefix(planned)) or "runs" in key:
             shelf.store.before_delete = lambda key: None
             shelf.ledger.reopen("job")
-            shelf.order("job")  # back in line
+            shelf.runtime.entries.add(entry_of("job", request_of()))
 
     shelf.store.before_delete = resume
     done = shelf.clean()

@@ -206,13 +206,15 @@ def test_a_cleaner_may_die_at_any_blob_and_the_next_one_finishes(catalogue):
 
 
 def test_a_cleaner_that_is_told_to_stop_does_and_leaves_no_mark(shelf):
-    shelf.finish("job")
+    shelf.order("job")
+    shelf.cancel("job")
     shelf.let_pass(1)
     cleaner = Cleaner(shelf.runtime, is_stopping=lambda: True)
+    chosen = cleaner.choose(AT_ONCE)
 
-    done = cleaner.remove(cleaner.choose(AT_ONCE))
+    done = cleaner.remove(chosen)
 
-    assert done.removed == 0
+    assert (len(chosen), done.removed) == (1, 0)
     assert shelf.blobs("cleaning/") == []
 
 
