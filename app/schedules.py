@@ -13,4 +13,9 @@ def read_schedule(board: LiveBoard, job_id: str) -> Schedule | None:
         record = board.shown("schedule").get(job_id)
     except BrokerUnavailableError:
         return None
-    return Schedule.model_validate(record) if record else None
+    if not record:
+        return None
+    told, age_s = Schedule.model_validate(record), float(str(record.get("age_s") or 0.0))
+    if told.eta_s is None:
+        return told
+    return told.model_copy(update={"eta_s": round(max(0.0, told.eta_s - age_s), 1)})

@@ -94,7 +94,7 @@ def _makespans(
         warm.get(timeout=600)
         app = runtime()
         job_id = render.delay(order(tiles, tile_s, slow_share, seed=number)).id
-        looks = crew.follow(app, job_id)
+        looks, end_s = crew.follow(app, job_id)
         spans = crew.tile_spans(app, job_id)
         bound_s = crew.lower_bound_s(app, job_id)
     wall_s = max(end for _, end in spans) - min(start for start, _ in spans)
@@ -104,7 +104,7 @@ def _makespans(
     other_bound_s = sum(seconds) / sum(speeds)
     ratios = [wall_s / bound_s, *(one and one / other_bound_s for one in others)]
     row = "".join(f"{one:8.3f}" if one else f"{'-':>8}" for one in ratios)
-    error = predicted_error(looks, spans, tiles // 2)
+    error = predicted_error(looks, end_s, spans, tiles // 2)
     again = len(spans) - tiles
     console.print(f"{name:42}{row}   {error}; {wall_s:.2f} s, {again} second runs", soft_wrap=True)
 

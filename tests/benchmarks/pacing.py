@@ -42,15 +42,15 @@ class Crew:
             process.kill()
             process.wait()
 
-    def follow(self, app: Runtime, job_id: str) -> list[tuple[float, float]]:
-        """When the dispatcher was asked, and the end it predicted then, until the job has ended."""
+    def follow(self, app: Runtime, job_id: str) -> tuple[list[tuple[float, float]], float]:
+        """When the dispatcher was asked and the end it predicted then, and when the job ended."""
         looks = []
         while not app.ledger.has_result(job_id):
             now_s, told = time.time(), schedule(job_id)
             if told is not None and told.eta_s is not None:
                 looks.append((now_s, now_s + told.eta_s))
             time.sleep(_LOOK_S)
-        return looks
+        return looks, time.time()
 
     def wait_for_tiles(self, app: Runtime, job_id: str, count: int) -> None:
         """Wait until *count* of the job's tiles are rendered."""
@@ -98,10 +98,13 @@ class Crew:
 
 
 def predicted_error(
-    looks: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]], tiles: int
+    looks: Sequence[tuple[float, float]],
+    end_s: float,
+    spans: Sequence[tuple[float, float]],
+    tiles: int,
 ) -> str:
-    """How far off the end was that was predicted when *tiles* were done."""
-    begin_s, end_s = min(start for start, _ in spans), max(end for _, end in spans)
+    """How far off the job's end was that was predicted when *tiles* were done."""
+    begin_s = min(start for start, _ in spans)
     then_s = sorted(end for _, end in spans)[tiles - 1]
     predicted_s = next((end for at_s, end in looks if at_s >= then_s + 1.0), None)
     if predicted_s is None:
