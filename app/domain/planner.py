@@ -14,7 +14,7 @@ from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Grid
 from app.domain.phases import BOUNDARIES, plan_phases, tile_grid
-from app.domain.plan import Base, RenderPlan
+from app.domain.plan import Base, Decode, RenderPlan
 from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec, Wrap
 
@@ -48,26 +48,14 @@ def plan_render(
     card = cards[spec.refine_model]
     _check_spec(spec, card, limits)
     height, width = _canvas(spec, card)
-    has_base = spec.mode is Mode.REFINE and not spec.starts_from_given
-    base = _plan_base(spec, cards[spec.base_model]) if has_base else None
-    from_picture = has_base or spec.starts_from_given
     _check_direct(spec, card, height, width)
     _check_tasks(spec, card, height, width, limits)
-    phases = plan_phases(spec, card, height, width, from_picture=from_picture)
+    base = _plan_base(spec, cards[spec.base_model]) if _has_base(spec) else None
+    phases = plan_phases(spec, card, height, width, from_picture=_starts_from_picture(spec))
     _check_windows(card, *(_largest_window(phase.grid) for phase in phases))
     if base:
         _check_windows(cards[spec.base_model], (base.height, base.width))
-    is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
-    anchored = from_picture and not is_whole and area is None and spec.nsr < BOUNDARIES[-1]
-    decode = plan_decode(
-        card,
-        height,
-        width,
-        upscaler,
-        whole=is_whole,
-        anchored=anchored,
-        tiny=spec.decoder == "tiny",
-    )
+    decode = _plan_decode(spec, card, (height, width), upscaler, is_part=area is not None)
     if area is not None:
         latent = card.latent_scale * spec.upscale
         canvas = Box(0, 0, height, width)
@@ -84,6 +72,36 @@ def plan_render(
         phases=phases,
         decode=decode,
         cost=plan_cost(spec, card, base, phases, decode),
+    )
+
+
+def _has_base(spec: RenderSpec) -> bool:
+    """Whether a small picture is painted first."""
+    return spec.mode is Mode.REFINE and not spec.starts_from_given
+
+
+def _starts_from_picture(spec: RenderSpec) -> bool:
+    return _has_base(spec) or spec.starts_from_given
+
+
+def _plan_decode(
+    spec: RenderSpec,
+    card: ModelCard,
+    size: tuple[int, int],
+    upscaler: UpscalerCard | None,
+    *,
+    is_part: bool,
+) -> Decode:
+    """How the canvas of *size* latents becomes pixels; a *part* keeps the colours it has."""
+    is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
+    is_near = _starts_from_picture(spec) and spec.nsr < BOUNDARIES[-1]
+    return plan_decode(
+        card,
+        *size,
+        upscaler,
+        whole=is_whole,
+        anchored=is_near and not is_whole and not is_part,
+        tiny=spec.decoder == "tiny",
     )
 
 

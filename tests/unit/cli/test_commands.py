@@ -63,16 +63,8 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         *("--guidance", "2.5", "--sampler", "euler", "--model", "tiny", "--mode", "refine"),
         *("--upscale", "2", "--tile", "48", "--overlap", "16", "--negative", "fog"),
         *("--count", "2", "--format", "webp", "--nsr", "0.5", "--tag", "by=me", "--json"),
-        *(
-            "--wrap",
-            "x",
-            "--blend",
-            "uniform",
-            "--decoder",
-            "full",
-            "--region",
-            "64x48+16+8=a lake = water",
-        ),
+        *("--wrap", "x", "--blend", "uniform", "--decoder", "full"),
+        *("--region", "64x48+16+8=a lake = water"),
     )
 
     spec = json.loads(result.stdout)["spec"]

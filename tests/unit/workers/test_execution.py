@@ -5,7 +5,6 @@ from app.attempts import Attempts, Quarantine
 from app.domain.errors import (
     ModelError,
     NotFoundError,
-    RenderCancelledError,
     StorageUnavailableError,
 )
 from app.domain.work import Stage, Work, plan_key
@@ -18,7 +17,6 @@ from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
 from workers.execution import Delivery, Executor
-from workers.watch import JobWatch
 
 RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)
@@ -383,34 +381,3 @@ def renderer_saw_me(executor, board):
         board.show("nodes", "me@host", {"incarnation": "me"}, ttl_s=600)
 
     object.__setattr__(executor._patience, "sleep", sleep)
-
-
-def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypatch):
-    asked = []
-    monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
-    clock = iter([0.0, 0.1, 0.4, 0.6])
-    monkeypatch.setattr("workers.watch.time.monotonic", lambda: next(clock))
-    watch = JobWatch(ledger)
-
-    for _ in range(4):
-        watch.check("job")
-
-    assert asked == ["job", "job"]
-
-
-def test_a_job_that_has_ended_is_refused_every_time(ledger):
-    watch = JobWatch(ledger)
-    ledger.cancel("job")
-
-    for _ in range(2):
-        with pytest.raises(RenderCancelledError):
-            watch.check("job")
-
-
-def test_a_store_that_does_not_answer_does_not_end_a_tile(ledger, monkeypatch):
-    def is_cancelled(job_id):
-        raise StorageUnavailableError("store m does not answer")
-
-    monkeypatch.setattr(ledger, "is_cancelled", is_cancelled)
-
-    JobWatch(ledger).check("job")

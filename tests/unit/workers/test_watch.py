@@ -1,0 +1,48 @@
+"""How a worker asks whether a unit's job still wants it."""
+
+import pytest
+
+from app.domain.errors import RenderCancelledError, StorageUnavailableError
+from app.jobs import JobLedger
+from app.schemas import read_request
+from app.storage.memory import MemoryStore
+from tests.unit.domain.cards import plan
+from workers.watch import JobWatch
+
+
+@pytest.fixture
+def ledger():
+    ledger = JobLedger(MemoryStore())
+    ledger.accept("job", read_request({"prompt": "a map"}), plan(height=512, width=512))
+    return ledger
+
+
+def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
+    clock = iter([0.0, 0.1, 0.4, 0.6])
+    monkeypatch.setattr("workers.watch.time.monotonic", lambda: next(clock))
+    watch = JobWatch(ledger)
+
+    for _ in range(4):
+        watch.check("job")
+
+    assert asked == ["job", "job"]
+
+
+def test_a_job_that_has_ended_is_refused_every_time(ledger):
+    watch = JobWatch(ledger)
+    ledger.cancel("job")
+
+    for _ in range(2):
+        with pytest.raises(RenderCancelledError):
+            watch.check("job")
+
+
+def test_a_store_that_does_not_answer_does_not_end_a_tile(ledger, monkeypatch):
+    def is_cancelled(job_id):
+        raise StorageUnavailableError("store m does not answer")
+
+    monkeypatch.setattr(ledger, "is_cancelled", is_cancelled)
+
+    JobWatch(ledger).check("job")
