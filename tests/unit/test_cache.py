@@ -98,6 +98,14 @@ def test_the_message_of_an_order_without_cache_may_come_twice(runtime):
     assert planned.run == "job"
 
 
+def test_a_message_that_comes_again_leaves_its_job_to_the_dispatcher(runtime):
+    workflow.start(runtime, "job", REQUEST)
+    finish(runtime, "other", REQUEST)
+
+    assert workflow.start(runtime, "job", REQUEST) is None
+    assert not workflow.advance(runtime, "job").cached
+
+
 @pytest.mark.parametrize("harm", ["gone", "damaged", "another"])
 def test_a_stored_picture_that_is_not_whole_is_rendered_again(runtime, store, harm):
     first = finish(runtime, "first", REQUEST)
