@@ -166,7 +166,7 @@ _UNITS = (
         "tests/unit/test_serving.py",
     ),
     Protection(
-        "redelivery-and-sending-again",  # two nets: with one of them the job ends all the same
+        "redelivery-and-sending-again",  # two nets, taken away together
         (
             Edit("celeryconfig.py", "task_acks_late = True", "task_acks_late = False"),
             Edit("app/scheduling/overdue.py", _FLYING, f"{_FLYING[:-1]}[:0]:"),
