@@ -70,8 +70,9 @@ class JobLedger:
         self.forget(job_id)
 
     def forget(self, job_id: str) -> None:
-        """Take back a request that nothing was made of, and whose message is gone."""
-        self._store.delete(_key(job_id, "request.json"))
+        """Take back a request that nothing was rendered of, and whose message is gone."""
+        for name in ("request.json", "plan.json"):
+            self._store.delete(_key(job_id, name))
 
     def is_withdrawn(self, job_id: str) -> bool:
         return self._store.exists(f"withdrawn/{job_id}")

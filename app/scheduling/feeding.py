@@ -165,7 +165,14 @@ class Feeder:
             self._publisher.send_slice(
                 job.entry.job_id,
                 job.plan,
-                Slice(tuple(units), level, attempt, batch, tuple(nodes)),
+                # What was lost has waited already: it goes before all that lies in the queue.
+                Slice(
+                    tuple(units),
+                    Priority.HIGH if attempt else level,
+                    attempt,
+                    batch,
+                    tuple(nodes),
+                ),
             )
         except TransientError:
             if not attempt:

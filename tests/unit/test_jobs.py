@@ -128,10 +128,14 @@ def test_a_forgotten_job_leaves_nothing_and_a_withdrawn_one_a_mark():
     for job_id in ("forgotten", "withdrawn"):
         ledger.submit(job_id, REQUEST)
 
+    ledger.accept("withdrawn", REQUEST, RENDER)  # its message arrived before its client gave up
+
     ledger.forget("forgotten")
     ledger.withdraw("withdrawn")
 
-    assert list(store.keys("")) == ["withdrawn/withdrawn"]
+    assert ledger.job_ids() == []
+    assert list(store.keys("jobs/")) == []
+    assert list(store.keys("withdrawn/")) == ["withdrawn/withdrawn"]
     assert ledger.is_withdrawn("withdrawn")
     ledger.submit("withdrawn", REQUEST)
     assert not ledger.is_withdrawn("withdrawn")

@@ -8,7 +8,7 @@ from app.domain.errors import BrokerUnavailableError, NotFoundError
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.jobs import JobState
-from tests.unit.scheduling.scene import TILES, Scene, tiles
+from tests.unit.scheduling.scene import TILES, tiles
 
 
 def sent(scene, after_s=0.0, times=1):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from tests.unit.scheduling.scene import Scene, tiles
 
@@ -71,6 +72,23 @@ def test_the_unit_of_a_node_that_fell_silent_goes_out_at_once(scene):
     found = [silence() for _ in range(int(3 * HEARTBEAT_S) + 1)]
 
     assert [work for works in found for work in works] == tiles(9)[:1]
+
+
+def test_a_lost_unit_goes_before_all_that_lies_in_the_queue(scene):
+    plan = begin(scene)
+    scene.publisher.ready["gpu"] = 8
+    scene.round(1.0)
+    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=1.0)
+    scene.node("w2@a")
+
+    scene.round(1.0)
+    for _ in range(int(3 * HEARTBEAT_S) + 1):
+        scene.node("w2@a")
+        scene.round(1.0)
+
+    first, *_, last = scene.publisher.slices
+    assert (first.slice.priority, last.slice.priority) == (Priority.NORMAL, Priority.HIGH)
+    assert last.units == (tiles(9)[0],)
 
 
 def test_a_unit_whose_blob_is_there_after_all_is_not_sent_again(scene):
