@@ -140,9 +140,9 @@ def _fairness(folder: Path) -> None:
 
     with Crew(folder, (1.0,) * 4):
         many = [
-            render.delay(order(36, 0.1, 0.0, seed=number, tenant="many")) for number in range(10)
+            render.delay(order(100, 0.1, 0.0, seed=number, tenant="many")) for number in range(10)
         ]
-        one = render.delay(order(36, 0.1, 0.0, seed=99, tenant="one"))
+        one = render.delay(order(100, 0.1, 0.0, seed=99, tenant="one"))
         one.get(timeout=600)
         app = runtime()
         runs = {
