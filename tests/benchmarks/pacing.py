@@ -33,6 +33,7 @@ class Crew:
         end_s = time.monotonic() + _START_S
         while any(b" ready." not in log.read_bytes() for log in logs):
             if time.monotonic() > end_s or any(one.poll() is not None for one in self._processes):
+                self.__exit__()
                 raise RuntimeError("a paced worker did not start")
             time.sleep(0.1)
         return self
