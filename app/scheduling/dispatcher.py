@@ -121,7 +121,8 @@ class Dispatcher:
             return
         for work in message.works:
             if status in ("rendered", "present"):
-                job.done(work, now_s)
+                if (flight := job.done(work, now_s)) is not None:
+                    self._line.settle_charge(job, flight, event)
                 self._forecast.observe(job.plan, work, event)
             elif status == "moved":  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:

@@ -11,8 +11,9 @@ from app.domain.errors import PermanentError
 from app.domain.scheduling.line import Shares, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
+from app.live.port import Record
 from app.outcomes import settle
-from app.scheduling.job import OpenJob
+from app.scheduling.job import Flight, OpenJob
 
 log = logging.getLogger(__name__)
 _LEVELS = {priority.level: priority for priority in Priority}
@@ -128,6 +129,15 @@ class Line:
     def charge(self, job: OpenJob, pool: str, seconds: float) -> None:
         """Account work that was sent to *pool* to the job's tenant."""
         self._shares_of(pool).charge(job.entry.tenant, seconds)
+
+    def settle_charge(self, job: OpenJob, flight: Flight, event: Record) -> None:
+        """Account what a unit of *job* took, in place of what was predicted when it was sent.
+
+        A tenant's first units are predicted badly, and one of many jobs sends many first units.
+        """
+        seconds = event.get("seconds")
+        took_s = float(seconds) if isinstance(seconds, int | float) else flight.seconds
+        self.charge(job, flight.pool, took_s - flight.seconds)
 
     def fail(self, job_id: str, error: Exception) -> None:
         """End a job that nobody can go on with; the others are served."""

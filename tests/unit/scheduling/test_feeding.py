@@ -78,6 +78,16 @@ def test_tenants_take_turns_whatever_they_have_sent(scene):
     assert sum(job.startswith("busy") for job in first) == len(first) / 2
 
 
+def test_tenants_pay_what_their_units_took_and_not_what_was_predicted(scene):
+    plans = {name: scene.accept(name, tenant=name) for name in ("slow", "quick")}
+    took_s = {"slow": 1.9, "quick": 0.1}
+    for one in scene.round():
+        for work in one.units:
+            scene.rendered(one.job_id, plans[one.job_id], work, seconds=took_s[one.job_id])
+
+    assert jobs(drained(scene)) == ["quick"] * 4
+
+
 def test_a_paused_job_lets_the_others_by(scene):
     scene.accept("first")
     scene.accept("second")
