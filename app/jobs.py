@@ -65,7 +65,12 @@ class JobLedger:
             raise InvalidRequestError(f"job id {job_id} belongs to another request")
 
     def withdraw(self, job_id: str) -> None:
-        """Take back a request that could not be sent; its message may still be on its way."""
+        """Take back a request that could not be sent; its message may still be on its way.
+
+        Or it arrived long ago: a job with a picture is left as it is.
+        """
+        if self.has_result(job_id):
+            return
         self._store.put(f"withdrawn/{job_id}", b"")
         self.forget(job_id)
 

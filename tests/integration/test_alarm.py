@@ -84,7 +84,8 @@ def test_an_alarm_in_the_middle_of_a_job_costs_time_and_nothing_else(
         wait_for(lambda: "blocked" in states(services), limit_s=60, every_s=0.5)
     manifest = cluster.finish(client)
 
-    assert manifest["executions"] == manifest["units"]
+    # What a blocked worker had in its hands may have been given to the other one, too.
+    assert manifest["units"] <= manifest["executions"] <= manifest["units"] + len(workers)
     assert {name: process.pid for name, process in cluster.workers.items()} == workers
     assert all(process.poll() is None for process in cluster.workers.values())
     alone = reference.client("embedded", request)

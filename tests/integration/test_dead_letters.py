@@ -32,23 +32,26 @@ def test_a_tile_that_kills_its_workers_is_quarantined_and_nothing_else_suffers(s
         other = site.submit(REQUEST | {"seed": 1})
 
         failed, succeeded = site.wait_for_end(poisoned), site.wait_for_end(other)
-        (letter,) = wait_for(lambda: with_message(site.dead("list")), limit_s=60)
-        (shown,) = site.dead("show", poisoned)
+        letter, *copies = wait_for(lambda: with_message(site.dead("list")), limit_s=60)
+        shown = site.dead("show", poisoned)
 
         assert (failed.state, failed.reason) == (JobState.FAILED, f"{LABEL}: {REASON}")
         assert succeeded.state is JobState.SUCCEEDED
         assert set(site.executed(other).values()) == {1}
         assert set(site.executed(poisoned).values()) == {1}
         ends = [end for worker in workers for end in worker.ends]
-        assert ends == [-signal.SIGKILL] * 4  # of the first delivery nothing is recorded
+        # Of a first delivery nothing is recorded; the unit of a silent worker is sent once more.
+        assert set(ends) == {-signal.SIGKILL}
+        assert 4 <= len(ends) <= 6
         assert control.ends == []
         assert (letter["job"], letter["unit"], letter["reason"]) == (poisoned, LABEL, REASON)
         assert letter["queue"] == "render.gpu.v1"
         assert letter["at"] is not None
-        assert shown == letter
+        assert shown == [letter, *copies]
+        assert {(copy["job"], copy["unit"]) for copy in copies} <= {(poisoned, LABEL)}
 
     with site.control(), site.worker("w3"):
-        (sent,) = site.dead("requeue", letter["id"])
+        sent, *_ = site.dead("requeue", poisoned)
 
         assert site.wait_for_end(poisoned).state is JobState.SUCCEEDED
         assert sent["unit"] == LABEL

@@ -141,6 +141,15 @@ def test_a_forgotten_job_leaves_nothing_and_a_withdrawn_one_a_mark():
     assert not ledger.is_withdrawn("withdrawn")
 
 
+def test_a_job_with_a_picture_is_not_withdrawn(ledger):
+    ledger.finish(manifest())
+
+    ledger.withdraw("job-1")
+
+    assert ledger.status("job-1").state is JobState.SUCCEEDED
+    assert not ledger.is_withdrawn("job-1")
+
+
 def test_all_jobs_are_listed(ledger):
     ledger.accept("a-job", REQUEST, RENDER)
 
