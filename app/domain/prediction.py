@@ -96,6 +96,10 @@ class Predictor:
             return
         self._keep(shape, self._seen.get(shape, _Seen(0.0, 0.0, 0)).after(seconds))
 
+    def has_seen(self, shape: Shape) -> bool:
+        """Whether units of just this shape were rendered."""
+        return shape in self._seen
+
     def predict(self, shape: Shape, *, guess_s: float = DEFAULT_S) -> Estimate:
         """From its own durations, or scaled by area from the nearest of the same device, or
         else of another device; *guess_s* where model and stage were never seen.

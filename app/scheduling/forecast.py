@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Collection, Mapping
 
 from app.domain.errors import NotFoundError, PermanentError
@@ -40,6 +41,14 @@ class Forecast:
         if self.knows(plan, work, node):
             return self._by_node.predict(shape_of(plan, work, node))
         return self.unit(plan, work, device)
+
+    def experience(self, plan: RenderPlan, work: Work, node: str, device: str) -> Estimate:
+        """Seconds of units just like *work* on *node*, or on its device; infinite without any."""
+        for predictor, where in ((self._by_node, node), (self._predictor, device)):
+            shape = shape_of(plan, work, where)
+            if predictor.has_seen(shape):
+                return predictor.predict(shape)
+        return Estimate(math.inf, math.inf)
 
     def knows(self, plan: RenderPlan, work: Work, node: str) -> bool:
         """Whether *node* has rendered units of this model and stage."""

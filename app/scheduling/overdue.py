@@ -70,10 +70,13 @@ def late_units(
 
     def on_idle(run: Running[tuple[OpenJob, Work]]) -> Estimate:
         job, work = run.unit
-        estimates = [forecast.on_node(job.plan, work, node.node, node.device) for node in idle]
+        # By experience alone: against a guess every long unit would be late.
+        estimates = [forecast.experience(job.plan, work, node.node, node.device) for node in idle]
         return min(estimates, key=lambda estimate: estimate.mean_s)
 
-    return stragglers(list(_running(jobs, pool, sight, forecast)), on_idle, len(idle))
+    running = list(_running(jobs, pool, sight, forecast))
+    # A model that is loaded first takes seconds that no prediction knows of.
+    return stragglers(running, on_idle, len(idle), least_s=_BEATS * sight.heartbeat_s)
 
 
 def _running(

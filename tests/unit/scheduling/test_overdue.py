@@ -117,6 +117,27 @@ def test_the_slowest_last_unit_is_given_to_an_idle_worker_too(scene):
     assert sent(scene, 2.0) == tiles(9)[:1]
 
 
+def test_a_unit_of_which_nobody_knows_how_long_it_takes_is_not_copied(scene):
+    plan = scene.accept()
+    prepare = Work(Stage.PREPARE, 0)
+    scene.store.delete(prepare.key(plan))
+    assert sent(scene) == [prepare]
+    scene.node("w2@a")
+    scene.node("w1@a", current=("job", plan, prepare), elapsed_s=500.0)
+
+    assert sent(scene, 2.0) == []
+
+
+def test_a_unit_is_not_copied_while_its_worker_may_still_load_the_model(scene):
+    plan = begin(scene)
+    for work in tiles(9)[1:]:
+        scene.rendered("job", plan, work, seconds=0.05)
+    scene.node("w2@a")
+    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=3 * HEARTBEAT_S - 0.1)
+
+    assert sent(scene, 0.5) == []
+
+
 def test_no_unit_is_copied_while_others_wait(scene):
     plan = begin(scene)
     for work in tiles(9)[2:]:

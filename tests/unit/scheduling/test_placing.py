@@ -305,6 +305,7 @@ def test_what_takes_too_long_is_given_to_a_node_that_idles():
         scene.store.put(work.key(plan), b"{}")
     show(scene, A, current=("job", plan, slow), elapsed_s=30.0)
     show(scene, "c@h", current=("job", plan, busy), memory_gb=4.0)
+    scene.round()
     scene.rendered("job", plan, others[0], seconds=1.0, node=B)
 
     late = scene.round(1.0)
