@@ -135,7 +135,7 @@ def test_a_unit_is_not_copied_while_its_worker_may_still_load_the_model(scene):
     scene.node("w2@a")
     scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=3 * HEARTBEAT_S - 0.1)
 
-    assert sent(scene, 0.5) == []
+    assert sent(scene, 2.0) == []
 
 
 def test_no_unit_is_copied_while_others_wait(scene):
