@@ -1,23 +1,30 @@
-"""The worker's composition root: device, models and renderer, built at first use."""
+"""The worker's composition root: device, models and renderer, built before the first unit."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
+from celery.signals import worker_init
 
 from app.attempts import Attempts, incarnation
-from app.bootstrap import runtime
+from app.bootstrap import Runtime, runtime
 from app.cards import verify
+from app.domain.errors import RenderError
+from app.exits import ExitCode, exit_code
+from app.heartbeat import own_node
 from app.patience import Patience
-from workers import heartbeat
+from app.settings import settings
 from workers.device import choose_device
 from workers.execution import Executor
-from workers.loading import ModelCache
-from workers.renderer import Renderer
-from workers.stages.context import Context
-from workers.upscaling import UpscalerCache
+
+if TYPE_CHECKING:
+    from workers.renderer import Renderer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +41,6 @@ def worker_runtime() -> WorkerRuntime:
     device = choose_device(app.settings.device)
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
-    models = ModelCache(app.catalogue, device)
-    node = heartbeat.show_models(models)
-    context = Context(
-        app.store,
-        models,
-        UpscalerCache(app.settings.upscalers, device),
-        app.settings.max_input_mpx,
-    )
-    renderer = Renderer(context)
     attempts = Attempts(
         app.store,
         app.board,
@@ -53,13 +51,43 @@ def worker_runtime() -> WorkerRuntime:
     executor = Executor(
         app.store,
         app.ledger,
-        renderer,
+        open_renderer(app, device),
         device.type,
         attempts=attempts,
         patience=Patience.of(app.settings),
-        node=node,
+        node=own_node(),
     )
     return WorkerRuntime(executor)
+
+
+def open_renderer(app: Runtime, device: torch.device) -> Renderer:
+    """The renderer on *device*, whose loaded models this process's node shows.
+
+    Diffusion's libraries are imported here: that takes seconds, which a process that only checks
+    its settings need not wait.
+    """
+    from workers.loading import ModelCache
+    from workers.renderer import Renderer
+    from workers.stages.context import Context
+    from workers.upscaling import UpscalerCache
+
+    models = ModelCache(app.catalogue, device)
+    own_node().describe_models(lambda: models.warm)
+    upscalers = UpscalerCache(app.settings.upscalers, device)
+    return Renderer(Context(app.store, models, upscalers, app.settings.max_input_mpx))
+
+
+@worker_init.connect
+def _prepare(**_: object) -> None:
+    """Get ready before the first unit is taken; a worker that cannot must not take any."""
+    try:
+        worker_runtime()
+    except Exception as err:  # Celery would log it and go on
+        if settings().is_embedded:
+            raise
+        log.exception("worker.unusable")
+        code = exit_code(err) if isinstance(err, RenderError) else ExitCode.CONFIGURATION
+        raise SystemExit(code) from err
 
 
 def check_worker() -> str:

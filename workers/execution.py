@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from app.attempts import Attempts
 from app.domain.errors import (
@@ -31,8 +31,10 @@ from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
 from workers.faults import DeviceLostError, device_errors, exit_for_good
-from workers.renderer import Renderer
 from workers.watch import JobWatch
+
+if TYPE_CHECKING:
+    from workers.renderer import Renderer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What only a worker that renders can tell of its node: device, memory, models."""
+"""What only a worker that renders can tell of its node: device and memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from celery.signals import worker_init, worker_ready
 from app.bootstrap import runtime
 from app.heartbeat import own_node
 from app.live.port import Record
-from app.nodes import OwnNode
 from workers.device import choose_device
 from workers.guard import open_guard
-from workers.loading import ModelCache
 from workers.watchdog import Watchdog, heed_spot_notice
 
 _GB = 1e9
@@ -41,13 +39,6 @@ def device_facts(device: torch.device) -> Record:
         "memory_gb": round(total_bytes / _GB, 2),
         "free_memory_gb": round(free_bytes / _GB, 2),
     }
-
-
-def show_models(models: ModelCache) -> OwnNode:
-    """Show what *models* has loaded on this process's node, and return that."""
-    node = own_node()
-    node.describe_models(lambda: models.warm)
-    return node
 
 
 def _machine_memory() -> tuple[int, int]:

@@ -11,8 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 _TILES_PER_SIDE = (8, 20, 44)
 _TILE_PX = 64
 
@@ -34,11 +32,11 @@ def _measure(folder: Path) -> None:
     from app import embedded
     from app.bootstrap import runtime
     from app.tasks import render
+    from tests.support import instant_renderer
     from tests.support.tiny_model import build_tiny_model
-    from workers.renderer import Renderer
 
     build_tiny_model(folder / "tiny")
-    Renderer.render = instant_render  # type: ignore[method-assign]
+    instant_renderer.install(instant_renderer.InstantRenderer())
     console = Console()
     console.print(
         f"{'tiles':>6} {'ms per tile':>12} {'loop':>7} {'queue alone':>12} {'tasks/s':>8}"
@@ -59,27 +57,14 @@ def _measure(folder: Path) -> None:
             )
 
 
-def instant_render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
-    """Blobs of the right shape without any model."""
-    from app.domain.work import Stage
-    from app.pictures.codecs import encode_array, encode_pixels
-
-    if work.stage is Stage.TILE:
-        box = plan.phases[work.phase].tiles[work.index]
-        return encode_array(np.zeros((plan.latent_channels, box.height, box.width), np.float32))
-    if work.stage is Stage.CORE:
-        box = plan.core_pixels(work.index)
-        return encode_pixels(np.zeros((box.height, box.width, 3), np.uint8))
-    return b"{}"
-
-
 def _loop_seconds(plan, units: int) -> float:  # type: ignore[no-untyped-def]
     """The same renders and writes without any queue, and one merge."""
     from app.domain.work import Stage, work_of
     from app.merging import assemble_picture, merge_phase
     from app.storage.memory import MemoryStore
+    from tests.support.instant_renderer import InstantRenderer
 
-    store = MemoryStore()
+    store, renderer = MemoryStore(), InstantRenderer()
     start = time.perf_counter()
     for group in work_of(plan):
         for work in group:
@@ -88,7 +73,7 @@ def _loop_seconds(plan, units: int) -> float:  # type: ignore[no-untyped-def]
             elif work.stage is Stage.PICTURE:
                 assemble_picture(store, plan, work.image)
             else:
-                store.put(work.key(plan), instant_render(None, plan, work, None))
+                store.put(work.key(plan), renderer.render(plan, work, lambda: None))
     return time.perf_counter() - start
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from hashlib import sha256
 
 from app.celery import celery
@@ -18,8 +19,7 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
 from app.heartbeat import own_node
 from app.workflow import stage_model
-from tests.benchmarks.bench_queue import instant_render
-from workers.renderer import Renderer
+from tests.support.instant_renderer import InstantRenderer, install
 
 SLOW_TIMES = 5.0
 
@@ -32,23 +32,28 @@ def tile_seconds(plan: RenderPlan, work: Work, worker: str, speed: float) -> flo
     return seconds * (SLOW_TIMES if drawn < float(tags.get("slow_share", "0")) else 1.0)
 
 
-def main() -> None:
-    speed = float(os.environ["PACE"])
-    name = sys.argv[sys.argv.index("-n") + 1].partition("@")[0]
+class PacedRenderer(InstantRenderer):
+    """Renders as worker *name* does at *speed*."""
 
-    warm: set[str] = set()
+    def __init__(self, name: str, speed: float) -> None:
+        self._name = name
+        self._speed = speed
+        self._warm: set[str] = set()
 
-    def render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
-        warm.add(stage_model(plan, work.stage))
-        own_node().describe_models(lambda: sorted(warm))
+    def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
+        self._warm.add(stage_model(plan, work.stage))
+        own_node().describe_models(lambda: sorted(self._warm))
         if work.stage is Stage.TILE:
-            end_s = time.monotonic() + tile_seconds(plan, work, name, speed)
+            end_s = time.monotonic() + tile_seconds(plan, work, self._name, self._speed)
             while (left_s := end_s - time.monotonic()) > 0:
                 check()
                 time.sleep(min(left_s, 0.1))
-        return instant_render(self, plan, work, check)
+        return super().render(plan, work, check)
 
-    Renderer.render = render  # type: ignore[method-assign]
+
+def main() -> None:
+    name = sys.argv[sys.argv.index("-n") + 1].partition("@")[0]
+    install(PacedRenderer(name, float(os.environ["PACE"])))
     celery.worker_main(sys.argv[1:])
 
 

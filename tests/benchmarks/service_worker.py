@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from app.celery import celery
-from app.domain.work import Stage
-from tests.benchmarks.bench_queue import instant_render
-from workers.renderer import Renderer
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work
+from tests.support.instant_renderer import InstantRenderer, install
+
+
+class ServiceRenderer(InstantRenderer):
+    """Takes *seconds* for a tile."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
+        if work.stage is Stage.TILE:
+            time.sleep(self._seconds)
+        return super().render(plan, work, check)
 
 
 def main() -> None:
-    seconds = float(sys.argv[1])
-
-    def render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
-        if work.stage is Stage.TILE:
-            time.sleep(seconds)
-        return instant_render(self, plan, work, check)
-
-    Renderer.render = render  # type: ignore[method-assign]
+    install(ServiceRenderer(float(sys.argv[1])))
     celery.worker_main(sys.argv[2:])
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.storage.port import BlobStore
-from tests.faults.renderer import trace
+from tests.faults.renderer import FaultRenderer, trace
 
 ARMED = "TILECHORD_CRASH_AT"
 ARMED_FILE = "TILECHORD_CRASH_FILE"
@@ -115,12 +115,11 @@ def install() -> None:
     from celery.worker.request import Request
 
     from app import bootstrap
-    from workers.renderer import Renderer
 
     open_store = bootstrap.open_store
     bootstrap.open_store = lambda chosen: CrashingStore(open_store(chosen))
     for owner, name, step in (
-        (Renderer, "render", "render"),
+        (FaultRenderer, "render", "render"),
         (RedisBackend, "on_chord_part_return", "chord-part"),
         (Request, "acknowledge", "ack"),
     ):

@@ -16,11 +16,12 @@ SKEW = "TILECHORD_FAULT_CLOCK_S"
 
 def main(name: str, pool: str) -> None:
     _skew_clock(float(os.environ.get(SKEW, "0")))
-    renderer.install()
     crash_points.install()
     from app.celery import celery
-    from app.cli.serving import celery_arguments
+    from app.cli.serving import celery_arguments, is_rendering
 
+    if is_rendering([pool]):
+        renderer.install()
     arguments = celery_arguments([pool], name)
     celery.worker_main(arguments[arguments.index("worker") :])
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import torch
 
 from app.celery import celery
-from app.domain.work import Stage
-from tests.benchmarks.bench_queue import instant_render
-from workers.renderer import Renderer
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work
+from tests.support.instant_renderer import InstantRenderer, install
 
 
 def kill() -> None:
@@ -36,19 +37,22 @@ def nothing() -> None: ...
 FAULTS = {fault.__name__: fault for fault in (kill, memory, context, nothing)}
 
 
+class FaultyRenderer(InstantRenderer):
+    """Meets *fault* at tile *index* of the picture of *seed*."""
+
+    def __init__(self, fault: Callable[[], None], seed: int, index: int) -> None:
+        self._fault = fault
+        self._place = (Stage.TILE, index, seed)
+
+    def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
+        if (work.stage, work.index, plan.spec.seed) == self._place:
+            self._fault()
+        return super().render(plan, work, check)
+
+
 def main() -> None:
-    fault, seed, index = FAULTS[sys.argv[1]], *(int(argument) for argument in sys.argv[2:4])
-
-    def render(self, plan, work, check) -> bytes:  # type: ignore[no-untyped-def]
-        if (work.stage, work.index, plan.spec.seed) == (Stage.TILE, index, seed):
-            fault()
-        return instant_render(self, plan, work, check)
-
-    def render_tiles(self, plan, works, check) -> list[bytes]:  # type: ignore[no-untyped-def]
-        return [render(self, plan, work, check) for work in works]
-
-    Renderer.render = render  # type: ignore[method-assign]
-    Renderer.render_tiles = render_tiles  # type: ignore[method-assign]
+    fault, seed, index = sys.argv[1:4]
+    install(FaultyRenderer(FAULTS[fault], int(seed), int(index)))
     celery.worker_main(sys.argv[4:])
 
 

@@ -1,9 +1,7 @@
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from app.nodes import OwnNode
 from workers import heartbeat
 from workers.heartbeat import device_facts
 
@@ -52,15 +50,3 @@ def test_a_gpu_tells_its_number_its_name_and_its_memory(monkeypatch):
         "free_memory_gb": 20.5,
     }
     assert device_facts(torch.device("cuda", 3))["device"] == "cuda:3"
-
-
-def test_the_node_shows_what_is_loaded_at_the_time(monkeypatch):
-    node = OwnNode()
-    monkeypatch.setattr(heartbeat, "own_node", lambda: node)
-
-    models = SimpleNamespace(warm=[])
-
-    assert heartbeat.show_models(models) is node
-    models.warm = ["atlas"]
-
-    assert node.record()["models"] == ["atlas"]
