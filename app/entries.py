@@ -15,6 +15,9 @@ from app.schemas import RenderRequest
 from app.storage.port import BlobStore
 
 _ROOT = "queue/"
+KEEPER = f"{_ROOT}_kept"
+"""No job's id. Servers that have folders, as SeaweedFS does, take an emptied one away a moment
+later, and could take with it the job that was put in line meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Entries:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
+        self._is_kept = False
 
     def add(self, entry: Entry) -> None:
         """Put the job in line; a job that is there keeps its place."""
@@ -56,7 +60,10 @@ class Entries:
             self._store.put(entry.key, b"")
 
     def close(self, job_id: str) -> None:
-        """Take the job out of the line."""
+        """Take the job out of the line, which never becomes an empty folder."""
+        if not self._is_kept:
+            self._store.put(KEEPER, b"")
+            self._is_kept = True
         for key in list(self._store.keys(f"{_ROOT}{job_id}/")):
             self._store.delete(key)
 

@@ -49,8 +49,7 @@ def _import_everything_heavy() -> None:
     import kombu.transport.pyamqp
 
     import app.cli.serving
-    import workers.execution
-    import workers.renderer
+    import workers.bootstrap
     from app.settings import settings
 
     del celery, kombu, app, workers  # imported for the children

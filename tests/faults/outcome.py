@@ -14,8 +14,7 @@ from tests.faults.history import Event
 from tests.faults.nemesis import Field
 from tests.faults.renderer import clean_pictures
 from tests.faults.submitter import end_of
-
-_OPEN_ENTRIES = "queue/"
+from tests.support.waiting import wait_for
 
 
 def tell_outcomes(field: Field, say: Callable[[str], None]) -> None:
@@ -29,6 +28,15 @@ def tell_outcomes(field: Field, say: Callable[[str], None]) -> None:
         if number % 50 == 49:
             say(f"checked {number + 1} of {len(orders)} jobs")
     field.history.add("left", places=left(field))
+
+
+def check_picture(field: Field, job_id: str, *, limit_s: float = 60.0) -> None:
+    """The job ends in time, and its pictures are those of a run without faults."""
+    ledger = field.runtime.ledger
+    wait_for(lambda: end_of(ledger, job_id), limit_s=limit_s)
+    assert ledger.failure(job_id) is None
+    pictures = [image.sha256 for image in ledger.result(job_id).images]
+    assert pictures == clean_pictures(ledger.plan(job_id))
 
 
 def _clean_by_hash(field: Field) -> Callable[[str], list[str]]:
@@ -69,7 +77,7 @@ def _units(plan: RenderPlan) -> list[Work]:
 def left(field: Field) -> dict[str, int]:
     """Messages, open entries and half-written files that nobody will ever take away."""
     found = {
-        f"entries {_OPEN_ENTRIES}": sum(1 for _ in field.runtime.store.keys(_OPEN_ENTRIES)),
+        "places in line": len(field.runtime.entries.all()),
         "half-written uploads": _uploads(field),
     }
     queues = field.ground.messages()

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import Random
 
@@ -17,34 +16,25 @@ from app.domain.work import Stage, Work
 from app.planning import plan_request
 from app.queues import queue_name, queues
 from app.schemas import read_request
-from tests.faults.fleet import Fleet
-from tests.faults.ground import Ground
-from tests.faults.history import History
-from tests.faults.nemesis import Field, MissedError
+from tests.faults.nemesis import MissedError
 from tests.faults.renderer import clean_pictures
 from tests.faults.requests import request_of
 from tests.faults.schedule import ALL
-from tests.support.tiny_model import build_tiny_model
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
+POOLS = {"control": ["plan.*", "finish.*", "control.*"], "gpu": ["*.*"], "idle": ["never.*"]}
+
+
 @pytest.fixture(scope="module")
-def field(tmp_path_factory):
+def field(new_field):
     """Servers and one worker whose queue stays empty, so that nothing else moves."""
-    folder = tmp_path_factory.mktemp("field")
-    pools = {"control": ["plan.*", "finish.*", "control.*"], "gpu": ["*.*"], "idle": ["never.*"]}
-    build_tiny_model(folder / "models" / "tiny")
-    history = History(folder / "history.jsonl")
-    settings = {"TILECHORD_POOLS": json.dumps(pools)}
-    with (
-        Ground(folder, folder / "models", settings) as ground,
-        Fleet(ground, history) as fleet,
-    ):
-        ground.env("client")
-        fleet.start({"w1": "idle"})
-        declare_queues(ground)
-        yield Field(ground, fleet, history)
+    field = new_field({"w1": "idle"}, TILECHORD_POOLS=json.dumps(POOLS))
+    field.ground.env("client")
+    declare_queues(field.ground)
+    return field
 
 
 @pytest.fixture
@@ -64,13 +54,6 @@ def strike(field):
 
 def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def wait_for(condition, limit_s=10.0):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("name", ["worker-kill", "worker-drain"])
@@ -289,7 +272,7 @@ def test_a_nursery_whose_owner_is_gone_ends_its_children(field, tmp_path):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
 
-    wait_for(lambda: not Path(f"/proc/{child}").exists(), 20)
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
 
 
 def declare_queues(ground):

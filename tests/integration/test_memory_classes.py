@@ -30,9 +30,10 @@ def test_a_unit_that_does_not_fit_is_rendered_in_the_bigger_pool(services, tmp_p
         assert rendered_by(site, job_id, "large") == {f"image-0000/phase-0/tile-{TILE:05d}"}
 
 
-def test_without_a_bigger_pool_the_job_ends_with_the_tile_and_the_memory(services, tmp_path):
+@pytest.mark.parametrize("fault", ["memory", "limit"])
+def test_without_a_bigger_pool_the_job_ends_with_the_tile_and_the_memory(services, tmp_path, fault):
     site = PrivateCluster(services, tmp_path, TILECHORD_RETRY_BASE_S="0.05")
-    with site.control(), site.worker("small", "memory", seed=SEED, tile=TILE) as worker:
+    with site.control(), site.worker("small", fault, seed=SEED, tile=TILE) as worker:
         job_id = site.submit(REQUEST)
 
         ended = site.wait_for_end(job_id)

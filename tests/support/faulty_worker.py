@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -16,6 +18,8 @@ from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
 from tests.support.instant_renderer import InstantRenderer, install
+
+_SPARE_BYTES = 256 * 2**20
 
 
 def kill() -> None:
@@ -27,6 +31,17 @@ def memory() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
+def limit() -> None:
+    """The kernel gives no more memory, as in a container or under ``ulimit -v``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + _SPARE_BYTES, hard))
+    try:
+        torch.zeros(4 * _SPARE_BYTES, dtype=torch.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def context() -> None:
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -34,7 +49,7 @@ def context() -> None:
 def nothing() -> None: ...
 
 
-FAULTS = {fault.__name__: fault for fault in (kill, memory, context, nothing)}
+FAULTS = {fault.__name__: fault for fault in (kill, memory, limit, context, nothing)}
 
 
 class FaultyRenderer(InstantRenderer):

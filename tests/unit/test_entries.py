@@ -75,6 +75,23 @@ def test_a_closed_job_has_left_the_line_with_all_that_was_said_of_it(entries):
     assert list(entries._store.keys("queue/job/")) == []
 
 
+def test_the_folder_of_the_line_is_never_empty_once_a_job_was_in_it(entries):
+    entries.add(entry())
+    store = entries._store
+    deleted, delete = [], store.delete
+
+    def watch(key):
+        delete(key)
+        deleted.append(list(store.keys("queue/")))
+
+    store.delete = watch
+    entries.close("job")
+
+    assert deleted
+    assert all(deleted)
+    assert entries.all() == []
+
+
 def test_a_paused_job_stays_in_line(entries):
     entries.add(entry())
 

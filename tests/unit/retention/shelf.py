@@ -11,7 +11,7 @@ from app.cards import Catalogue
 from app.domain.plan import RenderPlan
 from app.domain.retention import Removal, RetentionRules
 from app.domain.work import WORKER_STAGES, Run, Stage, next_work, series_prefix, unit_name
-from app.entries import entry_of
+from app.entries import KEEPER, entry_of
 from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.retention.cleaning import Cleaned, Cleaner
@@ -104,7 +104,8 @@ class Shelf:
         return self.ledger.plan(job_id)
 
     def blobs(self, prefix: str = "") -> list[str]:
-        return list(self.store.keys(prefix))
+        """Keys in the store but the one that keeps the line's folder."""
+        return [key for key in self.store.keys(prefix) if key != KEEPER]
 
     def made_from(self, plan: RenderPlan) -> list[str]:
         return self.blobs(series_prefix(plan))
