@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from app.bootstrap import Runtime
-from app.domain.errors import NotFoundError, TransientError
+from app.domain.errors import TransientError
 from app.domain.work import Work, plan_key
-from app.entries import Entry
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
+from app.scheduling.asking import Asker
 from app.scheduling.board import Schedule
 from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
@@ -34,9 +34,6 @@ _LINE_PERIOD_S = 0.5
 _AUDIT_PERIOD_S = 5.0
 _BOARD_PERIOD_S = 1.0
 _SAVE_PERIOD_S = 60.0
-_PLAN_GRACE_S = 15.0
-_CONTROL_GRACE_S = 30.0
-"""A merge that nobody has asked for, or whose worker died, is asked for after this."""
 
 
 class Dispatcher:
@@ -49,6 +46,7 @@ class Dispatcher:
         self._publisher = publisher
         self._clock = clock
         self._line = Line(runtime, clock, is_adopting=is_adopting)
+        self._asker = Asker(runtime, publisher, clock, self._line)
         self._forecast = Forecast(runtime.store)
         self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast)
         self._schedule = Schedule(runtime, self._forecast)
@@ -61,14 +59,13 @@ class Dispatcher:
             self._take_in(event)
         is_told = any(event.get("kind") == "job" for event in events)
         if self._is_due("line", _LINE_PERIOD_S) or is_told:
-            for entry in self._line.read():
-                self._plan_again(entry)
+            self._asker.ask_for_plans(self._line.read())
         if self._is_due("audit", _AUDIT_PERIOD_S):
             self._line.audit()
         has_looked = self._is_due("nodes", self._runtime.settings.heartbeat_s / 2)
         if has_looked:
             self._read_nodes()
-        self._ask_control()
+        self._asker.ask_for_merges()
         self._feeder.fill(self._nodes)
         if has_looked:
             self._send_again()
@@ -134,37 +131,6 @@ class Dispatcher:
             self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
         if status not in ("rendered", "present", "moved"):
             job.refresh(self._runtime.store, [message.image], now_s)
-
-    def _plan_again(self, entry: Entry) -> None:
-        """The message that asks for a plan is lost when nobody has answered it for long."""
-        if self._line.unplanned_s(entry.job_id) < _PLAN_GRACE_S:
-            return
-        try:
-            request = self._runtime.ledger.request(entry.job_id)
-        except NotFoundError:  # withdrawn between two steps
-            self._runtime.entries.close(entry.job_id)
-            return
-        log.info("plan.sent_again", extra={"job_id": entry.job_id})
-        payload = request.model_dump(mode="json", exclude_unset=True)
-        self._publisher.send_plan(entry.job_id, payload, entry.priority)
-        self._line.sent_again(entry.job_id)
-
-    def _ask_control(self) -> None:
-        """Ask for merges that no callback has asked for, and for results."""
-        now_s = self._clock.monotonic()
-        for job in self._line:
-            if job.is_complete:
-                self._ask(job, None, now_s)
-            for image, since_s in list(job.control_since.items()):
-                if now_s - since_s > _CONTROL_GRACE_S:
-                    self._ask(job, image, now_s)
-
-    def _ask(self, job: OpenJob, image: int | None, now_s: float) -> None:
-        if now_s - job.asked_s.get(image, float("-inf")) < _CONTROL_GRACE_S:
-            return
-        images = None if image is None else [image]
-        self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
-        job.asked_s[image] = now_s
 
     def _read_nodes(self) -> None:
         try:

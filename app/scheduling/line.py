@@ -16,6 +16,7 @@ from app.outcomes import settle
 from app.scheduling.job import Flight, OpenJob
 
 log = logging.getLogger(__name__)
+_UNPLANNED_LOOKS = 8
 _LEVELS = {priority.level: priority for priority in Priority}
 
 
@@ -41,6 +42,7 @@ class Line:
         self._jobs: dict[str, OpenJob] = {}
         self._unplanned: dict[str, float] = {}
         self._told: set[str] = set()
+        self._news: set[str] = set()
 
     def __iter__(self) -> Iterator[OpenJob]:
         return iter(list(self._jobs.values()))
@@ -49,8 +51,9 @@ class Line:
         return self._jobs.get(job_id)
 
     def tell(self, job_id: str) -> None:
-        """Take this job from now on, whether or not all are taken."""
+        """Take this job from now on, whether or not all are taken, and look at it next."""
         self._told.add(job_id)
+        self._news.add(job_id)
 
     def read(self) -> list[Entry]:
         """Follow the line: new jobs, paused ones, other priorities, those that left.
@@ -65,12 +68,24 @@ class Line:
         for job_id in [*self._jobs, *self._unplanned]:
             if job_id not in entries:
                 self.drop(job_id)
+        looks = self._looks()
         for job_id, entry in entries.items():
             if job_id in self._jobs:
                 self._jobs[job_id].entry = entry
-            else:
+            elif job_id in looks or job_id not in self._unplanned:
                 self._open(entry)
         return [entries[job_id] for job_id in self._unplanned]
+
+    def _looks(self) -> set[str]:
+        """Jobs without plan to look at now: those that were told, and a few of the others in turn.
+
+        A thousand that wait for their plans would keep the store busy otherwise.
+        """
+        turn = list(self._unplanned)[:_UNPLANNED_LOOKS]
+        for job_id in turn:
+            self._unplanned[job_id] = self._unplanned.pop(job_id)
+        looks, self._news = self._news.union(turn), set()
+        return looks
 
     def unplanned_s(self, job_id: str) -> float:
         """How long the job has been waiting for its plan since it was seen or sent again."""

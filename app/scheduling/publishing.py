@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +71,14 @@ class Publisher:
             raise broker_error(self._url, err) from err
         return Depth(state.message_count, state.consumer_count)
 
+    def control_backlog(self) -> int:
+        """Messages that wait for the control workers: plans, merges and results."""
+        routed = (
+            route_key(self._runtime.settings, "plan.default", Priority.NORMAL),
+            route(self._runtime.settings, Stage.MERGE, "", Priority.NORMAL),
+        )
+        return sum(self.depth(pool).ready for pool in {_pool(options) for options in routed})
+
     def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
         """Publish the units of *sent* as a chord."""
         if sent.nodes:
@@ -103,7 +111,7 @@ class Publisher:
     def pool_of(self, plan: RenderPlan, stage: Stage) -> str:
         """The pool that renders units of *stage*."""
         options = route(self._runtime.settings, stage, stage_model(plan, stage), Priority.NORMAL)
-        return str(options["routing_key"]).partition(".")[0]
+        return _pool(options)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -133,3 +141,7 @@ class Publisher:
             )
             connect(self._connection)
         return self._connection.channel()
+
+
+def _pool(options: Mapping[str, Any]) -> str:
+    return str(options["routing_key"]).partition(".")[0]

@@ -7,7 +7,7 @@ from random import Random
 
 from minio import Minio
 
-from app.domain.errors import NotFoundError
+from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, canvas_key, work_of
 from app.jobs import present_keys
@@ -49,7 +49,10 @@ class BlobRotten(_OfATile):
 
     def inject(self, rng: Random) -> dict[str, object]:
         key = self.tile(rng)
-        data = bytearray(self.field.runtime.store.get(key))
+        try:
+            data = bytearray(self.field.runtime.store.get(key))
+        except CorruptBlobError as err:
+            raise MissedError(f"{key} is rotten already") from err
         data[rng.randrange(len(data))] ^= 0xFF
         client, bucket = self._client()
         digest = client.stat_object(bucket, key).metadata[_DIGEST]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
 from app.bootstrap import Runtime, build_runtime
+from tests.faults.ends import end_of
 from tests.faults.fleet import Fleet
 from tests.faults.ground import Ground
 from tests.faults.history import History
@@ -23,6 +24,7 @@ class Field:
     ground: Ground
     fleet: Fleet
     history: History
+    _ended: set[str] = field(default_factory=set)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -38,15 +40,11 @@ class Field:
         return [name for name, node in self.fleet.nodes.items() if node.pool == "control"]
 
     def open_jobs(self) -> list[str]:
-        """Jobs that have neither result nor failure and are not cancelled."""
+        """Jobs without an end; one that was seen to have ended is not looked at again."""
         ledger = self.runtime.ledger
-        return [
-            job_id
-            for job_id in ledger.job_ids()
-            if not ledger.has_result(job_id)
-            and not ledger.is_cancelled(job_id)
-            and ledger.failure(job_id) is None
-        ]
+        unknown = [job_id for job_id in ledger.job_ids() if job_id not in self._ended]
+        self._ended |= {job_id for job_id in unknown if end_of(ledger, job_id)}
+        return [job_id for job_id in unknown if job_id not in self._ended]
 
 
 class Nemesis:

@@ -10,10 +10,10 @@ from app.domain.errors import NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.work import WORKER_STAGES, Stage, Work, unit_name, work_of
 from app.jobs import present_keys
+from tests.faults.ends import end_of
 from tests.faults.history import Event
 from tests.faults.nemesis import Field
 from tests.faults.renderer import clean_pictures
-from tests.faults.submitter import end_of
 from tests.support.waiting import wait_for
 
 

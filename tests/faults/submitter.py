@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from app.bootstrap import build_runtime
+from app.bootstrap import Runtime, build_runtime
 from app.domain.errors import RenderError, StorageUnavailableError
 from app.jobs import JobLedger
 from app.settings import Settings, settings
+from tests.faults.ends import end_of
 from tests.faults.history import History
 from tests.faults.requests import is_cancelled, request_of
 
@@ -26,6 +27,7 @@ _POLL_S = 0.3
 _RETRY_S = 1.0
 _PATIENCE_S = 45.0
 """A job that takes longer no longer keeps the client from ordering the next one."""
+_MOST_WIDTHS = 4
 
 
 @dataclass
@@ -37,15 +39,22 @@ class _Order:
 
 
 def main(seed: int, width: int, path: Path) -> None:
-    history, ledger = History(path), _direct_ledger()
+    history, runtime = History(path), _direct_runtime()
+    ledger = runtime.ledger
     orders: list[_Order] = []
     number = 0
     while not _is_over():
         with suppress(StorageUnavailableError):  # killed just now: look again
-            orders = [order for order in orders if not _has_ended(ledger, order, history)]
+            in_line = {entry.job_id for entry in runtime.entries.all()}
+            orders = [
+                order
+                for order in orders
+                if order.job_id in in_line or not _has_ended(ledger, order, history)
+            ]
             for order in orders:
                 _cancel_in_time(ledger, order, history)
-        if sum(time.monotonic() - order.since < _PATIENCE_S for order in orders) < width:
+        patient = sum(time.monotonic() - order.since < _PATIENCE_S for order in orders)
+        if patient < width and len(orders) < _MOST_WIDTHS * width:
             orders.append(_submit(seed, number, history))
             number += 1
         else:
@@ -84,15 +93,6 @@ def _has_ended(ledger: JobLedger, order: _Order, history: History) -> bool:
     return bool(state)
 
 
-def end_of(ledger: JobLedger, job_id: str) -> str:
-    """How the job ended; empty while it has not."""
-    if ledger.has_result(job_id):
-        return "succeeded"
-    if ledger.failure(job_id) is not None:
-        return "failed"
-    return "cancelled" if ledger.is_cancelled(job_id) else ""
-
-
 def _cancel_in_time(ledger: JobLedger, order: _Order, history: History) -> None:
     if order.cancel_at and time.monotonic() > order.cancel_at and ledger.has_request(order.job_id):
         ledger.cancel(order.job_id)
@@ -100,10 +100,10 @@ def _cancel_in_time(ledger: JobLedger, order: _Order, history: History) -> None:
         order.cancel_at = None
 
 
-def _direct_ledger() -> JobLedger:
+def _direct_runtime() -> Runtime:
     """The jobs past the faulty front: looking after them is not what is tested."""
     values = settings().model_dump() | {"s3_endpoint": os.environ[DIRECT_S3]}
-    return build_runtime(Settings.model_validate(values)).ledger
+    return build_runtime(Settings.model_validate(values))
 
 
 def _is_over(wait_s: float = 0.0) -> bool:

@@ -8,16 +8,11 @@ from app.domain.errors import BrokerUnavailableError, NotFoundError
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.jobs import JobState
-from tests.unit.scheduling.scene import TILES, tiles
+from tests.unit.scheduling.scene import TILES
 
 
 def sent(scene, after_s=0.0, times=1):
     return [work for one in scene.round(after_s, times=times) for work in one.units]
-
-
-def finish_all(scene, plan):
-    for image in range(plan.spec.count):
-        scene.finish(plan, image, *Stage)
 
 
 def test_a_job_that_is_told_of_is_served_in_the_same_round(scene):
@@ -55,49 +50,6 @@ def test_a_dispatcher_that_only_serves_what_it_is_told_leaves_others_alone(scene
     scene.told.append({"kind": "job", "job_id": "mine"})
 
     assert {one.job_id for one in scene.round()} == {"mine"}
-
-
-def test_a_plan_that_does_not_come_is_asked_for_again_and_not_all_the_time(scene):
-    scene.submit("job")
-
-    scene.round(1.0, times=14)
-    assert scene.publisher.plans == []
-    scene.round(1.0, times=4)
-    assert scene.publisher.plans == ["job"]
-    scene.round(1.0, times=14)
-    assert scene.publisher.plans == ["job", "job"]
-
-
-def test_a_withdrawn_job_leaves_the_line(scene):
-    scene.submit("job")
-    scene.runtime.ledger.forget("job")
-
-    scene.round(1.0, times=20)
-
-    assert scene.runtime.entries.all() == []
-
-
-def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
-    plan = scene.accept()
-    for work in sent(scene, times=3):
-        scene.rendered("job", plan, work)
-    for work in set(tiles(TILES)) - {work for one in scene.publisher.slices for work in one.units}:
-        scene.rendered("job", plan, work)
-
-    scene.round(1.0, times=29)
-    assert scene.publisher.advances == []
-    scene.round(1.0, times=5)
-    assert scene.publisher.advances == [("job", [0])]
-
-
-def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
-    plan = scene.accept()
-    finish_all(scene, plan)
-
-    scene.round(1.0)
-
-    assert scene.publisher.advances == [("job", None)]
-    assert sent(scene, 1.0, times=5) == []
 
 
 def test_a_job_that_ended_is_served_no_more(scene):

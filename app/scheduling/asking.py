@@ -1,0 +1,81 @@
+"""Asking the control workers again for what nobody has answered: plans, merges, results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from app.bootstrap import Runtime
+from app.domain.errors import NotFoundError
+from app.entries import Entry
+from app.scheduling.job import OpenJob
+from app.scheduling.line import Clock, Line
+from app.scheduling.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+_PLAN_GRACE_S = 15.0
+_MERGE_GRACE_S = 30.0
+"""A merge that nobody has asked for, or whose worker died, is asked for after this."""
+_TASK_S = 1.0
+"""What a message that waits for the control workers may take. Until those before it are done, one
+is late and not lost: asked for again by then, the queue would grow for good."""
+
+
+class Asker:
+    """Sends messages again that must be lost."""
+
+    def __init__(self, runtime: Runtime, publisher: Publisher, clock: Clock, line: Line) -> None:
+        self._runtime = runtime
+        self._publisher = publisher
+        self._clock = clock
+        self._line = line
+
+    def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
+        """Ask for plans of jobs in line that have none."""
+        waits = [(entry, self._line.unplanned_s(entry.job_id)) for entry in unplanned]
+        limit_s = self._limit_s(_PLAN_GRACE_S, (wait_s for _, wait_s in waits))
+        for entry, wait_s in waits:
+            if wait_s >= limit_s:
+                self._ask_for_plan(entry)
+
+    def ask_for_merges(self) -> None:
+        """Ask for merges that no callback has asked for, and for results."""
+        now_s = self._clock.monotonic()
+        waits = [wait for job in self._line for wait in _waits(job, now_s)]
+        limit_s = self._limit_s(_MERGE_GRACE_S, (wait_s for _, _, wait_s in waits))
+        for job, image, wait_s in waits:
+            if wait_s > limit_s:
+                images = None if image is None else [image]
+                self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
+                job.asked_s[image] = now_s
+
+    def _limit_s(self, grace_s: float, waits: Iterable[float]) -> float:
+        """How long a message may be without answer; the broker is asked when that is in doubt."""
+        if max(waits, default=0.0) < grace_s:
+            return grace_s
+        return grace_s + self._publisher.control_backlog() * _TASK_S
+
+    def _ask_for_plan(self, entry: Entry) -> None:
+        ledger = self._runtime.ledger
+        if ledger.has_plan(entry.job_id):
+            self._line.tell(entry.job_id)  # to be looked at, and served
+            return
+        try:
+            request = ledger.request(entry.job_id)
+        except NotFoundError:  # withdrawn between two steps
+            self._runtime.entries.close(entry.job_id)
+            return
+        log.info("plan.sent_again", extra={"job_id": entry.job_id})
+        payload = request.model_dump(mode="json", exclude_unset=True)
+        self._publisher.send_plan(entry.job_id, payload, entry.priority)
+        self._line.sent_again(entry.job_id)
+
+
+def _waits(job: OpenJob, now_s: float) -> Iterable[tuple[OpenJob, int | None, float]]:
+    """Images of *job* that wait for the control worker, or all (``None``), and for how long."""
+    never = float("-inf")
+    if job.is_complete:
+        yield job, None, now_s - job.asked_s.get(None, never)
+    for image, since_s in job.control_since.items():
+        yield job, image, now_s - max(since_s, job.asked_s.get(image, never))

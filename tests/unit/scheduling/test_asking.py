@@ -1,0 +1,108 @@
+"""What the dispatcher asks the control workers for again, and when it waits instead."""
+
+from app.domain.work import Stage
+from tests.unit.scheduling.scene import TILES, tiles
+
+
+def sent(scene, after_s=0.0, times=1):
+    return [work for one in scene.round(after_s, times=times) for work in one.units]
+
+
+def render_all(scene):
+    """A job whose tiles are all rendered, and whose merge nobody has begun."""
+    plan = scene.accept()
+    for work in sent(scene, times=3):
+        scene.rendered("job", plan, work)
+    for work in set(tiles(TILES)) - {work for one in scene.publisher.slices for work in one.units}:
+        scene.rendered("job", plan, work)
+
+
+def test_a_plan_that_does_not_come_is_asked_for_again_and_not_all_the_time(scene):
+    scene.submit("job")
+
+    scene.round(1.0, times=14)
+    assert scene.publisher.plans == []
+    scene.round(1.0, times=4)
+    assert scene.publisher.plans == ["job"]
+    scene.round(1.0, times=14)
+    assert scene.publisher.plans == ["job", "job"]
+
+
+def test_a_plan_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene):
+    scene.submit("job")
+    scene.publisher.ready["control"] = 100
+
+    scene.round(1.0, times=110)
+    assert scene.publisher.plans == []
+    scene.round(1.0, times=10)
+    assert scene.publisher.plans == ["job"]
+
+
+def test_a_plan_that_came_unheard_is_not_asked_for(scene):
+    for number in range(40):
+        scene.submit(f"before-{number}")
+    scene.submit("job")
+    scene.round()
+    scene.accept("job")
+
+    scene.round(16.0)
+
+    assert "job" not in scene.publisher.plans
+    assert {one.job_id for one in scene.round(1.0)} == {"job"}
+
+
+def test_jobs_that_wait_for_their_plans_are_looked_at_a_few_at_a_time(scene, monkeypatch):
+    for number in range(40):
+        scene.submit(f"job-{number:02d}")
+    scene.round()
+    ledger, looked = scene.runtime.ledger, []
+    is_planned = ledger.has_plan
+    monkeypatch.setattr(
+        type(ledger), "has_plan", lambda self, job_id: looked.append(job_id) or is_planned(job_id)
+    )
+
+    scene.round(0.6)
+    in_one_round = len(set(looked))
+    scene.round(0.6, times=9)
+
+    assert 0 < in_one_round <= 8
+    assert len(set(looked)) == 40
+
+
+def test_a_withdrawn_job_leaves_the_line(scene):
+    scene.submit("job")
+    scene.runtime.ledger.forget("job")
+
+    scene.round(1.0, times=20)
+
+    assert scene.runtime.entries.all() == []
+
+
+def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
+    render_all(scene)
+
+    scene.round(1.0, times=29)
+    assert scene.publisher.advances == []
+    scene.round(1.0, times=5)
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene):
+    render_all(scene)
+    scene.publisher.ready["control"] = 60
+
+    scene.round(1.0, times=85)
+    assert scene.publisher.advances == []
+    scene.round(1.0, times=10)
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
+    plan = scene.accept()
+    for image in range(plan.spec.count):
+        scene.finish(plan, image, *Stage)
+
+    scene.round(1.0)
+
+    assert scene.publisher.advances == [("job", None)]
+    assert sent(scene, 1.0, times=5) == []
