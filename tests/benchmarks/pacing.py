@@ -25,23 +25,29 @@ class Crew:
     def __init__(self, folder: Path, speeds: Sequence[float]) -> None:
         self._folder = folder
         self._speeds = {f"p{number}": speed for number, speed in enumerate(speeds)}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
         logs = [self._begin("control", "control", 1.0)]
         logs += [self._begin(name, "gpu", speed) for name, speed in self._speeds.items()]
         end_s = time.monotonic() + _START_S
         while any(b" ready." not in log.read_bytes() for log in logs):
-            if time.monotonic() > end_s or any(one.poll() is not None for one in self._processes):
+            if time.monotonic() > end_s or any(
+                one.poll() is not None for one in self._processes.values()
+            ):
                 self.__exit__()
                 raise RuntimeError("a paced worker did not start")
             time.sleep(0.1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
+        for name in self._processes:
+            self.kill(name)
+
+    def kill(self, name: str) -> None:
+        """End ``control`` or worker ``p0``, ``p1`` … at once."""
+        self._processes[name].kill()
+        self._processes[name].wait()
 
     def follow(self, app: Runtime, job_id: str) -> tuple[list[tuple[float, float]], float]:
         """When the dispatcher was asked and the end it predicted then, and when the job ended."""
@@ -87,13 +93,11 @@ class Crew:
         options = ["-P", "threads", "-c", "1", "-Q", f"render.{pool}.v1", "-n", f"{name}@%h"]
         command = [sys.executable, "-m", "tests.benchmarks.paced_worker", "worker"]
         with log.open("wb") as file:
-            self._processes.append(
-                subprocess.Popen(
-                    [*command, *options, *include, "--without-gossip", "-l", "INFO"],
-                    env=os.environ | {"PACE": str(speed), "TILECHORD_THREADS": "1"},
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                )
+            self._processes[name] = subprocess.Popen(
+                [*command, *options, *include, "--without-gossip", "-l", "INFO"],
+                env=os.environ | {"PACE": str(speed), "TILECHORD_THREADS": "1"},
+                stdout=file,
+                stderr=subprocess.STDOUT,
             )
         return log
 
