@@ -31,6 +31,7 @@ from app.planning import plan_request
 from app.queues import route
 from app.repair import remove_damaged
 from app.schemas import Manifest, RenderRequest, WorkMessage
+from app.telemetry import metrics
 
 RENDER = "app.tasks.render"
 ADVANCE = "app.tasks.advance"
@@ -188,6 +189,7 @@ def _finish(
     request = runtime.ledger.request(job_id)
     parent = request.rerender.job_id if request.rerender else None
     manifest = write_manifest(runtime.store, plan, job_id, cached=is_cached, parent=parent)
+    metrics.job_finished(is_cached=is_cached)
     return runtime.ledger.finish(manifest)
 
 

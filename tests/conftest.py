@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -15,6 +18,20 @@ from app.cluster import packages, servers
 from app.cluster.lifecycle import bring_up, take_down
 from app.cluster.ports import Ports
 from app.cluster.service import Service, Site, open_site
+
+# Set before torch is imported: on a shared core its threads wait for each other, and a test of
+# three seconds has taken a minute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# These machines are shared: a deadline would measure the neighbours.
+hypothesis.settings.register_profile("tilechord", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("tilechord")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is never garbage: collections look only at what tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from app.domain.retention import Removal, RetentionRules, Survey, What, removals
 from app.retention.marks import Marks
 from app.retention.survey import Note, Surveyor, is_result
 from app.settings import Settings
+from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 _TOGETHER = 32
@@ -84,7 +85,9 @@ class Cleaner:
     def _count(self, removal: Removal, is_gone: bool, done: Cleaned) -> None:
         done.removed += is_gone
         done.left += not is_gone
-        done.size_bytes += removal.size_bytes if is_gone else 0
+        if is_gone:
+            done.size_bytes += removal.size_bytes
+            metrics.cleaned(removal.size_bytes)
         fields = {"what": str(removal.what), "removed": removal.name, "bytes": removal.size_bytes}
         log.info("store.removed" if is_gone else "store.left", extra=fields)
 

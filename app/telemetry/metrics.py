@@ -42,6 +42,10 @@ BLOB_READ_BYTES = Counter("tilechord_blob_read_bytes", "Bytes of blobs read")
 MODEL_LOAD_FAILURES = Counter(
     "tilechord_model_load_failures", "Models this worker refused or could not load", ("model",)
 )
+JOBS_FINISHED = Counter(
+    "tilechord_jobs_finished", "Jobs with all pictures, rendered or found in the store", ("source",)
+)
+CLEANED_BYTES = Counter("tilechord_cleaned_bytes", "Bytes removed by retention")
 WORKER_INFO = Gauge("tilechord_worker_info", "Always 1; names the worker", ("worker", "version"))
 
 
@@ -69,6 +73,16 @@ def work_failed(stage: str, error: BaseException) -> None:
 def work_retried(stage: str, error: BaseException) -> None:
     """Count an attempt that another one follows."""
     RETRIES.labels(stage, reason_of(error)).inc()
+
+
+def job_finished(*, is_cached: bool) -> None:
+    """Count a job with its pictures; again when its last message is delivered again."""
+    JOBS_FINISHED.labels("store" if is_cached else "rendered").inc()
+
+
+def cleaned(size_bytes: int) -> None:
+    """Count what retention has removed."""
+    CLEANED_BYTES.inc(size_bytes)
 
 
 def model_load_failed(model: str) -> None:

@@ -1,7 +1,3 @@
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the unit tests, before torch is imported
-
 from tests.unit.workers.conftest import (
     catalogue,
     families,

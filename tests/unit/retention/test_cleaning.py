@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.cache import is_whole, mark_key
 from app.domain.errors import NotFoundError, StorageUnavailableError
@@ -145,6 +146,18 @@ def test_cleaning_again_finds_nothing(shelf):
     assert first.removed == 3
     assert first.left == 0
     assert shelf.choose() == []
+
+
+def test_what_was_removed_is_counted(shelf):
+    def counted():
+        return REGISTRY.get_sample_value("tilechord_cleaned_bytes_total")
+
+    shelf.finish("job")
+    before = counted()
+
+    done = shelf.clean()
+
+    assert counted() - before == done.size_bytes > 0
 
 
 def test_two_may_clean_at_once(shelf):

@@ -28,6 +28,15 @@ def test_a_unit_found_in_the_store_counts_as_a_hit():
     assert value("tilechord_units_present_total", stage="core") == before + 1
 
 
+def test_jobs_are_counted_by_where_their_pictures_came_from():
+    before = value("tilechord_jobs_finished_total", source="store")
+
+    metrics.job_finished(is_cached=True)
+    metrics.job_finished(is_cached=False)
+
+    assert value("tilechord_jobs_finished_total", source="store") == before + 1
+
+
 def test_failures_and_retries_are_labelled_by_class_and_never_by_message():
     metrics.work_failed("tile", ModelError("model x has no manifest"))
     metrics.work_retried("tile", StorageUnavailableError("store s3 does not answer"))
