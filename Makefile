@@ -49,7 +49,7 @@ demo: setup ## Render a picture in this process: demo.png and a timeline of its 
 		--timeline -o demo.png
 
 test: system ## Run all tests, those with real servers included
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check format, style, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -28,6 +28,11 @@ hypothesis.settings.register_profile("tilechord", deadline=None, max_examples=50
 hypothesis.settings.load_profile("tilechord")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with servers first: they are long, and one process would end with them alone."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
 def pytest_collection_finish() -> None:
     """What was imported is never garbage: collections look only at what tests make."""
     gc.collect()

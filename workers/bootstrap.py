@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready
 
 from app.attempts import Attempts, incarnation
 from app.bootstrap import Runtime, runtime
@@ -19,6 +19,7 @@ from app.exits import ExitCode, exit_code
 from app.heartbeat import own_node
 from app.patience import Patience
 from app.settings import settings
+from workers import heartbeat
 from workers.device import choose_device
 from workers.execution import Executor
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from workers.renderer import Renderer
 
 log = logging.getLogger(__name__)
+
+worker_init.connect(heartbeat.describe_device)
+worker_ready.connect(heartbeat.watch_node)
 
 
 @dataclass(frozen=True, slots=True)

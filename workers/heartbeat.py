@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from celery.signals import worker_init, worker_ready
 
 from app.bootstrap import runtime
 from app.heartbeat import own_node
@@ -63,14 +62,14 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-@worker_init.connect
-def _describe(**_: object) -> None:
+def describe_device(**_: object) -> None:
+    """Let this process's node show its device."""
     device = choose_device(runtime().settings.device)
     own_node().describe_device(lambda: device_facts(device))
 
 
-@worker_ready.connect
-def _watch(sender: Any, **_: object) -> None:
+def watch_node(sender: Any, **_: object) -> None:
+    """Start what looks after the node of the worker *sender*: load guard, spot notice, watchdog."""
     chosen, node = runtime().settings, own_node()
     guard = open_guard(sender, node, chosen)
     if guard is not None:

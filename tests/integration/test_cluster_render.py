@@ -79,7 +79,8 @@ def test_a_killed_worker_costs_no_finished_tile(cluster):
     manifest = cluster.finish(client)
 
     assert manifest["job_id"] == job
-    assert manifest["executions"] == manifest["units"]
+    assert cluster.rendered_again(job) == set()
+    assert manifest["executions"] <= manifest["units"] + 2  # slow units may be copied
 
 
 def test_tiles_redelivered_through_their_chord_change_nothing(cluster, reference, services):

@@ -108,6 +108,17 @@ class Cluster:
             return []
         return read_runs(self.runtime.store, plan)
 
+    def rendered_again(self, job_id: str) -> set[str]:
+        """Units that were begun after they had been finished; a copy of a slow one is none."""
+        finished_ms: dict[str, float] = {}
+        again = set()
+        for run in self.runs(job_id):
+            if run.started_ms > finished_ms.get(run.unit, float("inf")):
+                again.add(run.unit)
+            end_ms = run.started_ms + 1000 * run.seconds
+            finished_ms[run.unit] = min(end_ms, finished_ms.get(run.unit, float("inf")))
+        return again
+
     def wait_for_job(self) -> str:
         """The id of the job that is accepted next."""
         deadline = time.monotonic() + 60

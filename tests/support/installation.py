@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from app.bootstrap import build_runtime
 from app.cli import cli
+from app.entries import KEEPER
 from app.planning import plan_request
 from app.schemas import read_request
 from app.settings import Settings
@@ -47,11 +48,10 @@ class Installation:
         return inherited | self.variables
 
     def blobs(self) -> list[str]:
-        """Every file in the store but its lock, sorted."""
+        """Every file in the store but its lock and what keeps the line's folder, sorted."""
         files = (path for path in self.store.rglob("*") if path.is_file())
-        return sorted(
-            path.relative_to(self.store).as_posix() for path in files if path.name != ".lock"
-        )
+        names = sorted(path.relative_to(self.store).as_posix() for path in files)
+        return [name for name in names if name != ".lock" and not name.endswith(KEEPER)]
 
     def accept(self, job_id: str) -> None:
         """Put a job into the store as it is once it is planned."""
