@@ -44,9 +44,10 @@ class OpenJob:
     """The state of one job; all of it can be read again from plan and blobs.
 
     Of many pictures only a group is open at a time: the first ones are finished first.
+    *is_new*: whether nobody can have sent any of its units yet.
     """
 
-    def __init__(self, entry: Entry, plan: RenderPlan, group: int) -> None:
+    def __init__(self, entry: Entry, plan: RenderPlan, group: int, *, is_new: bool = False) -> None:
         self.entry = entry
         self.plan = plan
         self.flying: dict[Work, Flight] = {}
@@ -55,6 +56,7 @@ class OpenJob:
         self.asked_s: dict[int | None, float] = {}
         """When the control worker was asked to look at an image, or at the whole job."""
         self._group = group
+        self._is_new = is_new
         self._known: dict[int, set[str]] = {}
         self._places: dict[int, tuple[Stage, int]] = {}
         self._ready: dict[int, deque[Work]] = {}
@@ -188,6 +190,8 @@ class OpenJob:
         if not members:
             self._close(image)
             return
+        # Another order has rendered all of it: no callback of this job's will ask for the merge.
+        is_unasked = self._is_new and image not in self._places
         self._known[image] = keys
         self._places[image] = members[0].stage, members[0].phase
         is_ours = members[0].stage in WORKER_STAGES
@@ -196,7 +200,7 @@ class OpenJob:
         if is_ours:
             self.control_since.pop(image, None)
         else:
-            self.control_since.setdefault(image, now_s)
+            self.control_since.setdefault(image, float("-inf") if is_unasked else now_s)
 
     def _sorted(self, units: Collection[Work]) -> deque[Work]:
         return deque(longest_first(units, lambda work: size_of(self.plan, work)))

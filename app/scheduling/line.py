@@ -17,6 +17,8 @@ from app.scheduling.job import Flight, OpenJob
 
 log = logging.getLogger(__name__)
 _UNPLANNED_LOOKS = 8
+_NEW_S = 30.0
+"""An older job may have messages on their way that another dispatcher has sent."""
 _LEVELS = {priority.level: priority for priority in Priority}
 
 
@@ -188,6 +190,7 @@ class Line:
             return
         self._unplanned.pop(entry.job_id, None)
         group = ledger.request(entry.job_id).group or self._runtime.settings.group
-        job = OpenJob(entry, ledger.plan(entry.job_id), group)
+        age_s = self._clock.time() - entry.accepted_ms / 1000
+        job = OpenJob(entry, ledger.plan(entry.job_id), group, is_new=age_s < _NEW_S)
         job.load(self._runtime.store, now_s)
         self._jobs[entry.job_id] = job

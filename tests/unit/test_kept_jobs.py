@@ -49,7 +49,8 @@ def installation(
 
 
 def finished(job_id: str) -> Manifest:
-    wait_for(lambda: runtime().ledger.has_result(job_id), limit_s=WAIT_S)
+    app = runtime()
+    wait_for(lambda: app.ledger.has_result(job_id) and not app.entries.find(job_id), limit_s=WAIT_S)
     return runtime().ledger.result(job_id)
 
 

@@ -97,6 +97,30 @@ def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene)
     assert scene.publisher.advances == [("job", [0])]
 
 
+def accept_rendered(scene):
+    """A new order whose tiles another one of its series has rendered."""
+    plan = scene.accept()
+    scene.finish(plan, 0, Stage.TILE)
+
+
+def test_a_merge_that_no_callback_can_ask_for_is_asked_for_at_once(scene):
+    accept_rendered(scene)
+
+    scene.round()
+
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_merge_that_another_dispatcher_may_have_asked_for_is_waited_for(scene):
+    accept_rendered(scene)
+
+    scene.round(31.0)
+    scene.round(1.0, times=28)
+    assert scene.publisher.advances == []
+    scene.round(1.0, times=5)
+    assert scene.publisher.advances == [("job", [0])]
+
+
 def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
     plan = scene.accept()
     for image in range(plan.spec.count):
