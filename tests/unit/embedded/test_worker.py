@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from celery.worker import state
@@ -14,39 +13,10 @@ from prometheus_client import REGISTRY
 from app import embedded, workflow
 from app.bootstrap import runtime
 from app.domain.errors import ConfigurationError
-from app.settings import settings
 from app.tasks import render
-from tests.support.installation import Installation
-from tests.support.tiny_model import build_tiny_model
-from workers.bootstrap import worker_runtime
+from tests.unit.embedded.conftest import REQUEST, WAIT_S, worker_threads
 
-REQUEST = {"prompt": "a hill", "height": 64, "width": 64, "steps": 1}
 ONE_RUNS = "a process can run one embedded worker at a time, one runs still"
-WAIT_S = 60
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    build_tiny_model(root / "tiny")
-    return root
-
-
-@pytest.fixture(autouse=True)
-def installation(
-    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Installation]:
-    made = Installation(tmp_path, models, "tiny")
-    for name, value in made.variables.items():
-        monkeypatch.setenv(name, value)
-    caches = (settings, runtime, worker_runtime)
-    for cache in caches:
-        cache.cache_clear()
-    yield made
-    for thread in worker_threads():
-        thread.join(WAIT_S)
-    for cache in caches:
-        cache.cache_clear()
 
 
 @pytest.fixture
@@ -61,10 +31,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(workflow, "start", wait_and_start)
     yield opened
     opened.set()
-
-
-def worker_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "tilechord-worker"]
 
 
 def render_one() -> dict[str, object]:

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from app import client, embedded
 from app.bootstrap import runtime
 from app.domain.retention import RetentionRules
 from app.jobs import JobState
 from app.retention.cleaning import Cleaner
 from app.schemas import Manifest
-from app.settings import settings
 from app.tasks import render
-from tests.support.installation import Installation
-from tests.support.tiny_model import build_tiny_model
 from tests.support.waiting import wait_for
-from workers.bootstrap import worker_runtime
+from tests.unit.embedded.conftest import REQUEST, WAIT_S
 
-REQUEST = {"prompt": "a hill", "height": 64, "width": 64, "steps": 1}
 AT_ONCE = RetentionRules(intermediates_ttl_s=0, results_ttl_s=0, max_store_bytes=0)
-WAIT_S = 60
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    build_tiny_model(root / "tiny")
-    return root
-
-
-@pytest.fixture(autouse=True)
-def installation(
-    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Installation]:
-    made = Installation(tmp_path, models, "tiny")
-    for name, value in made.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-    caches = (settings, runtime, worker_runtime)
-    for cache in caches:
-        cache.cache_clear()
-    yield made
-    for cache in caches:
-        cache.cache_clear()
 
 
 def finished(job_id: str) -> Manifest:
