@@ -222,7 +222,9 @@ def _store_answers(site: Site) -> bool:
     store = S3Store(client, BUCKET, prefix="", url_expiry_s=60)
     try:
         store.make_bucket()
-        store.put("probe/ready", b"")  # the gateway answers before the volumes take writes
+        # The gateway answers before the volumes take writes, and after a restart before they read.
+        store.put("probe/ready", b"ready")
+        store.get("probe/ready")
     except RenderError:
         return False
     return True
