@@ -34,12 +34,9 @@ class DispatcherThread(threading.Thread):
         super().__init__(name="tilechord-dispatcher", daemon=True)
         self._board = runtime.board
         self._owner = f"{owner}-{secrets.token_hex(4)}"  # a name may be taken twice
-        self._dispatcher = Dispatcher(
-            runtime,
-            Publisher(runtime),
-            Clock(time.monotonic, time.time),
-            is_adopting=is_adopting,
-        )
+        self._runtime = runtime
+        self._is_adopting = is_adopting
+        self._dispatcher: Dispatcher | None = None
         self._stopping = threading.Event()
         self._is_leading = False
         self._renewed_s = float("-inf")
@@ -50,13 +47,13 @@ class DispatcherThread(threading.Thread):
                 self._stopping.wait(_RENEWAL_S)
                 continue
             try:
-                self._dispatcher.run_round(self._hear())
+                self._opened().run_round(self._hear())
             except RenderError as err:
                 log.info("dispatch.waits", extra={"reason": str(err)})
                 self._stopping.wait(_ROUND_S)
             except Exception:  # whatever it knows may be the cause: it can be read again
                 log.exception("dispatch.crashed")
-                self._dispatcher.forget()
+                self._forget()
                 self._stopping.wait(_ROUND_S)
         self._leave()
 
@@ -65,6 +62,21 @@ class DispatcherThread(threading.Thread):
         self._stopping.set()
         if self.is_alive():
             self.join(timeout_s)
+
+    def _opened(self) -> Dispatcher:
+        """The dispatcher, made in the first round: that is tried again when the store is away."""
+        if self._dispatcher is None:
+            self._dispatcher = Dispatcher(
+                self._runtime,
+                Publisher(self._runtime),
+                Clock(time.monotonic, time.time),
+                is_adopting=self._is_adopting,
+            )
+        return self._dispatcher
+
+    def _forget(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.forget()
 
     def _leads(self) -> bool:
         """Whether this thread is the one that acts; while nobody can tell, nothing changes."""
@@ -77,7 +89,7 @@ class DispatcherThread(threading.Thread):
             return self._is_leading
         if leads and not self._is_leading:
             log.info("dispatch.leads", extra={"owner": self._owner})
-            self._dispatcher.forget()
+            self._forget()
         self._is_leading, self._renewed_s = leads, now_s
         return leads
 
@@ -90,7 +102,7 @@ class DispatcherThread(threading.Thread):
 
     def _leave(self) -> None:
         try:
-            self._dispatcher.close()
+            self._opened().close()
             self._board.release(_LEASE, self._owner)
         except RenderError as err:
             log.info("dispatch.left", extra={"reason": str(err)})
