@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,8 @@ def worker(name: str = "embedded") -> Iterator[None]:
 
     One thread: a model's weights and torch's own threads fill the machine already.
     Work still queued at the end is dropped; ``app.client.resume`` goes on with its job.
-    Raises ``ConfigurationError`` when a broker is configured or another worker still runs.
+    Raises ``ConfigurationError`` when a broker is configured, the device is not there or another
+    worker still runs.
     """
     if not settings().is_embedded:
         raise ConfigurationError(
@@ -66,8 +68,7 @@ def _start(name: str) -> tuple[_Controller, threading.Thread]:
         raise ConfigurationError("a process can run one embedded worker at a time, one runs still")
     try:
         state.should_stop = None  # a worker that ended by itself could not take its mark back
-        celery.loader.import_task_module("workers.tasks")
-        celery.finalize()
+        _get_ready()
         controller = _Controller(
             app=celery,
             hostname=nodename(name, gethostname()),
@@ -86,6 +87,17 @@ def _start(name: str) -> tuple[_Controller, threading.Thread]:
         _only_one.release()
         raise
     return controller, thread
+
+
+def _get_ready() -> None:
+    """Import the tasks and build what renders; whatever is wrong with it reaches the caller.
+
+    By name: app must not depend on workers. Not by a signal: Celery logs what fails there and goes
+    on with a worker that can do nothing.
+    """
+    celery.loader.import_task_module("workers.tasks")
+    importlib.import_module("workers.bootstrap").worker_runtime()
+    celery.finalize()
 
 
 def _tell_to_stop() -> None:

@@ -85,19 +85,18 @@ def open_renderer(app: Runtime, device: torch.device) -> Renderer:
 @worker_init.connect
 def _prepare(**_: object) -> None:
     """Get ready before the first unit is taken; a worker that cannot must not take any."""
+    if settings().is_embedded:  # ready already, and its process has more to do than to render
+        return
     try:
         worker_runtime()
     except Exception as err:  # Celery would log it and go on
-        if settings().is_embedded:
-            raise
         log.exception("worker.unusable")
         code = exit_code(err) if isinstance(err, RenderError) else ExitCode.CONFIGURATION
         raise SystemExit(code) from err
-    if not settings().is_embedded:
-        # What was imported is never garbage. Collections, which are forced when memory runs short,
-        # take milliseconds without it and half a second with it.
-        gc.collect()
-        gc.freeze()
+    # What was imported is never garbage. Collections, which are forced when memory runs short,
+    # take milliseconds without it and half a second with it.
+    gc.collect()
+    gc.freeze()
 
 
 def check_worker() -> str:

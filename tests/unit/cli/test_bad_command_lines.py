@@ -149,6 +149,27 @@ def test_a_damaged_init_image_is_refused_before_it_is_stored(
     assert installation.blobs() == []
 
 
+@pytest.mark.timeout(60)  # a render whose worker cannot start would wait without end
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("cuda", "TILECHORD_DEVICE: this machine has 0 GPUs, got 'cuda'"),
+        ("tpu", "TILECHORD_DEVICE must be auto, cpu or cuda[:N], got 'tpu'"),
+    ],
+    ids=["no-gpu", "unknown"],
+)
+def test_a_device_that_is_not_there_is_told_before_anything_is_rendered(
+    device: str, sentence: str, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setenv("TILECHORD_DEVICE", device)
+
+    result = installation.invoke("render", "a hill", "--size", "64x64")
+
+    assert (result.exit_code, result.stderr) == (3, f"tilechord: {sentence}\n")
+    assert installation.blobs() == []
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [

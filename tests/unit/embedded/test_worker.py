@@ -90,6 +90,17 @@ def test_a_second_worker_is_refused_and_the_first_goes_on():
     assert manifest["units"] == manifest["executions"]
 
 
+def test_a_device_that_is_not_there_is_told_before_any_work_is_sent(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setenv("TILECHORD_DEVICE", "cuda")
+
+    with pytest.raises(ConfigurationError) as refusal, embedded.worker():
+        pass
+
+    assert str(refusal.value) == "TILECHORD_DEVICE: this machine has 0 GPUs, got 'cuda'"
+    assert worker_threads() == []
+
+
 def test_a_worker_that_starts_too_late_ends(monkeypatch):
     monkeypatch.setattr(embedded, "_START_TIMEOUT_S", 0.1)
     monkeypatch.setattr(embedded._Controller, "on_consumer_ready", lambda self, consumer: None)
