@@ -10,6 +10,7 @@ from celery import Task
 from celery.exceptions import Reject
 from pydantic import ValidationError
 
+from app.bootstrap import runtime
 from app.celery import celery
 from app.domain.errors import BrokerUnavailableError, TransientError
 from app.domain.work import Stage
@@ -75,22 +76,31 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
 
 
 def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
-    executor = worker_runtime().executor
     try:
         try:
-            return executor.execute(message, _delivery(task, message))
+            return worker_runtime().executor.execute(message, _delivery(task, message))
         except (TransientError, WorkerStoppingError):
             raise
         except Exception as err:  # a bug in one unit must not leave its job waiting for ever
             fields = {"job_id": message.job_id, "work": message.work.label}
             log.exception("work.crashed", extra=fields)
-            executor.fail(message, err)
+            _fail(message, err)
     except (TransientError, WorkerStoppingError) as err:
         # Nothing can be recorded now, or somebody else has more time: the next one goes on.
         if settings().is_embedded:
             raise
         raise Reject(str(err), requeue=True) from err
     return {"key": "", "status": "failed"}
+
+
+def _fail(message: WorkMessage, error: Exception) -> None:
+    """Let the job end with *error*, also where the error is that there is no executor."""
+    try:
+        executor = worker_runtime().executor
+    except Exception:
+        runtime().ledger.fail(message.job_id, f"{message.work.label}: {error}")
+    else:
+        executor.fail(message, error)
 
 
 def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:

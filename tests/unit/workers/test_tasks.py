@@ -5,10 +5,16 @@ from types import SimpleNamespace
 import pytest
 from celery.exceptions import Ignore, Reject
 
-from app.domain.errors import BrokerUnavailableError, StorageUnavailableError
+from app.domain.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    StorageUnavailableError,
+)
+from app.jobs import JobLedger
 from app.nodes import OwnNode
 from app.patience import WorkerStoppingError
 from app.settings import Settings
+from app.storage.memory import MemoryStore
 from workers import tasks
 from workers.execution import Delivery
 
@@ -178,6 +184,20 @@ def test_a_bug_ends_the_job(executor, task):
 
     assert tasks._execute(task, PAYLOAD)["status"] == "failed"
     assert executor.failed == ["division by zero"]
+
+
+def test_a_worker_that_cannot_get_ready_ends_the_job(task, monkeypatch):
+    def refuse():
+        raise ConfigurationError("TILECHORD_DEVICE: this machine has 0 GPUs, got 'cuda'")
+
+    ledger = JobLedger(MemoryStore())
+    monkeypatch.setattr(tasks, "worker_runtime", refuse)
+    monkeypatch.setattr(tasks, "runtime", lambda: SimpleNamespace(ledger=ledger))
+
+    assert tasks._execute(task, PAYLOAD)["status"] == "failed"
+    assert ledger.failure("job") == (
+        "tile 3 of image 0: TILECHORD_DEVICE: this machine has 0 GPUs, got 'cuda'"
+    )
 
 
 def test_a_message_that_is_no_unit_goes_to_the_dead_letters(executor, task):
