@@ -102,7 +102,10 @@ class DispatcherThread(threading.Thread):
 
     def _leave(self) -> None:
         try:
-            self._opened().close()
+            # One that never led has nothing to close; here, what was submitted before the first
+            # round must still leave the line.
+            if self._dispatcher is not None or not self._is_adopting:
+                self._opened().close()
             self._board.release(_LEASE, self._owner)
         except RenderError as err:
             log.info("dispatch.left", extra={"reason": str(err)})

@@ -23,6 +23,25 @@ def refusals(scene, monkeypatch):
     return waiting
 
 
+@pytest.fixture
+def opened(scene, monkeypatch):
+    """Every dispatcher that was made."""
+    made, make = [], serve.Dispatcher
+
+    def remember(*arguments, **options):
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(serve, "Dispatcher", remember)
+    return made
+
+
+def serve_shortly(thread):
+    thread.start()
+    thread.stop()
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize(
     "error", [StorageUnavailableError("the store does not answer"), RuntimeError("a bug")]
 )
@@ -40,3 +59,33 @@ def test_a_dispatcher_that_starts_while_the_store_is_away_serves_when_it_is_back
 
     assert refusals == []
     assert not thread.is_alive()
+
+
+def test_a_thread_that_never_led_leaves_without_a_dispatcher(scene, opened):
+    assert scene.board.lease("dispatcher", "control@b", ttl_s=600)
+
+    serve_shortly(DispatcherThread(scene.runtime, "control@a"))
+
+    assert opened == []
+
+
+def test_a_thread_that_led_leaves_its_place_to_another(scene, opened):
+    thread = DispatcherThread(scene.runtime, "control@a")
+    thread.start()
+    wait_for(lambda: scene.board.shown("pools"))
+
+    thread.stop()
+
+    assert len(opened) == 1
+    assert scene.board.lease("dispatcher", "control@b", ttl_s=600)
+
+
+def test_what_was_submitted_in_this_process_leaves_the_line_with_it(scene):
+    scene.submit("job")
+    scene.board.tell({"kind": "job", "job_id": "job"})
+    thread = DispatcherThread(scene.runtime, "embedded", is_adopting=False)
+    thread.stop()  # before its first round
+
+    serve_shortly(thread)
+
+    assert scene.runtime.entries.all() == []
