@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError
@@ -13,6 +14,7 @@ from app.scheduling.line import Clock, Line
 from app.scheduling.publishing import Publisher
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _PLAN_GRACE_S = 15.0
 _MERGE_GRACE_S = 30.0
@@ -34,27 +36,25 @@ class Asker:
     def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
         """Ask for plans of jobs in line that have none."""
         waits = [(entry, self._line.unplanned_s(entry.job_id)) for entry in unplanned]
-        limit_s = self._limit_s(_PLAN_GRACE_S, (wait_s for _, wait_s in waits))
-        for entry, wait_s in waits:
-            if wait_s >= limit_s:
-                self._ask_for_plan(entry)
+        for entry in self._overdue(waits, _PLAN_GRACE_S):
+            self._ask_for_plan(entry)
 
     def ask_for_merges(self) -> None:
         """Ask for merges that no callback has asked for, and for results."""
         now_s = self._clock.monotonic()
         waits = [wait for job in self._line for wait in _waits(job, now_s)]
-        limit_s = self._limit_s(_MERGE_GRACE_S, (wait_s for _, _, wait_s in waits))
-        for job, image, wait_s in waits:
-            if wait_s > limit_s:
-                images = None if image is None else [image]
-                self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
-                job.asked_s[image] = now_s
+        for job, image in self._overdue(waits, _MERGE_GRACE_S):
+            images = None if image is None else [image]
+            self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
+            job.asked_s[image] = now_s
 
-    def _limit_s(self, grace_s: float, waits: Iterable[float]) -> float:
-        """How long a message may be without answer; the broker is asked when that is in doubt."""
-        if max(waits, default=0.0) < grace_s:
-            return grace_s
-        return grace_s + self._publisher.control_backlog() * _TASK_S
+    def _overdue(self, waits: Sequence[tuple[T, float]], grace_s: float) -> list[T]:
+        """What has waited too long; only when that is in doubt, the broker is asked for more."""
+        late = [(one, wait_s) for one, wait_s in waits if wait_s >= grace_s]
+        if not late:
+            return []
+        limit_s = grace_s + self._publisher.control_backlog() * _TASK_S
+        return [one for one, wait_s in late if wait_s >= limit_s]
 
     def _ask_for_plan(self, entry: Entry) -> None:
         ledger = self._runtime.ledger
@@ -72,10 +72,10 @@ class Asker:
         self._line.sent_again(entry.job_id)
 
 
-def _waits(job: OpenJob, now_s: float) -> Iterable[tuple[OpenJob, int | None, float]]:
+def _waits(job: OpenJob, now_s: float) -> Iterable[tuple[tuple[OpenJob, int | None], float]]:
     """Images of *job* that wait for the control worker, or all (``None``), and for how long."""
     never = float("-inf")
     if job.is_complete:
-        yield job, None, now_s - job.asked_s.get(None, never)
+        yield (job, None), now_s - job.asked_s.get(None, never)
     for image, since_s in job.control_since.items():
-        yield job, image, now_s - max(since_s, job.asked_s.get(image, never))
+        yield (job, image), now_s - max(since_s, job.asked_s.get(image, never))

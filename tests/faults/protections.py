@@ -203,15 +203,15 @@ _JOBS = (
     _protection(
         "plans-asked-for-again",
         "app/scheduling/asking.py",
-        "if wait_s >= limit_s:",
-        "if False:",
+        "for entry in self._overdue(waits, _PLAN_GRACE_S):",
+        "for entry in []:",
         "tests/unit/scheduling/test_asking.py::test_a_plan_that_does_not_come_is_asked_for_again_and_not_all_the_time",
     ),
     _protection(
         "merges-asked-for-again",
         "app/scheduling/asking.py",
-        "if wait_s > limit_s:",
-        "if False:",
+        "for job, image in self._overdue(waits, _MERGE_GRACE_S):",
+        "for job, image in []:",
         "tests/unit/scheduling/test_asking.py::test_a_merge_that_nobody_asked_for_is_asked_for",
     ),
     _protection(
