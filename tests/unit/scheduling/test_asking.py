@@ -8,6 +8,14 @@ def sent(scene, after_s=0.0, times=1):
     return [work for one in scene.round(after_s, times=times) for work in one.units]
 
 
+def asked_after(scene, asked, *, quiet_s, soon_s):
+    """What is in *asked*, a list of the publisher, soon after it stayed empty for *quiet_s*."""
+    scene.round(1.0, times=quiet_s)
+    assert asked == []
+    scene.round(1.0, times=soon_s)
+    return asked
+
+
 def render_all(scene):
     """A job whose tiles are all rendered, and whose merge nobody has begun."""
     plan = scene.accept()
@@ -32,10 +40,9 @@ def test_a_plan_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene):
     scene.submit("job")
     scene.publisher.ready["control"] = 100
 
-    scene.round(1.0, times=110)
-    assert scene.publisher.plans == []
-    scene.round(1.0, times=10)
-    assert scene.publisher.plans == ["job"]
+    asked = asked_after(scene, scene.publisher.plans, quiet_s=110, soon_s=10)
+
+    assert asked == ["job"]
 
 
 def test_a_plan_that_came_unheard_is_not_asked_for(scene):
@@ -81,20 +88,18 @@ def test_a_withdrawn_job_leaves_the_line(scene):
 def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
     render_all(scene)
 
-    scene.round(1.0, times=29)
-    assert scene.publisher.advances == []
-    scene.round(1.0, times=5)
-    assert scene.publisher.advances == [("job", [0])]
+    asked = asked_after(scene, scene.publisher.advances, quiet_s=29, soon_s=5)
+
+    assert asked == [("job", [0])]
 
 
 def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene):
     render_all(scene)
     scene.publisher.ready["control"] = 60
 
-    scene.round(1.0, times=85)
-    assert scene.publisher.advances == []
-    scene.round(1.0, times=10)
-    assert scene.publisher.advances == [("job", [0])]
+    asked = asked_after(scene, scene.publisher.advances, quiet_s=85, soon_s=10)
+
+    assert asked == [("job", [0])]
 
 
 def accept_rendered(scene):
@@ -113,12 +118,11 @@ def test_a_merge_that_no_callback_can_ask_for_is_asked_for_at_once(scene):
 
 def test_a_merge_that_another_dispatcher_may_have_asked_for_is_waited_for(scene):
     accept_rendered(scene)
-
     scene.round(31.0)
-    scene.round(1.0, times=28)
-    assert scene.publisher.advances == []
-    scene.round(1.0, times=5)
-    assert scene.publisher.advances == [("job", [0])]
+
+    asked = asked_after(scene, scene.publisher.advances, quiet_s=28, soon_s=5)
+
+    assert asked == [("job", [0])]
 
 
 def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
