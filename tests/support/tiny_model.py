@@ -47,11 +47,13 @@ def build_tiny_model(
 ) -> Path:
     """Write the model into *folder*, in the layout of diffusers, with its manifest.
 
-    A larger *native_px* means fewer, larger tiles: the network itself does not care.
+    A larger *native_px* means fewer, larger tiles, and attention at few places: it would cost
+    four times as much as all the rest.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    pipeline = _pipeline(family, _tokenizer(folder))
+    is_large = native_px > NATIVE_PX
+    pipeline = _pipeline(family, _tokenizer(folder), is_large=is_large)
     if with_t5:
         pipeline.register_modules(tokenizer_3=_t5_tokenizer(), text_encoder_3=_t5_encoder())
     pipeline.save_pretrained(folder, safe_serialization=True)
@@ -69,14 +71,16 @@ def build_tiny_model(
     return folder
 
 
-def _pipeline(family: FamilyName, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
+def _pipeline(
+    family: FamilyName, tokenizer: CLIPTokenizer, *, is_large: bool
+) -> DiffusionPipeline:
     match family:
         case "sd" | "sd-v":
             return StableDiffusionPipeline(
                 tokenizer=tokenizer,
                 text_encoder=CLIPTextModel(_text_config()),
-                unet=_unet(cross_attention_dim=16),
-                vae=_vae(channels=4),
+                unet=_unet(cross_attention_dim=16, **(_DEEPER if is_large else {})),
+                vae=_vae(channels=4, mid_block_add_attention=not is_large),
                 scheduler=_scheduler("epsilon" if family == "sd" else "v_prediction"),
                 safety_checker=None,
                 feature_extractor=None,
@@ -160,19 +164,26 @@ def _t5_encoder() -> T5EncoderModel:
     return T5EncoderModel(config)
 
 
+_DEEPER = {
+    "block_out_channels": (8, 8, 16),
+    "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+}
+
+
 def _unet(**changes: object) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=NATIVE_PX // LATENT_SCALE,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        attention_head_dim=4,
-        **changes,
-    )
+    config: dict[str, object] = {
+        "sample_size": NATIVE_PX // LATENT_SCALE,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+    }
+    return UNet2DConditionModel(**config | changes)
 
 
 def _transformer() -> SD3Transformer2DModel:
@@ -191,7 +202,9 @@ def _transformer() -> SD3Transformer2DModel:
     )
 
 
-def _vae(*, channels: int, shift_factor: float | None = None) -> AutoencoderKL:
+def _vae(
+    *, channels: int, shift_factor: float | None = None, mid_block_add_attention: bool = True
+) -> AutoencoderKL:
     return AutoencoderKL(
         latent_channels=channels,
         block_out_channels=(8, 8, 8),
@@ -201,5 +214,6 @@ def _vae(*, channels: int, shift_factor: float | None = None) -> AutoencoderKL:
         norm_num_groups=4,
         scaling_factor=1.0,
         shift_factor=shift_factor,
+        mid_block_add_attention=mid_block_add_attention,
         sample_size=NATIVE_PX,
     )
