@@ -9,6 +9,8 @@ from app.domain.tiling import axis_starts
 
 NOMINAL_WORKERS = 8
 """Tiles are sized for this many workers, whatever number there is: it may not change a pixel."""
+LEAST_OVERLAP = 5
+"""Latents. A tile's own edge shows in one or two of them, however large the tile is."""
 
 
 def choose_tile(
@@ -36,6 +38,10 @@ def choose_tile(
 
 
 def default_overlap(card: ModelCard, tile: int) -> int:
-    """A quarter of *tile*, in pixels on the grid that tiles lie on."""
+    """A quarter of *tile*, but no fewer latents than two tiles need to come together; in pixels on
+    the grid that tiles lie on.
+    """
     step = card.latent_scale * card.alignment
-    return tile // 4 // step * step
+    quarter = tile // 4 // step * step
+    least = -(-LEAST_OVERLAP // card.alignment) * step
+    return max(quarter, min(least, tile // 2 // step * step))

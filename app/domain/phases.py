@@ -15,10 +15,13 @@ from app.domain.schedule import Steps, full_steps, partial_steps
 from app.domain.spec import Mode, RenderSpec
 from app.domain.tiling import plan_axis, plan_windows
 
-BOUNDARIES = (8.3, 4.1, 2.3, 1.16)
+LAYOUT_DECIDED = 1.16
+"""The noise-to-signal ratio below which a picture keeps its layout and its colours."""
+BOUNDARIES = (8.3, 4.1, 2.3, LAYOUT_DECIDED, 0.3)
 """Noise-to-signal ratios at which tiles exchange. Goslin, "InfiniteDiffusion" (2025) exchanges at
-t = 900, 750, 600 and 400 of Stable Diffusion's schedule; these are the same levels for any model.
-Below the last one a tile's own context decides, and nothing needs to be exchanged."""
+t = 900, 750, 600 and 400 of Stable Diffusion's schedule; the first four are these levels for any
+model. The last halves what tiles that overlap disagree about: they then paint detail on one
+picture. Later ones change nothing (docs/decisions/0014)."""
 
 # Offsets of the windows that do not overlap, as parts of a tile: Roberts' R2 sequence (2018)
 # spreads them so that a border of one step is far inside a window of the next ones.
@@ -39,8 +42,7 @@ def plan_phases(
         case Mode.DIRECT:
             return (Phase(grid, steps),)
         case Mode.REFINE | Mode.PHASED:
-            *parts, last = steps.split(BOUNDARIES)
-            return (*(Phase(grid, part, Merge.CLEAN) for part in parts), Phase(grid, last))
+            return _exchanging(grid, steps)
         case Mode.MULTIDIFFUSION:
             return tuple(Phase(grid, step) for step in steps.one_by_one())
         case Mode.SPOT:
@@ -57,8 +59,13 @@ def tile_grid(spec: RenderSpec, card: ModelCard, height: int, width: int) -> Gri
         plan_axis(length, tile, overlap, alignment=card.alignment, wraps=wraps)
         for length, wraps in ((height, spec.wrap.rows), (width, spec.wrap.columns))
     )
-    # 3-4 latents at the usual overlaps: a tile's own edge shows there
-    return Grid(rows, columns, spec.blend, margin=overlap // 8)
+    # 2 of the usual 16 latents: a tile's own edge shows there
+    return Grid(rows, columns, spec.blend, margin=max(1, overlap // 8))
+
+
+def _exchanging(grid: Grid, steps: Steps) -> tuple[Phase, ...]:
+    *parts, last = steps.split(BOUNDARIES if len(grid) > 1 else ())
+    return (*(Phase(grid, part, Merge.CLEAN) for part in parts), Phase(grid, last))
 
 
 def _spot(spec: RenderSpec, card: ModelCard, grid: Grid, steps: Steps) -> tuple[Phase, ...]:
@@ -67,11 +74,9 @@ def _spot(spec: RenderSpec, card: ModelCard, grid: Grid, steps: Steps) -> tuple[
     The borders of the last windows would never be repaired, so the walk ends with an overlap.
     """
     tile = spec.tile // card.latent_scale
-    *moving, still = steps.split(BOUNDARIES[-1:])
-    if not moving:
-        return (Phase(grid, still),)
+    *moving, still = steps.split((LAYOUT_DECIDED,))
     shifted = []
-    for number, step in enumerate(moving[0].one_by_one()):
+    for number, step in enumerate(step for part in moving for step in part.one_by_one()):
         rows, columns = (
             plan_windows(
                 axis.length,
@@ -83,4 +88,4 @@ def _spot(spec: RenderSpec, card: ModelCard, grid: Grid, steps: Steps) -> tuple[
             for axis, shift in ((grid.rows, _SHIFT_ROWS), (grid.columns, _SHIFT_COLUMNS))
         )
         shifted.append(Phase(Grid(rows, columns, Blend.PASTE), step))
-    return (*shifted, Phase(grid, still))
+    return (*shifted, *_exchanging(grid, still))

@@ -13,7 +13,7 @@ from app.domain.editing import Area, with_edit
 from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Grid
-from app.domain.phases import BOUNDARIES, plan_phases, tile_grid
+from app.domain.phases import LAYOUT_DECIDED, plan_phases, tile_grid
 from app.domain.plan import Base, Decode, RenderPlan
 from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec, Wrap
@@ -94,7 +94,7 @@ def _plan_decode(
 ) -> Decode:
     """How the canvas of *size* latents becomes pixels; a *part* keeps the colours it has."""
     is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
-    is_near = _starts_from_picture(spec) and spec.nsr < BOUNDARIES[-1]
+    is_near = _starts_from_picture(spec) and spec.nsr < LAYOUT_DECIDED
     return plan_decode(
         card,
         *size,

@@ -17,7 +17,7 @@ class Mode(StrEnum):
     DIRECT = "direct"
     """One window over the whole canvas."""
     REFINE = "refine"
-    """A base picture, enlarged, then independent tiles."""
+    """A base picture, enlarged, then tiles that exchange once before their details."""
     PHASED = "phased"
     """From noise; tiles exchange a few times, where the layout is decided."""
     MULTIDIFFUSION = "multidiffusion"

@@ -17,6 +17,7 @@ from rich.progress import track
 
 from app.cards import Catalogue
 from app.domain.grid import Blend
+from app.domain.layout import default_overlap
 from app.domain.phases import tile_grid
 from app.domain.plan import Merge, Phase
 from app.domain.planner import Limits, plan_render
@@ -51,7 +52,7 @@ def spec_of(prompt, side, card, mode, **changes):
         mode=mode,
         nsr=card.default_nsr,
         tile=card.native_size,
-        overlap=card.native_size // 4,
+        overlap=default_overlap(card, card.native_size),
         upscale=1,
         base_model=card.name,
         refine_model=card.name,

@@ -78,7 +78,8 @@ def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dic
     side = round(tiles**0.5)
     tags = {"tile_s": str(tile_s), "slow_share": str(slow_share)}
     size = {"height": 64 * side, "width": 64 * side, "tile": 64, "overlap": 0}
-    return {"prompt": "b", "mode": "refine", "tags": tags, **size, **fields}
+    one_phase = {"mode": "refine", "nsr": 0.25}
+    return {"prompt": "b", "tags": tags, **one_phase, **size, **fields}
 
 
 def _makespans(

@@ -18,6 +18,7 @@ SMALL = {
     "overlap": 32,
     "model": "tiny",
 }
+SLOW = SMALL | {"width": 320, "height": 256, "steps": 60, "tile": 64, "overlap": 16}
 
 
 def test_two_workers_render_what_one_process_renders(cluster, reference):
@@ -70,7 +71,7 @@ def test_a_second_identical_request_renders_nothing(cluster):
 
 
 def test_a_killed_worker_costs_no_finished_tile(cluster):
-    slow = SMALL | {"seed": 5, "steps": 60, "tile": 64, "overlap": 16}
+    slow = SLOW | {"seed": 5}
     client = cluster.begin("render", slow)
     job = cluster.wait_for_job()
     cluster.wait_for_runs(job, 8)
@@ -97,7 +98,7 @@ def test_tiles_redelivered_through_their_chord_change_nothing(cluster, reference
 
 
 def test_a_job_survives_the_loss_of_all_workers_and_of_redis(cluster, redis_flush):
-    slow = SMALL | {"seed": 6, "steps": 60, "tile": 64, "overlap": 16}
+    slow = SLOW | {"seed": 6}
     job = cluster.client("submit", slow)["job_id"]
     cluster.wait_for_runs(job, 8)
     finished = {run.unit for run in cluster.runs(job)}
@@ -130,15 +131,16 @@ def test_a_high_priority_job_overtakes_a_long_low_priority_one(cluster):
     first = cluster.client("submit", low | {"priority": "low", "steps": 400})["job_id"]
     cluster.wait_for_runs(first, 6)
 
-    second = cluster.client("render", SMALL | {"seed": 8, "priority": "high"})["job_id"]
+    high = SMALL | {"seed": 8, "width": 256, "height": 192, "priority": "high"}
+    second = cluster.client("render", high)["job_id"]
     cluster.runtime.ledger.cancel(first)
 
-    high = cluster.runs(second)
+    runs = cluster.runs(second)
     waiting = [run for run in cluster.runs(first) if run.stage is Stage.TILE]
     assert len(cluster.runtime.ledger.plan(first).phases[0].tiles) >= 200
     overtaken = [
         sum(before.started_ms < run.started_ms < after.started_ms for run in waiting)
-        for before, after in pairwise(high)
+        for before, after in pairwise(runs)
     ]
     # When a stage of the high job is published, each of the two workers holds one tile and may
     # have taken one more while the stage before was being merged.

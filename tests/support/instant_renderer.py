@@ -18,8 +18,10 @@ class InstantRenderer:
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
         """The blob of *work*."""
         if work.stage is Stage.TILE:
-            box = plan.phases[work.phase].tiles[work.index]
-            return encode_array(np.zeros((plan.latent_channels, box.height, box.width), np.float32))
+            phase = plan.phases[work.phase]
+            box = phase.tiles[work.index]
+            channels = plan.latent_channels * (2 if phase.splits_noise else 1)
+            return encode_array(np.zeros((channels, box.height, box.width), np.float32))
         if work.stage is Stage.CORE:
             box = plan.core_pixels(work.index)
             return encode_pixels(np.zeros((box.height, box.width, 3), np.uint8))

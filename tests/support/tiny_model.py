@@ -71,9 +71,7 @@ def build_tiny_model(
     return folder
 
 
-def _pipeline(
-    family: FamilyName, tokenizer: CLIPTokenizer, *, is_large: bool
-) -> DiffusionPipeline:
+def _pipeline(family: FamilyName, tokenizer: CLIPTokenizer, *, is_large: bool) -> DiffusionPipeline:
     match family:
         case "sd" | "sd-v":
             return StableDiffusionPipeline(

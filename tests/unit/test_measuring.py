@@ -31,7 +31,7 @@ def store_image(store, render, image, luma, *, base=None) -> None:
     start = np.full((8, 12, 3), 0.5, np.float32) if base is None else base
     store.put(Work(Stage.BASE, image).key(render), encode_array(start))
     quality = canonical_json({"overlap_disagreement": 0.01 * (image + 1)})
-    store.put(canvas_key(render, image, 1), quality)
+    store.put(canvas_key(render, image, len(render.phases)), quality)
     for index in range(len(render.decode.cores)):
         core = pixels(luma)[render.core_pixels(index).window]
         store.put(Work(Stage.CORE, image, index=index).key(render), encode_pixels(core))

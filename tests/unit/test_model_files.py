@@ -107,7 +107,7 @@ def test_tiles_and_canvases_of_any_size_walk_by_the_same_sigmas():
         for height, width, tile in [(1536, 2048, 512), (1544, 2056, 512), (1000, 3000, 432)]
     ]
 
-    walks = {phase.steps for order in plans for phase in order.phases}
+    walks = {tuple(phase.steps for phase in order.phases) for order in plans}
     bases = {order.base.steps for order in plans}
 
     assert len(walks) == len(bases) == 1

@@ -37,7 +37,7 @@ def test_unset_fields_take_the_models_defaults(plan):
     spec = plan().spec
 
     assert (spec.steps, spec.guidance, spec.sampler) == (4, 3.0, "ddim")
-    assert (spec.tile, spec.overlap) == (64, 16)
+    assert (spec.tile, spec.overlap) == (64, 20)
     assert (spec.base_model, spec.refine_model) == ("tiny", "tiny")
 
 

@@ -48,8 +48,9 @@ def finish_units(runtime, plan, units) -> None:
     for work in units:
         blob = b"{}"
         if work.stage is Stage.TILE:
-            box = plan.phases[0].tiles[work.index]
-            blob = encode_array(np.ones((4, box.height, box.width), np.float32))
+            phase = plan.phases[work.phase]
+            box, parts = phase.tiles[work.index], 2 if phase.splits_noise else 1
+            blob = encode_array(np.ones((4 * parts, box.height, box.width), np.float32))
         if work.stage is Stage.CORE:
             box = plan.core_pixels(work.index)
             blob = encode_pixels(np.full((box.height, box.width, 3), 7, np.uint8))
@@ -79,7 +80,7 @@ def test_a_job_walks_through_its_stages_and_ends_in_a_manifest(runtime):
     stages = [units[0].stage for units in walk(runtime, "job")]
 
     manifest = runtime.ledger.result("job")
-    assert stages == [Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.CORE]
+    assert stages == [Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.TILE, Stage.CORE]
     assert manifest.plan_hash == runtime.ledger.plan("job").hash
     assert (manifest.images[0].height, manifest.images[0].width) == (128, 160)
     assert manifest.quality["overlap_disagreement"] == 0
@@ -139,7 +140,7 @@ def test_a_job_whose_plan_was_removed_does_not_fail_of_it(runtime):
     assert workflow.advance(runtime, "job") is None
 
     workflow.start(runtime, "job", REQUEST)
-    assert len(list(walk(runtime, "job"))) == 4
+    assert len(list(walk(runtime, "job"))) == 5
 
 
 def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):
@@ -207,7 +208,7 @@ def test_a_picture_to_start_from_must_have_been_uploaded(runtime):
 def tile_chord(runtime):
     """The chord of a slice of tiles of a long prompt's picture."""
     large = read_request(
-        {"prompt": "a map " * 500, "height": 2048, "width": 2048, "priority": "high"}
+        {"prompt": "a map " * 500, "height": 1792, "width": 1792, "priority": "high"}
     )
     workflow.start(runtime, "job", large)
     plan = runtime.ledger.plan("job")

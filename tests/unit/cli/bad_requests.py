@@ -173,7 +173,7 @@ UNPLANNABLE: list[tuple[str, dict[str, Any], str]] = [
     (
         "too-many-tiles",
         {"width": 2048, "height": 2048},
-        "a job may have at most 1000 tiles or cores, got 1849",
+        "a job may have at most 1000 tiles or cores, got 2209",
     ),
     (
         "direct-canvas-too-large",

@@ -16,7 +16,7 @@ BAD_ORDERS = [
     ("size-in-words", ["--size", "largexsmall"], 2, "Invalid value for --size: must be WIDTHxHEIGHT such as 2048x1536, got 'largexsmall'"),
     ("size-beyond-all-limits", ["--size", "99999999x64"], 2, "width should be less than or equal to 1000000, got 99999999"),
     ("canvas-too-large", ["--size", "20000x20000"], 2, "height x width must be at most 300 megapixels, got 400.0"),
-    ("too-many-tiles", ["--size", "2048x2048"], 2, "a job may have at most 1000 tiles or cores, got 1849"),
+    ("too-many-tiles", ["--size", "2048x2048"], 2, "a job may have at most 1000 tiles or cores, got 2209"),
     ("zero-steps", ["--steps", "0"], 2, "steps should be greater than or equal to 1, got 0"),
     ("negative-count", ["--count", "-1"], 2, "count should be greater than or equal to 1, got -1"),
     ("nan-guidance", ["--guidance", "nan"], 2, "guidance should be a finite number, got nan"),

@@ -33,8 +33,8 @@ def test_plan_tells_a_person_what_would_happen(installation: Installation) -> No
 
     assert result.exit_code == 0
     assert "refine: a base picture decides the layout" in result.stdout
-    assert "1 × 20 of 64x64 px" in result.stdout
-    assert "1.6667 times the canvas" in result.stdout
+    assert "2 × 24 of 64x64 px" in result.stdout
+    assert "2 times the canvas" in result.stdout
     assert "seed 7" in result.stdout
     assert installation.blobs() == []
 
@@ -47,7 +47,7 @@ def test_plan_json_is_one_canonical_line(installation: Installation) -> None:
     summary = json.loads(first)
     assert first == second
     assert first.count("\n") == 1
-    assert summary["cost"]["tiles"] == 20
+    assert summary["cost"]["tiles"] == 48
     assert re.fullmatch("[0-9a-f]{64}", summary["plan_hash"])
 
 
@@ -119,7 +119,7 @@ def test_status_tells_how_far_a_job_is(installation: Installation) -> None:
         "state": "submitted",
         "stage": "base",
         "done": 0,
-        "total": 25,
+        "total": 54,
         "pictures": "0/1",
         "reason": None,
         "plan_hash": "",
@@ -260,8 +260,8 @@ def test_jobs_lists_every_job_one_a_line(installation: Installation) -> None:
     result = installation.invoke("jobs")
 
     assert result.stdout.splitlines() == [
-        "job-1\tsubmitted\t0/25\t256x192\ta hill",
-        "job-2\tfailed\t0/25\t256x192\ttwo lines and a [bracket]",
+        "job-1\tsubmitted\t0/54\t256x192\ta hill",
+        "job-2\tfailed\t0/54\t256x192\ttwo lines and a [bracket]",
     ]
 
 

@@ -52,7 +52,7 @@ def finish_job(job_id: str, *lumas: Floats, **fields: int) -> None:
             core = pixels(luma)[plan.core_pixels(index).window]
             app.store.put(Work(Stage.CORE, image, index=index).key(plan), encode_pixels(core))
         merged = canonical_json({"overlap_disagreement": 0.005 * (image + 1)})
-        app.store.put(canvas_key(plan, image, 1), merged)
+        app.store.put(canvas_key(plan, image, len(plan.phases)), merged)
         assemble_picture(app.store, plan, image)
     app.ledger.finish(write_manifest(app.store, plan, job_id, cached=False))
 

@@ -90,8 +90,8 @@ def test_an_unfinished_job_is_refused(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--tile", "4,0"), "tile must be a row below 4 and a column below 5, got 4,0"),
-        (("--tile", "0,5"), "tile must be a row below 4 and a column below 5, got 0,5"),
+        (("--tile", "4,0"), "tile must be a row below 4 and a column below 6, got 4,0"),
+        (("--tile", "0,6"), "tile must be a row below 4 and a column below 6, got 0,6"),
         (
             ("--box", "64x32+200+50"),
             "rerender.box must lie inside the picture of 256x192 px, got bottom 82, right 264",
@@ -174,7 +174,7 @@ def test_a_tile_is_one_tile_of_the_last_phase(installation: Installation, mode: 
     request = client.rerender_request("job-1", (1, 2), seed=9)
 
     plan = plan_request(request, app.catalogue, app.settings, app.store.get)
-    assert plan.phases[-1].indices == (1 * 5 + 2,)
+    assert plan.phases[-1].indices == (1 * 6 + 2,)
     assert plan.phases[-1].grid == parent.phases[-1].grid
     assert plan.base is None
     assert plan.starts_from_picture

@@ -173,14 +173,15 @@ def test_where_nothing_is_opaque_the_ground_stays_to_the_last_bit(seed):
     np.testing.assert_array_equal(result[opacity == 255], np.round(painted * 255)[opacity == 255])
 
 
-def test_a_spot_takes_one_tile_and_one_core():
+def test_a_spot_takes_one_tile_a_phase_and_one_core():
     render = edit(white(100, 100, 130, 140, height=1536, width=2048))
 
     groups = [group for group in work_of(render) if group[0].stage in (Stage.TILE, Stage.CORE)]
 
-    assert groups == [(Work(Stage.TILE, 0, 0, 0),), (Work(Stage.CORE, 0, 0, 0),)]
-    assert (render.cost.tiles, render.cost.cores) == (1, 1)
-    assert render.cost.unet_evaluations == 2 * len(render.phases[0].steps)
+    tiles = [(Work(Stage.TILE, 0, phase, 0),) for phase in range(len(render.phases))]
+    assert groups == [*tiles, (Work(Stage.CORE, 0, 0, 0),)]
+    assert (render.cost.tiles, render.cost.cores) == (len(tiles), 1)
+    assert render.cost.unet_evaluations == 2 * sum(len(phase.steps) for phase in render.phases)
 
 
 def test_every_mode_reduces_every_phase():

@@ -33,9 +33,13 @@ def test_a_canvas_that_wraps_needs_tiles_across_its_end():
     assert choose_tile(CARD, 512, 4096, **wide) in (512, 640, 768)
 
 
-@pytest.mark.parametrize(("tile", "overlap"), [(512, 128), (520, 128), (72, 16)], ids=str)
+@pytest.mark.parametrize(("tile", "overlap"), [(512, 128), (520, 128), (200, 48)], ids=str)
 def test_the_overlap_is_a_quarter_on_the_grid_of_latents(tile, overlap):
     assert default_overlap(SD15, tile) == overlap
+
+
+def test_small_tiles_overlap_by_five_latents_but_no_more_than_half():
+    assert [default_overlap(SD15, tile) for tile in (160, 128, 64)] == [40, 40, 32]
 
 
 def test_the_overlap_lies_on_the_grid_of_patches():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box, parts
 from app.domain.grid import Blend
-from app.domain.phases import BOUNDARIES
+from app.domain.phases import BOUNDARIES, LAYOUT_DECIDED
 from app.domain.plan import Merge
 from app.domain.schedule import FlowSchedule, NoiseSchedule, Steps, full_steps
 from app.domain.spec import Mode, Wrap
@@ -29,14 +29,19 @@ def test_the_phases_of_every_mode_are_one_walk_cut_in_parts(mode, sampler):
     assert [walk.noise_scale > 0 for walk in walks] == [True] + [False] * (len(walks) - 1)
 
 
-def test_refinement_below_the_last_boundary_is_one_phase_of_independent_tiles():
-    assert len(plan(mode=Mode.REFINE, nsr=1.1).phases) == 1
+@pytest.mark.parametrize(("nsr", "phases"), [(0.29, 1), (1.1, 2)], ids=str)
+def test_refinement_exchanges_once_before_its_details(nsr, phases):
+    assert len(plan(mode=Mode.REFINE, nsr=nsr).phases) == phases
+
+
+def test_a_tile_alone_exchanges_nothing():
+    assert len(plan(mode=Mode.PHASED, height=512, width=512).phases) == 1
 
 
 def test_refinement_from_more_noise_exchanges_where_the_layout_is_decided():
     starts = [phase.steps.sigmas[0] for phase in plan(mode=Mode.REFINE, nsr=6.0).phases]
 
-    assert len(starts) == 4
+    assert len(starts) == 5
     assert all(
         start <= boundary for start, boundary in zip(starts[1:], BOUNDARIES[1:], strict=True)
     )
@@ -49,7 +54,7 @@ def test_phased_exchanges_at_the_first_sigma_below_each_boundary():
     expected = [next(s for s in sigmas if s <= boundary) for boundary in BOUNDARIES]
 
     assert [phase.steps.sigmas[0] for phase in render.phases[1:]] == expected
-    assert [phase.merge for phase in render.phases] == [*[Merge.CLEAN] * 4, Merge.STATE]
+    assert [phase.merge for phase in render.phases] == [*[Merge.CLEAN] * 5, Merge.STATE]
 
 
 def test_multidiffusion_exchanges_after_every_step():
@@ -60,11 +65,12 @@ def test_multidiffusion_exchanges_after_every_step():
 
 
 def test_spot_moves_its_windows_at_every_step_and_ends_with_an_overlap():
-    *moving, still = plan(mode=Mode.SPOT).phases
+    *moving, still, last = plan(mode=Mode.SPOT).phases
 
     assert {phase.grid.blend for phase in moving} == {Blend.PASTE}
     assert len({phase.grid for phase in moving}) == len(moving)
-    assert (still.grid.blend, still.steps.sigmas[0] <= BOUNDARIES[-1]) == (Blend.RAMP, True)
+    assert {still.grid.blend, last.grid.blend} == {Blend.RAMP}
+    assert still.steps.sigmas[0] <= LAYOUT_DECIDED
 
 
 @given(

@@ -146,12 +146,13 @@ def test_a_base_has_native_area_and_the_aspect_of_the_canvas():
 
 
 def test_a_refinement_starts_at_the_noise_that_was_asked():
-    steps = plan(nsr=0.7).phases[0].steps
+    parts = [phase.steps for phase in plan(nsr=0.7).phases]
+    sigmas = [*parts[0].sigmas[:1], *(sigma for part in parts for sigma in part.sigmas[1:])]
 
-    assert steps.sigmas[0] == pytest.approx(0.7, abs=0.01)
-    assert steps.noise_scale == steps.sigmas[0]
-    assert steps.sigmas[-1] == 0
-    assert list(steps.sigmas) == sorted(steps.sigmas, reverse=True)
+    assert sigmas[0] == pytest.approx(0.7, abs=0.01)
+    assert parts[0].noise_scale == sigmas[0]
+    assert sigmas[-1] == 0
+    assert sigmas == sorted(sigmas, reverse=True)
 
 
 def test_a_direct_render_is_one_tile_one_core_and_no_base():
@@ -168,10 +169,11 @@ def test_an_init_image_takes_the_place_of_the_base():
 
 
 def test_cost_counts_tiles_evaluations_and_overlap():
-    cost = plan(height=1024, width=1024, tile=512, overlap=0).cost
+    render = plan(height=1024, width=1024, tile=512, overlap=0)
+    cost, steps = render.cost, sum(len(phase.steps) for phase in render.phases)
 
-    assert (cost.tiles, cost.cores, cost.overlap_overhead) == (4, 4, 1.0)
-    assert cost.unet_evaluations == 2 * (20 + 4 * len(plan().phases[0].steps))
+    assert (cost.tiles, cost.cores, cost.overlap_overhead) == (4 * len(render.phases), 4, 1.0)
+    assert cost.unet_evaluations == 2 * (20 + 4 * steps)
     assert json.loads(plan().to_json())["cost"]["tiles"] == plan().cost.tiles
 
 
@@ -228,4 +230,4 @@ def test_a_square_of_4096_px_takes_twenty_five_tiles_of_1024():
 
     render = plan(card, height=4096, width=4096, tile=1024, overlap=256)
 
-    assert (render.cost.tiles, render.cost.overlap_overhead) == (25, 1.5625)
+    assert (len(render.phases[0].grid), render.cost.overlap_overhead) == (25, 1.5625)

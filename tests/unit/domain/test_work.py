@@ -28,8 +28,7 @@ def test_stages_come_in_the_order_of_the_design():
     assert [group[0].stage for group in GROUPS] == [
         Stage.BASE,
         Stage.PREPARE,
-        Stage.TILE,
-        Stage.MERGE,
+        *[Stage.TILE, Stage.MERGE] * len(RENDER.phases),
         Stage.HEAD,
         Stage.CORE,
         Stage.PICTURE,

@@ -239,7 +239,7 @@ def test_what_is_left_is_counted_stage_by_stage_for_all_pictures():
 
     assert [(work.stage, count) for work, count in job.left()] == [
         (Stage.PREPARE, 1),
-        (Stage.TILE, 9),
+        *[(Stage.TILE, 9)] * len(PLAN.phases),
         (Stage.HEAD, 1),
         (Stage.CORE, 4),
     ]
