@@ -95,6 +95,7 @@ _WRITES = (
         "Timeout(connect=connect_s, read=read_s)",
         "Timeout(connect=connect_s, read=None)",
         "tests/faults/test_faulty_store.py::test_a_lost_answer_can_keep_the_client_waiting",
+        "tests/faults/test_partition.py::test_a_worker_outlives_connections_that_the_store_has_forgotten",
     ),
     _protection(
         "s3-retries",
@@ -129,6 +130,15 @@ _UNITS = (
         "except BlockingIOError as err:",
         "tests/unit/workers/test_faults.py::test_every_way_to_run_out_of_memory_is_told_alike",
         "tests/unit/workers/test_execution.py::test_a_batch_that_does_not_fit_shrinks_until_it_does",
+    ),
+    _protection(
+        "memory-errors-recognised",
+        "workers/faults.py",
+        '"DefaultCPUAllocator: can\'t allocate memory"',
+        '"CUBLAS_STATUS_ALLOC_FAILED"',
+        "tests/unit/workers/test_faults.py::test_every_way_to_run_out_of_memory_is_told_alike",
+        "tests/integration/test_memory_classes.py"
+        "::test_without_a_bigger_pool_the_job_ends_with_the_tile_and_the_memory[limit]",
     ),
     _protection(
         "quarantine",
@@ -198,6 +208,7 @@ _JOBS = (
         f"{_FLYING[:-1]}[:0]:",
         "tests/unit/scheduling/test_overdue.py::test_a_unit_that_is_nowhere_for_three_heartbeats_is_sent_again",
         "tests/unit/scheduling/test_overdue.py::test_the_unit_of_a_node_that_fell_silent_goes_out_at_once",
+        "tests/faults/test_partition.py::test_what_a_silent_node_had_goes_to_another",
         soak="--classes purge --seconds 25 --faults 20 --seed 3 --drain 20",
     ),
     _protection(
@@ -221,6 +232,13 @@ _JOBS = (
         "_TASK_S = 0.0",
         "tests/unit/scheduling/test_asking.py::test_a_plan_is_not_asked_for_while_its_message_may_wait_in_the_queue",
         "tests/unit/scheduling/test_asking.py::test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue",
+    ),
+    _protection(
+        "line-keeps-its-folder",
+        "app/entries.py",
+        'self._store.put(KEEPER, b"")',
+        "pass",
+        "tests/unit/test_entries.py::test_the_folder_of_the_line_is_never_empty_once_a_job_was_in_it",
     ),
     _protection(
         "line-read-from-the-store",
