@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from app.domain.errors import ConfigurationError
@@ -11,17 +13,14 @@ def choose_device(name: str) -> torch.device:
     """The device called *name*; ``auto`` is the first GPU, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as err:
-        raise ConfigurationError(
-            f"TILECHORD_DEVICE must be auto, cpu or cuda[:N], got {name!r}"
-        ) from err
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise ConfigurationError(f"TILECHORD_DEVICE must be auto, cpu or cuda[:N], got {name!r}")
+    number = int(name.partition(":")[2] or 0)  # torch keeps it in eight bits: 256 is 0 there
+    if name != "cpu" and number >= torch.cuda.device_count():
         raise ConfigurationError(
             f"TILECHORD_DEVICE: this machine has {torch.cuda.device_count()} GPUs, got {name!r}"
         )
-    return device
+    return torch.device(name)
 
 
 def choose_dtype(device: torch.device, half_precision: torch.dtype) -> torch.dtype:
