@@ -1,7 +1,8 @@
 """Seams, agreement and time of every mode with the bundled model, side by side.
 
-Run as ``python -m tests.benchmarks.bench_modes [PROMPTS] [SIDE]``; writes ``docs/quality.md``'s
-table to the terminal and the pictures to ``docs/images/modes.jpg``.
+Run: ``python -m tests.benchmarks.bench_modes [PROMPTS [SIDE [WAY ...]]]``; writes the rows of
+``docs/quality.md``'s table to the terminal. Without WAY all are rendered. Their first pictures
+are kept, and put on the sheet ``docs/images/modes.jpg`` once there is one of each.
 """
 
 import io
@@ -33,6 +34,8 @@ from workers.models.atlas_training.prompts import DOUBLE, PLACED, SINGLE
 from workers.stages.context import Context
 
 PICTURES = Path("docs/images/modes.jpg")
+KEPT = Path(".tilechord/modes")
+SHOWN_PX = 512
 LIMITS = Limits(max_canvas_mpx=300, max_tiles=20_000, max_count=1)
 PROMPTS = [*SINGLE[::5], *DOUBLE[::5], *PLACED[::5]]
 """Twelve of the prompts that the model was never trained on."""
@@ -114,17 +117,25 @@ def main():
     side = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
     torch.set_num_threads(1)
     model = load_model(Catalogue([]), "atlas", torch.device("cpu"))
-    prompts = [prompt.text for prompt in PROMPTS[:count]]
+    ways = variants(model.card)
+    prompts = [prompt.text for prompt in PROMPTS[:: len(PROMPTS) // count]]
+    KEPT.mkdir(parents=True, exist_ok=True)
     say("| mode | tiles | seam z (worst) | disagreement (worst) | passed | CPU s |")
     say("|---|---|---|---|---|---|")
-    shown = []
-    for name, plan_for in variants(model.card).items():
-        rows = [measure(model, plan_for(prompt, side)) for prompt in track(prompts, name)]
-        shown.append(rows[0][2].resize((512, 512)))
-        say(line(name, plan_for(prompts[0], side), rows))
-    sheet = Image.new("RGB", (512 * 3, 512 * -(-len(shown) // 3)))
-    for place, picture in enumerate(shown):
-        sheet.paste(picture, (512 * (place % 3), 512 * (place // 3)))
+    for name in sys.argv[3:] or ways:
+        rows = [measure(model, ways[name](prompt, side)) for prompt in track(prompts, name)]
+        rows[0][2].resize((SHOWN_PX, SHOWN_PX)).save(KEPT / f"{name}.png")
+        say(line(name, ways[name](prompts[0], side), rows))
+    draw_sheet([KEPT / f"{name}.png" for name in ways])
+
+
+def draw_sheet(paths):
+    """The pictures of *paths* side by side, three a row; nothing while one is missing."""
+    if not all(path.exists() for path in paths):
+        return
+    sheet = Image.new("RGB", (SHOWN_PX * 3, SHOWN_PX * -(-len(paths) // 3)))
+    for place, path in enumerate(paths):
+        sheet.paste(Image.open(path), (SHOWN_PX * (place % 3), SHOWN_PX * (place // 3)))
     sheet.save(PICTURES, quality=88)
 
 
