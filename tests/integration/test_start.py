@@ -1,4 +1,4 @@
-"""What a command that only looks does without: the imports that make a start slow."""
+"""What a start does without: the imports that make it slow."""
 
 from __future__ import annotations
 
@@ -40,3 +40,15 @@ def test_commands_that_only_look_import_neither_torch_nor_celery(
     result = site.python(code)
 
     assert result.returncode == 0, result.stderr
+
+
+def test_a_workers_tasks_are_imported_without_the_libraries_of_diffusion(
+    site: Installation,
+) -> None:
+    late = ("diffusers", "transformers", "torch._dynamo")
+
+    result = site.python(
+        f"import sys, workers.tasks; print([m for m in {late} if m in sys.modules])"
+    )
+
+    assert result.stdout.strip() == "[]"

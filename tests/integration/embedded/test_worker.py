@@ -14,7 +14,7 @@ from app import embedded, workflow
 from app.bootstrap import runtime
 from app.domain.errors import ConfigurationError
 from app.tasks import render
-from tests.unit.embedded.conftest import REQUEST, WAIT_S, worker_threads
+from tests.integration.embedded.conftest import REQUEST, WAIT_S, worker_threads
 
 ONE_RUNS = "a process can run one embedded worker at a time, one runs still"
 

@@ -8,6 +8,7 @@ from app.domain.work import Stage, plan_prefix
 from app.entries import entry_of
 from app.retention.cleaning import Cleaner
 from app.schemas import RenderRequest
+from tests.unit.retention.conftest import catalogue, shelf
 from tests.unit.retention.shelf import (
     AT_ONCE,
     DAY_S,
@@ -18,6 +19,8 @@ from tests.unit.retention.shelf import (
     names,
     request_of,
 )
+
+__all__ = ["catalogue", "shelf"]
 
 NEVER = float("inf")
 

@@ -9,8 +9,8 @@ from app.jobs import JobState
 from app.retention.cleaning import Cleaner
 from app.schemas import Manifest
 from app.tasks import render
+from tests.integration.embedded.conftest import REQUEST, WAIT_S
 from tests.support.waiting import wait_for
-from tests.unit.embedded.conftest import REQUEST, WAIT_S
 
 AT_ONCE = RetentionRules(intermediates_ttl_s=0, results_ttl_s=0, max_store_bytes=0)
 
