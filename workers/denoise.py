@@ -23,6 +23,8 @@ from workers.faults import free_memory
 
 Denoiser = Callable[[Tensor, float, float], Tensor]
 """``(x, sigma, timestep) -> x0``, all ``(B, C, H, W)`` float32."""
+Hold = Callable[[Tensor, float], Tensor]
+"""``(x, sigma) -> x`` before a step at ``sigma``, both ``(B, C, H, W)``."""
 
 
 def guided_denoiser(
@@ -63,9 +65,15 @@ def guided_denoiser(
 
 @torch.inference_mode()
 def denoise(
-    denoiser: Denoiser, x: Tensor, steps: Steps, sampler: Sampler, check: Callable[[], None]
+    denoiser: Denoiser,
+    x: Tensor,
+    steps: Steps,
+    sampler: Sampler,
+    check: Callable[[], None],
+    hold: Hold | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Walk *x* ``(B, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise.
+    """Walk *x* ``(B, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise,
+    and *hold* may move ``x``.
 
     Returns ``x`` at the last sigma, and the last prediction of the clean ``x0``.
     """
@@ -74,6 +82,8 @@ def denoise(
     x0 = x
     for timestep, (sigma, following) in zip(steps.timesteps, pairwise(steps.sigmas), strict=True):
         check()
+        if hold is not None:
+            x = hold(x, sigma)
         x0 = denoiser(x, sigma, timestep)
         if sampler == "dpm++2m":
             x = _dpm_step(x, x0, old, last_sigma, sigma, following)

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from app.canvas import noise_window, read_window
+from app.domain.anchoring import base_share, holds_base
 from app.domain.batching import batches
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work
 from app.pictures.codecs import encode_array
-from workers.denoise import at_unit_variance
+from workers.denoise import Hold, at_unit_variance
 from workers.stages.context import Array, Check, Context
 from workers.stages.editing import read_held
 from workers.stages.masks import read_masks
@@ -56,7 +58,8 @@ def _denoised(context: Context, plan: RenderPlan, works: Sequence[Work], check: 
     if plan.is_edit:
         held = read_held(context, plan, first.image, boxes)
         start, denoiser = held.state(start, phase.steps.sigmas[0]), held.denoiser(denoiser)
-    x, clean = walk(plan, model, denoiser, start, check, phase.steps)
+    hold = _to_base(context, plan, first, boxes)
+    x, clean = walk(plan, model, denoiser, start, check, phase.steps, hold)
     if first.phase + 1 == len(plan.phases):
         return as_array(at_unit_variance(x, phase.end_sigma))
     if phase.splits_noise:
@@ -76,6 +79,25 @@ def canvas_window(plan: RenderPlan, box: Box) -> Window:
         closes_rows=wrap.rows and box.height == canvas.height,
         closes_columns=wrap.columns and box.width == canvas.width,
     )
+
+
+def _to_base(context: Context, plan: RenderPlan, work: Work, boxes: Sequence[Box]) -> Hold | None:
+    """Moves tiles back towards the base picture, under the noise they started with."""
+    if not holds_base(plan, work.phase):
+        return None
+    start, noise = (
+        torch.from_numpy(np.stack(windows))
+        for windows in (
+            [read_window(plan, work.image, 0, box, context.shared_array) for box in boxes],
+            [noise_window(plan, work.image, box) for box in boxes],
+        )
+    )
+
+    def hold(x: Tensor, sigma: float) -> Tensor:
+        share = base_share(sigma)
+        return (1.0 - share) * x + share * (start + sigma * noise)
+
+    return hold
 
 
 def _start(context: Context, plan: RenderPlan, work: Work, box: Box) -> Array:

@@ -13,7 +13,7 @@ from torch import Tensor
 from app.domain.plan import RenderPlan
 from app.domain.regions import prompt_weights
 from app.domain.schedule import Steps
-from workers.denoise import Denoiser, closed_denoiser, denoise, guided_denoiser
+from workers.denoise import Denoiser, Hold, closed_denoiser, denoise, guided_denoiser
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
@@ -67,7 +67,13 @@ def window_denoiser(
 
 
 def walk(
-    plan: RenderPlan, model: Model, denoiser: Denoiser, x: Array, check: Check, steps: Steps
+    plan: RenderPlan,
+    model: Model,
+    denoiser: Denoiser,
+    x: Array,
+    check: Check,
+    steps: Steps,
+    hold: Hold | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Denoise *x* ``(B, C, H, W)`` down *steps*: the states and the clean predictions.
 
@@ -76,7 +82,7 @@ def walk(
     """
     carried = torch.float64 if model.dtype is torch.float64 else torch.float32
     start = torch.from_numpy(x).to(carried)
-    return denoise(denoiser, start, steps, plan.spec.sampler, check)
+    return denoise(denoiser, start, steps, plan.spec.sampler, check, hold)
 
 
 def as_array(latents: Tensor) -> Array:
