@@ -55,8 +55,9 @@ def _measure(channels: int, height: int, width: int) -> None:
     card = replace(SD15, latent_channels=channels)
     limits = Limits(max_canvas_mpx=10_000, max_tiles=100_000, max_count=1)
     render = plan(card, limits, height=height, width=width, tile=1024, overlap=256)
-    box = render.phases[0].tiles[0]
-    tile = np.random.default_rng(0).random((channels, box.height, box.width), np.float32)
+    phase = render.phases[0]
+    box, parts = phase.tiles[0], 2 if phase.splits_noise else 1
+    tile = np.random.default_rng(0).random((parts * channels, box.height, box.width), np.float32)
     store = _Tiles(tile)
     before = _peak_mb()
     start = time.perf_counter()

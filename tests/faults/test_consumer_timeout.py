@@ -7,7 +7,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-REQUEST = {"prompt": "islands", "height": 96, "width": 96, "tile": 64, "overlap": 16}
+REQUEST = {"prompt": "islands", "height": 96, "width": 96, "tile": 64, "overlap": 16, "nsr": 0.25}
 TIMEOUT_MS, LOOK_MS, UNIT_MS = 1500, 500, 3000
 
 

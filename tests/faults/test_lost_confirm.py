@@ -13,7 +13,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-REQUEST = {"prompt": "islands", "height": 128, "width": 128, "tile": 64, "overlap": 16}
+REQUEST = {"prompt": "islands", "height": 128, "width": 128, "tile": 64, "overlap": 16, "nsr": 0.25}
 
 
 def starts(field, plan):

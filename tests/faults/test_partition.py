@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-REQUEST = {"prompt": "islands", "height": 256, "width": 256, "tile": 64, "overlap": 16}
+REQUEST = {"prompt": "islands", "height": 256, "width": 256, "tile": 64, "overlap": 16, "nsr": 0.25}
 SMALL = REQUEST | {"height": 96, "width": 96}
 SHORT_S, LONG_S = 5.0, 30.0
 SOON_S = 25.0

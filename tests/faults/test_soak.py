@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 def test_no_tile_is_lost_and_no_job_is_without_an_end(tmp_path):
-    order = Order(seconds=195, seed=7, faults=75, open_jobs=6, tile_ms="20-40")
+    order = Order(seconds=160, seed=7, faults=70, open_jobs=6, tile_ms="20-40")
 
     verdict = soak(order, tmp_path)
 

@@ -11,7 +11,15 @@ from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("usual_workers")]
 
-SMALL = {"prompt": "a map", "width": 512, "height": 384, "tile": 64, "overlap": 16, "model": "tiny"}
+SMALL = {
+    "prompt": "a map",
+    "width": 512,
+    "height": 384,
+    "tile": 64,
+    "overlap": 16,
+    "nsr": 0.25,
+    "model": "tiny",
+}
 ORDER = """
 import json, sys, time
 from app.domain.errors import BrokerUnavailableError

@@ -42,13 +42,14 @@ def test_a_render_writes_the_picture_its_recipe_and_a_timeline(site: Installatio
     assert rendered.returncode == 0, rendered.stderr
     path, told, *timeline = rendered.stdout.splitlines()
     assert path == "out.png"
-    assert re.fullmatch(r".* s, 6 tiles on 1 worker, job [0-9a-f-]{36}", told)
+    assert re.fullmatch(r".* s, 12 tiles on 1 worker, job [0-9a-f-]{36}", told)
     assert sum("phase-0/tile-" in line for line in timeline) == 6
-    assert "done: 11 of 11 units" in rendered.stderr
+    assert sum("phase-1/tile-" in line for line in timeline) == 6
+    assert "done: 18 of 18 units" in rendered.stderr
     assert pixels(site.root / "out.png").shape == (96, 128, 3)
     assert recipe.stdout.startswith("a hill\nSteps: 4, ")
     manifest = json.loads(again.stdout)
-    assert (manifest["cached"], manifest["tiles"], again.stderr) == (True, 6, "")
+    assert (manifest["cached"], manifest["tiles"], again.stderr) == (True, 12, "")
     assert (site.root / "again.png").read_bytes() == (site.root / "out.png").read_bytes()
 
 

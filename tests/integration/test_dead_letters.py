@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 SEED, TILE = 666, 3
 LABEL = f"tile {TILE} of image 0"
 REASON = "quarantined, 3 workers died of it"
-REQUEST = {"prompt": "a map", "width": 256, "height": 192, "tile": 64, "overlap": 16}
+REQUEST = {"prompt": "a map", "width": 256, "height": 192, "tile": 64, "overlap": 16, "nsr": 0.25}
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ from workers.faults import LOST_DEVICE_EXIT
 pytestmark = pytest.mark.integration
 
 SEED, TILE = 7, 3
-REQUEST = {"prompt": "a map", "width": 256, "height": 192, "tile": 64, "overlap": 16, "seed": SEED}
+REQUEST = {
+    "seed": SEED,
+    "prompt": "a map",
+    "width": 256,
+    "height": 192,
+    "tile": 64,
+    "overlap": 16,
+    "nsr": 0.25,
+}
 POOLS = """{
     "control": ["plan.*", "finish.*", "control.*"],
     "gpu": ["base.*", "tile.*", "upscale.*"],
