@@ -17,7 +17,7 @@ from app.domain.tiling import plan_axis, plan_windows
 
 LAYOUT_DECIDED = 1.16
 """The noise-to-signal ratio below which a picture keeps its layout and its colours."""
-BOUNDARIES = (8.3, 4.1, 2.3, LAYOUT_DECIDED, 0.3)
+BOUNDARIES = (8.3, 4.1, 2.3, LAYOUT_DECIDED, 0.35)
 """Noise-to-signal ratios at which tiles exchange. Goslin, "InfiniteDiffusion" (2025) exchanges at
 t = 900, 750, 600 and 400 of Stable Diffusion's schedule; the first four are these levels for any
 model. The last halves what tiles that overlap disagree about: they then paint detail on one

@@ -149,7 +149,7 @@ def test_a_crash_after_any_unit_changes_nothing(mode):
 
 
 def test_one_phase_of_all_steps_is_independent_refinement():
-    render = toy_plan(Mode.REFINE, nsr=1.0)
+    render = toy_plan(Mode.REFINE, nsr=0.3)
 
     assert len(render.phases) == 1
     np.testing.assert_allclose(
