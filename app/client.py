@@ -30,6 +30,7 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.domain.geometry import Box
+from app.domain.phases import LAYOUT_DECIDED
 from app.domain.quality.gates import MAX_SEAM_Z
 from app.domain.quality.mending import Mend, mends
 from app.domain.quality.planned import seams_of
@@ -197,6 +198,8 @@ def rerender_request(
     fields = request.model_dump(mode="json") | {
         "mode": str(plan.spec.mode),
         "model": request.model or plan.spec.refine_model,
+        "tile": plan.spec.tile,  # defaults may be others than when it was ordered
+        "overlap": plan.spec.overlap,
         "seed": seed,
         "count": 1,
         "rerender": again,
@@ -237,9 +240,10 @@ def seam_score(job_id: str, image: int, lines_of: str) -> float:
 
 def repair_request(job_id: str, mend: Mend, *, image: int = 0) -> RenderRequest:
     """Order to paint a part anew with tiles that do not meet there; from its own latents at the
-    noise, and of the seed, of the picture's own tiles, so that its contents stay."""
+    noise, and of the seed, of the picture's own tiles, but at no noise that would change what is
+    seen."""
     spec = runtime().ledger.plan(job_id).spec
-    changes = {"nsr": spec.nsr, "tile": spec.tile, "overlap": mend.overlap, "blend": "ramp"}
+    changes = {"nsr": min(spec.nsr, LAYOUT_DECIDED), "overlap": mend.overlap, "blend": "ramp"}
     return rerender_request(job_id, mend.box, seed=spec.seed, image=image, **changes)
 
 

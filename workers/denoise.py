@@ -70,6 +70,7 @@ def denoise(
     steps: Steps,
     sampler: Sampler,
     check: Callable[[], None],
+    *,
     hold: Hold | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Walk *x* ``(B, C, H, W)`` down *steps*; *check* runs before each evaluation and may raise,

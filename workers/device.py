@@ -13,7 +13,7 @@ def choose_device(name: str) -> torch.device:
     """The device called *name*; ``auto`` is the first GPU, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name):
         raise ConfigurationError(f"TILECHORD_DEVICE must be auto, cpu or cuda[:N], got {name!r}")
     number = int(name.partition(":")[2] or 0)  # torch keeps it in eight bits: 256 is 0 there
     if name != "cpu" and number >= torch.cuda.device_count():

@@ -20,6 +20,7 @@ from app.domain.errors import (
     RenderError,
     RenderFailedError,
     TransientError,
+    reason_of,
 )
 from app.domain.plan import RenderPlan
 from app.domain.work import Run, Stage, Work, next_of_image, plan_key, unit_name
@@ -108,7 +109,7 @@ class Executor:
     def fail(self, message: WorkMessage, error: Exception, work: Work | None = None) -> None:
         """Record that *work* of *message* cannot be rendered; the job ends with this reason."""
         label = (work or message.work).label
-        reason = str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"
+        reason = reason_of(error)
         metrics.work_failed(message.stage, error)
         log.info("work.failed", extra={"job_id": message.job_id, "work": label, "reason": reason})
         # Not stopped by the job's end: it may be this failure that ends it.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import runtime
 from app.celery import celery
-from app.domain.errors import BrokerUnavailableError, TransientError
+from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
 from app.domain.work import Stage
 from app.heartbeat import own_node
 from app.patience import WorkerStoppingError
@@ -98,7 +98,7 @@ def _fail(message: WorkMessage, error: Exception) -> None:
     try:
         executor = worker_runtime().executor
     except Exception:
-        runtime().ledger.fail(message.job_id, f"{message.work.label}: {error}")
+        runtime().ledger.fail(message.job_id, f"{message.work.label}: {reason_of(error)}")
     else:
         executor.fail(message, error)
 

@@ -46,7 +46,7 @@ class ModelCard:
     default_guidance: float = 6.0
     default_sampler: Sampler = "dpm++2m"
     default_nsr: float = 0.7
-    """Noise a refined tile starts from; below 1.16 tiles need no exchange."""
+    """Noise a refined tile starts from; below 1.16 they keep its layout."""
 
     @property
     def decoder_padding(self) -> int:

@@ -18,8 +18,8 @@ def choose_tile(
 ) -> int:
     """Edge in pixels of the tiles that render a canvas of *height* x *width* pixels soonest.
 
-    Tried is every size whose cost the card knows, with the fewest tiles that overlap by a
-    quarter: more tiles of the same size never take fewer rounds. Of equal rounds the least work
+    Tried is every size whose cost the card knows, with the fewest tiles that overlap by
+    default: more tiles of the same size never take fewer rounds. Of equal rounds the least work
     wins, then the larger tile.
     """
     costs = card.tile_costs or ((card.native_size, 1.0),)

@@ -15,7 +15,7 @@ from app.domain.grid import Grid
 from app.domain.schedule import Steps
 from app.domain.spec import RenderSpec
 
-PLAN_VERSION = 2  # part of every hash: raise it when the same plan would give other pixels
+PLAN_VERSION = 3  # part of every hash: raise it when the same plan would give other pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,15 +118,15 @@ def main():
     torch.set_num_threads(1)
     model = load_model(Catalogue([]), "atlas", torch.device("cpu"))
     ways = variants(model.card)
-    prompts = [prompt.text for prompt in PROMPTS[:: len(PROMPTS) // count]]
+    prompts = [prompt.text for prompt in PROMPTS[:: max(1, len(PROMPTS) // count)][:count]]
     KEPT.mkdir(parents=True, exist_ok=True)
     say("| mode | tiles | seam z (worst) | disagreement (worst) | passed | CPU s |")
     say("|---|---|---|---|---|---|")
     for name in sys.argv[3:] or ways:
         rows = [measure(model, ways[name](prompt, side)) for prompt in track(prompts, name)]
-        rows[0][2].resize((SHOWN_PX, SHOWN_PX)).save(KEPT / f"{name}.png")
+        rows[0][2].resize((SHOWN_PX, SHOWN_PX)).save(KEPT / f"{name} {side}.png")
         say(line(name, ways[name](prompts[0], side), rows))
-    draw_sheet([KEPT / f"{name}.png" for name in ways])
+    draw_sheet([KEPT / f"{name} {side}.png" for name in ways])
 
 
 def draw_sheet(paths):

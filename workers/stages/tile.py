@@ -59,7 +59,7 @@ def _denoised(context: Context, plan: RenderPlan, works: Sequence[Work], check: 
         held = read_held(context, plan, first.image, boxes)
         start, denoiser = held.state(start, phase.steps.sigmas[0]), held.denoiser(denoiser)
     hold = _to_base(context, plan, first, boxes)
-    x, clean = walk(plan, model, denoiser, start, check, phase.steps, hold)
+    x, clean = walk(plan, model, denoiser, start, check, phase.steps, hold=hold)
     if first.phase + 1 == len(plan.phases):
         return as_array(at_unit_variance(x, phase.end_sigma))
     if phase.splits_noise:

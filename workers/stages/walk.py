@@ -73,6 +73,7 @@ def walk(
     x: Array,
     check: Check,
     steps: Steps,
+    *,
     hold: Hold | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Denoise *x* ``(B, C, H, W)`` down *steps*: the states and the clean predictions.
@@ -82,7 +83,7 @@ def walk(
     """
     carried = torch.float64 if model.dtype is torch.float64 else torch.float32
     start = torch.from_numpy(x).to(carried)
-    return denoise(denoiser, start, steps, plan.spec.sampler, check, hold)
+    return denoise(denoiser, start, steps, plan.spec.sampler, check, hold=hold)
 
 
 def as_array(latents: Tensor) -> Array:

@@ -6,6 +6,7 @@ from app import client
 from app.bootstrap import runtime
 from app.cli import mending
 from app.domain.errors import InvalidRequestError, NotFoundError
+from app.domain.phases import LAYOUT_DECIDED
 from app.domain.work import Stage, Work
 from app.planning import plan_request
 from app.schemas import Manifest, RenderRequest
@@ -41,6 +42,16 @@ def test_seams_above_the_gate_are_found_and_their_parts_can_be_ordered(
         assert (plan.spec.seed, plan.spec.nsr, plan.spec.tile) == (5, parent.nsr, parent.tile)
         tiles = {index for phase in plan.phases for index in phase.indices}
         assert 0 < len(tiles) < len(plan.phases[-1].grid)
+
+
+def test_a_repair_starts_from_no_noise_that_would_change_what_is_seen(
+    installation: Installation,
+) -> None:
+    finish_job("torn", torn(0), nsr=6, **TOUCHING)
+
+    requests = [client.repair_request("torn", mend) for mend in client.seam_repairs("torn")]
+
+    assert {request.nsr for request in requests} == {LAYOUT_DECIDED}
 
 
 def test_a_sound_picture_is_not_repaired(installation: Installation) -> None:

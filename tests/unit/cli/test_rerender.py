@@ -189,6 +189,7 @@ def test_a_rerender_keeps_the_order_but_its_start(installation: Installation) ->
 
     assert (request.prompt, request.steps, request.seed) == ("a lake", 7, 9)
     assert (request.nsr, request.mode, request.priority) == (None, "refine", "high")
+    assert (request.tile, request.overlap) == (plan.spec.tile, plan.spec.overlap)
     assert request.tags == {"by": "me"}
     assert request.rerender is not None
     assert (request.rerender.job_id, request.rerender.plan_hash) == ("job-1", plan.hash)

@@ -10,7 +10,8 @@ from tests.unit.domain.cards import plan
 
 
 @pytest.mark.parametrize(
-    ("sigma", "share"), [(0.1, 0.0), (1.16, 0.0), (2.3, 0.28), (4.1, 0.74), (14.6, 1.0), (1e6, 1.0)]
+    ("sigma", "share"),
+    [(0.1, 0.0), (1.16, 0.0), (2.3, 0.28), (4.1, 0.62), (5.1, 0.74), (14.6, 1.0), (1e6, 1.0)],
 )
 def test_the_share_is_demofusions(sigma, share):
     assert base_share(sigma) == pytest.approx(share)

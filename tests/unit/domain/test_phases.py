@@ -29,9 +29,13 @@ def test_the_phases_of_every_mode_are_one_walk_cut_in_parts(mode, sampler):
     assert [walk.noise_scale > 0 for walk in walks] == [True] + [False] * (len(walks) - 1)
 
 
-@pytest.mark.parametrize(("nsr", "phases"), [(0.29, 1), (1.1, 2)], ids=str)
-def test_refinement_exchanges_once_before_its_details(nsr, phases):
-    assert len(plan(mode=Mode.REFINE, nsr=nsr).phases) == phases
+def test_refinement_from_little_noise_is_one_phase_of_independent_tiles():
+    assert len(plan(mode=Mode.REFINE, nsr=0.34).phases) == 1
+
+
+@pytest.mark.parametrize("nsr", [0.5, 1.1])
+def test_refinement_exchanges_once_before_its_details(nsr):
+    assert len(plan(mode=Mode.REFINE, nsr=nsr).phases) == 2
 
 
 def test_a_tile_alone_exchanges_nothing():

@@ -5,7 +5,9 @@ from app.domain.errors import ConfigurationError
 from workers.device import choose_device, choose_dtype
 
 
-@pytest.mark.parametrize("name", ["meta", "mps", "cuda:", "cuda:-1", "cpu:0", "", "CUDA"])
+@pytest.mark.parametrize(
+    "name", ["meta", "mps", "cuda:", "cuda:-1", "cuda:00", "cpu:0", "", "CUDA"]
+)
 def test_a_device_that_workers_do_not_use_is_refused(name):
     with pytest.raises(ConfigurationError) as refusal:
         choose_device(name)
