@@ -80,11 +80,6 @@ class RenderCancelledError(PermanentError):
     """The job was cancelled."""
 
 
-def reason_of(error: Exception) -> str:
-    """What a person is told of *error*: its own sentence, or that it is a bug."""
-    return str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"
-
-
 class TransientError(RenderError):
     """Another attempt may succeed."""
 
@@ -99,3 +94,8 @@ class BrokerUnavailableError(TransientError):
 
 class DeviceOutOfMemoryError(TransientError):
     """The device has too little memory for this batch."""
+
+
+def reason_of(error: Exception) -> str:
+    """What a person is told of *error*: its own sentence, or that it is a bug."""
+    return str(error) if isinstance(error, RenderError) else f"internal error: {error!r}"

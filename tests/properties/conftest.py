@@ -1,3 +1,7 @@
+import pytest
+import torch
+
+from tests.support.autoencoders import build_autoencoder
 from tests.unit.workers.conftest import (
     catalogue,
     families,
@@ -19,3 +23,9 @@ __all__ = [
     "tiny",
     "tiny_folder",
 ]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.set_num_threads(1)
+    return build_autoencoder()

@@ -44,12 +44,6 @@ class Upscalers:
 
 
 @pytest.fixture(scope="module")
-def vae():
-    torch.set_num_threads(1)
-    return build_autoencoder()
-
-
-@pytest.fixture(scope="module")
 def upscaler():
     torch.manual_seed(1)
     network = SRVGGNetCompact(features=4, convolutions=16, scale=2).requires_grad_(False)

@@ -28,12 +28,6 @@ EXACT = 5e-5
 
 
 @pytest.fixture(scope="module")
-def vae():
-    torch.set_num_threads(1)
-    return build_autoencoder()
-
-
-@pytest.fixture(scope="module")
 def convolutional():
     return build_autoencoder(attends=False)
 
