@@ -32,7 +32,7 @@ from app.domain.errors import (
 from app.domain.geometry import Box
 from app.domain.phases import LAYOUT_DECIDED
 from app.domain.quality.gates import MAX_SEAM_Z
-from app.domain.quality.mending import Mend, mends
+from app.domain.quality.mending import STANDS_OUT, Mend, mends
 from app.domain.quality.planned import seams_of
 from app.domain.spec import Priority
 from app.entries import entry_of
@@ -212,8 +212,8 @@ def rerender_request(
 def seam_repairs(job_id: str, image: int = 0) -> tuple[Mend, ...]:
     """The parts of a finished picture whose seams are above the gate, the worst first.
 
-    Raises ``NotFoundError`` when the job has no such picture, ``InvalidRequestError`` when none
-    of its seams is above the gate.
+    Raises ``NotFoundError`` when the job has no such picture, ``InvalidRequestError`` when no piece
+    of its seams stands out.
     """
     count, app = len(result(job_id).images), runtime()
     if not 0 <= image < count:
@@ -225,8 +225,8 @@ def seam_repairs(job_id: str, image: int = 0) -> tuple[Mend, ...]:
     score = quality.figures.get("seam_z")
     told = "it has no seams" if score is None else f"got a seam_z of {score:.2f}"
     raise InvalidRequestError(
-        f"picture {image} of job {job_id} must have a seam between tiles above the gate of "
-        f"{MAX_SEAM_Z:g} to be repaired, {told}"
+        f"picture {image} of job {job_id} must have a seam_z above {MAX_SEAM_Z:g}, and a piece of "
+        f"a seam between tiles that stands out by {STANDS_OUT:g}, to be repaired: {told}"
     )
 
 

@@ -59,8 +59,8 @@ def test_a_sound_picture_is_not_repaired(installation: Installation) -> None:
 
     with pytest.raises(
         InvalidRequestError,
-        match=r"^picture 0 of job sound must have a seam between tiles above the gate of 1.5 to be "
-        r"repaired, got a seam_z of 1\.\d\d$",
+        match=r"^picture 0 of job sound must have a seam_z above 1.5, and a piece of a seam "
+        r"between tiles that stands out by 2.5, to be repaired: got a seam_z of 1\.\d\d$",
     ):
         client.seam_repairs("sound")
 
@@ -71,7 +71,7 @@ def test_the_command_refuses_a_sound_picture(installation: Installation) -> None
     result = installation.invoke("quality", "sound", "--repair-seams")
 
     assert result.exit_code == 2
-    assert "must have a seam between tiles above the gate of 1.5" in result.stderr
+    assert "must have a seam_z above 1.5" in result.stderr
 
 
 def test_only_pictures_that_exist_are_repaired(installation: Installation) -> None:
