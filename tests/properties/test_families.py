@@ -10,10 +10,16 @@ import torch
 from app.canvas import noise_window
 from app.domain.planner import plan_render
 from app.domain.spec import Mode, Wrap
-from tests.support.engine import run_phases, toy_context
+from tests.support.engine import (
+    ComparingStore,
+    render_picture,
+    run_phases,
+    toy_context,
+    without_base,
+)
 from tests.unit.domain.cards import LIMITS, SPEC
 
-MODES = [Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
+MODES = [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
 
 
 def family_plan(card, mode, *, height=32, width=48, **changes):
@@ -40,14 +46,19 @@ def family_plan(card, mode, *, height=32, width=48, **changes):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_neither_order_nor_repetition_changes_a_bit(family_model, mode):
     render = family_plan(family_model.card, mode)
-    once = run_phases(toy_context(family_model), render)
+    picture = None
+    if mode is Mode.REFINE:
+        shape = (family_model.card.latent_channels, 32, 48)
+        render, picture = without_base(render), np.random.default_rng(2).normal(size=shape)
+    once = run_phases(toy_context(family_model), render, picture=picture)
 
     def hostile(works):
         twice = [*works, *works]
         random.Random(3).shuffle(twice)
         return twice
 
-    again = run_phases(toy_context(family_model), render, order=hostile)
+    context = toy_context(family_model, ComparingStore())
+    again = run_phases(context, render, picture=picture, order=hostile)
 
     np.testing.assert_array_equal(again, once)
     assert np.isfinite(once).all()
@@ -62,6 +73,7 @@ def test_a_canvas_of_one_tile_is_the_direct_render(family_model):
     np.testing.assert_allclose(
         run_phases(toy_context(family_model), tiled),
         run_phases(toy_context(family_model), direct),
+        rtol=0,
         atol=1e-4,
     )
 
@@ -80,7 +92,7 @@ def test_a_panorama_may_be_cut_anywhere(family_model, monkeypatch):
     monkeypatch.setattr("workers.stages.tile.noise_window", rolled)
     turned = run_phases(toy_context(family_model), render)
 
-    np.testing.assert_allclose(turned, np.roll(straight, stride, axis=2), atol=1e-4)
+    np.testing.assert_allclose(turned, np.roll(straight, stride, axis=2), rtol=0, atol=1e-4)
 
 
 def test_every_tile_lies_on_the_grid_of_the_family(family_model):
@@ -97,11 +109,19 @@ def test_every_tile_lies_on_the_grid_of_the_family(family_model):
     assert edges == {0}
 
 
-def test_no_family_draws_random_numbers_of_its_own(family_model, monkeypatch):
+@pytest.mark.parametrize("mode", [Mode.REFINE, Mode.PHASED], ids=str)
+def test_no_family_draws_random_numbers_of_its_own(family_model, mode, monkeypatch):
+    """From the base, or the noise, to the picture: encoding, tiles, head and cores."""
+
     def refuse(*args, **kwargs):
-        raise AssertionError("a tile's noise comes from the canvas's field")
+        raise AssertionError("noise comes from the canvas's field")
 
-    for name in ("randn", "randn_like", "rand", "rand_like", "normal", "randint"):
-        monkeypatch.setattr(torch, name, refuse)
+    for owner, names in (
+        (torch, ("randn", "randn_like", "rand", "rand_like", "normal", "randint", "bernoulli")),
+        (torch.Tensor, ("normal_", "uniform_", "bernoulli_")),
+        (np.random, ("default_rng", "RandomState", "randn", "rand", "normal", "random", "uniform")),
+    ):
+        for name in names:
+            monkeypatch.setattr(owner, name, refuse)
 
-    run_phases(toy_context(family_model), family_plan(family_model.card, Mode.PHASED))
+    render_picture(toy_context(family_model), family_plan(family_model.card, mode))

@@ -156,7 +156,7 @@ def test_the_distilled_decoder_is_that_of_diffusers(latents):
 
     picture = decode_tiny(tiny, latents)
 
-    np.testing.assert_allclose(picture, decoded.clamp(0, 1).permute(1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(picture, decoded.clamp(0, 1).permute(1, 2, 0), rtol=0, atol=1e-6)
     assert picture.std() > 0.05
 
 
@@ -168,17 +168,17 @@ def test_decoding_and_encoding_in_two_parts_are_those_of_diffusers(vae, latents)
         mean = vae.encode(signal).latent_dist.mode()[0] * 0.5
 
     np.testing.assert_allclose(
-        decode(vae, latents), picture.clamp(0, 1).permute(1, 2, 0), atol=1e-6
+        decode(vae, latents), picture.clamp(0, 1).permute(1, 2, 0), rtol=0, atol=1e-6
     )
-    np.testing.assert_allclose(encode(vae, pixels), mean, atol=1e-5)
+    np.testing.assert_allclose(encode(vae, pixels), mean, rtol=0, atol=1e-5)
 
 
 def test_statistics_of_the_whole_canvas_change_nothing(vae, latents):
     statistics, features = survey_head(vae, latents, [CANVAS], rim=0)
     plain = decode(vae, latents)
 
-    np.testing.assert_allclose(decode(vae, latents, statistics), plain, atol=1e-5)
-    np.testing.assert_allclose(decode_tail(vae, features, statistics), plain, atol=1e-5)
+    np.testing.assert_allclose(decode(vae, latents, statistics), plain, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(decode_tail(vae, features, statistics), plain, rtol=0, atol=1e-5)
 
 
 def test_windows_without_a_head_are_surveyed_together(convolutional, latents):
@@ -210,7 +210,7 @@ def test_a_padded_window_encodes_like_the_whole_picture(convolutional):
     part = encode(convolutional, pixels[window, window], statistics)
 
     inner = slice(padding // 8, padding // 8 + 16)
-    np.testing.assert_allclose(part[:, inner, inner], whole, atol=EXACT)
+    np.testing.assert_allclose(part[:, inner, inner], whole, rtol=0, atol=EXACT)
 
 
 def test_the_encoders_halves_make_a_whole(vae):
@@ -219,4 +219,4 @@ def test_the_encoders_halves_make_a_whole(vae):
 
     latents = encode_middle(vae, encode_down(vae, pixels, statistics), statistics)
 
-    np.testing.assert_allclose(latents, encode(vae, pixels), atol=1e-5)
+    np.testing.assert_allclose(latents, encode(vae, pixels), rtol=0, atol=1e-5)

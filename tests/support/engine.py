@@ -68,6 +68,15 @@ class ToyModels:
         return self._model
 
 
+class ComparingStore(MemoryStore):
+    """Takes a blob again only if it is the same: writing once would hide that a repeat differs."""
+
+    def put(self, key: str, data: bytes) -> bool:
+        is_first = super().put(key, data)
+        assert is_first or self.get(key) == bytes(data), f"{key} differs when it is made again"
+        return is_first
+
+
 def toy_context(model: Model, store: BlobStore | None = None) -> Context:
     return Context(store or MemoryStore(), ToyModels(model), None, 100.0)
 
