@@ -1,6 +1,5 @@
 """What makes a tiled render right: its equality with the render that was never tiled."""
 
-import random
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from app.storage.memory import MemoryStore
 from tests.support.engine import (
     ComparingStore,
     ToyModel,
+    hostile,
     run_phases,
     run_unit,
     toy_context,
@@ -116,11 +116,6 @@ def test_a_wrapped_canvas_equals_a_whole_one_whose_ends_meet(mode):
 def test_neither_order_nor_repetition_changes_a_bit(mode):
     render = toy_plan(mode)
     once = rendered(render, ToyModel(CARD, torch.float32))
-
-    def hostile(works):
-        twice = [*works, *works]
-        random.Random(3).shuffle(twice)
-        return twice
 
     context = toy_context(ToyModel(CARD, torch.float32), ComparingStore())
     picture = PICTURE if render.starts_from_picture else None

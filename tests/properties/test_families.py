@@ -1,6 +1,5 @@
 """What holds for tiles holds for every family: a UNet, one with two encoders, a transformer."""
 
-import random
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from app.domain.planner import plan_render
 from app.domain.spec import Mode, Wrap
 from tests.support.engine import (
     ComparingStore,
+    hostile,
     render_picture,
     run_phases,
     toy_context,
@@ -51,11 +51,6 @@ def test_neither_order_nor_repetition_changes_a_bit(family_model, mode):
         shape = (family_model.card.latent_channels, 32, 48)
         render, picture = without_base(render), np.random.default_rng(2).normal(size=shape)
     once = run_phases(toy_context(family_model), render, picture=picture)
-
-    def hostile(works):
-        twice = [*works, *works]
-        random.Random(3).shuffle(twice)
-        return twice
 
     context = toy_context(family_model, ComparingStore())
     again = run_phases(context, render, picture=picture, order=hostile)

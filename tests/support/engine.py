@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -66,6 +67,13 @@ class ToyModels:
 
     def get(self, plan: RenderPlan, name: str) -> Model:
         return self._model
+
+
+def hostile(works: Sequence[Work]) -> list[Work]:
+    """An order that does everything twice, in any sequence."""
+    twice = [*works, *works]
+    random.Random(3).shuffle(twice)
+    return twice
 
 
 class ComparingStore(MemoryStore):
