@@ -1,8 +1,5 @@
 """However a render is spread over workers, messages and batches, it is the same render."""
 
-from copy import deepcopy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -13,8 +10,9 @@ from app.domain.work import Stage, Work
 from app.editing import write_area
 from tests.properties.test_edit import KNOWN, MASKS, edited, painted
 from tests.properties.test_engine import CARD, MODES, PICTURE, toy_plan
-from tests.properties.test_families import family_plan
+from tests.support.blobs import CrashingStore, kind
 from tests.support.engine import ToyModel, prepare, run_phases, toy_context
+from tests.support.families import family_plan, in_double_precision
 from tests.support.fleet import Fleet
 from workers.denoise import guided_denoiser
 from workers.families.control import Control
@@ -52,18 +50,20 @@ def test_a_batch_is_one_evaluation_a_step():
     Fleet(model, size=3).render(render)
 
     assert {len(phase.grid) for phase in render.phases} == {12}
-    assert model.windows == [3] * 4 * sum(len(phase.steps) for phase in render.phases)
+    batches = 4 + 2  # a phase has four, of which two are delivered twice
+    assert model.windows == [3] * batches * sum(len(phase.steps) for phase in render.phases)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_crash_at_any_write_changes_nothing(mode, size):
     render, model = toy_plan(mode), ToyModel(CARD)
-    fleet = Fleet(model, workers=2, size=size, crash_period=5)
+    fleet = Fleet(model, workers=2, size=size, store=CrashingStore(FP64))
 
     distributed = fleet.render(render, picture_of(render))
 
-    assert fleet.crashes > 3
+    assert fleet.store.unacknowledged == {kind(key) for key in fleet.store.keys("")}
+    assert fleet.crashes == 2 * len(fleet.store.unacknowledged)
     np.testing.assert_allclose(distributed, reference(render, model), rtol=0, atol=FP64)
 
 
@@ -82,7 +82,7 @@ def test_with_a_fixed_batch_every_bit_is_the_same(mode, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_family_gives_the_reference_in_any_batch(family_model, size):
-    render = family_plan(family_model.card, Mode.PHASED)
+    render = family_plan(family_model.card, Mode.PHASED, height=24, width=32)
     fleets = (Fleet(family_model, workers=workers, size=size, seed=workers) for workers in (2, 5))
 
     two, five = (fleet.render(render) for fleet in fleets)
@@ -93,11 +93,10 @@ def test_every_family_gives_the_reference_in_any_batch(family_model, size):
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_family_is_exact_in_double_precision(family_model, size):
-    exact = replace(family_model, dtype=torch.float64, pipeline=deepcopy(family_model.pipeline))
-    exact.pipeline.to(torch.float64)
-    render = family_plan(exact.card, Mode.PHASED)
+    exact = in_double_precision(family_model)
+    render = family_plan(exact.card, Mode.PHASED, height=24, width=32)
 
-    distributed = Fleet(exact, workers=2, size=size, crash_period=7).render(render)
+    distributed = Fleet(exact, workers=2, size=size).render(render)
 
     np.testing.assert_allclose(distributed, reference(render, exact), rtol=0, atol=FP64)
 

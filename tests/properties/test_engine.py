@@ -12,8 +12,8 @@ from app.domain.grid import Axis, Blend, Grid
 from app.domain.plan import RenderPlan
 from app.domain.spec import Mode, Region, Wrap
 from app.storage.memory import MemoryStore
+from tests.support.blobs import ComparingStore, CrashError
 from tests.support.engine import (
-    ComparingStore,
     ToyModel,
     hostile,
     run_phases,
@@ -129,9 +129,6 @@ def test_a_crash_after_any_unit_changes_nothing(mode):
     render, model = toy_plan(mode), ToyModel(CARD)
     expected = rendered(render, model)
     store, left = MemoryStore(), iter(range(10_000))
-
-    class CrashError(Exception):
-        pass
 
     def until_the_crash(works):
         for work in works:

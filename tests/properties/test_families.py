@@ -1,46 +1,22 @@
 """What holds for tiles holds for every family: a UNet, one with two encoders, a transformer."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from app.canvas import noise_window
-from app.domain.planner import plan_render
 from app.domain.spec import Mode, Wrap
+from tests.support.blobs import ComparingStore
 from tests.support.engine import (
-    ComparingStore,
     hostile,
     render_picture,
     run_phases,
     toy_context,
     without_base,
 )
-from tests.unit.domain.cards import LIMITS, SPEC
+from tests.support.families import family_plan
 
 MODES = [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
-
-
-def family_plan(card, mode, *, height=32, width=48, **changes):
-    """A canvas of *height* x *width* latents in tiles of 16."""
-    scale = card.latent_scale
-    spec = replace(
-        SPEC,
-        prompt="a map",
-        height=height * scale,
-        width=width * scale,
-        steps=3,
-        guidance=2.0,
-        sampler="euler",
-        mode=mode,
-        tile=16 * scale,
-        overlap=8 * scale,
-        base_model=card.name,
-        refine_model=card.name,
-        **changes,
-    )
-    return plan_render(spec, {card.name: card}, upscaler=None, limits=LIMITS)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)

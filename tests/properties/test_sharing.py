@@ -12,9 +12,8 @@ from app.domain.work import Stage, Work, next_of_image, next_work, series_prefix
 from app.jobs import present_keys
 from app.storage.memory import MemoryStore
 from tests.properties.test_engine import CARD, MODES, PICTURE, toy_plan
-from tests.properties.test_families import family_plan
-from tests.properties.test_golden import perform
 from tests.support.engine import ToyModel, run_unit, toy_context
+from tests.support.families import whole_plan
 from workers.stages.prepare import _put_prompts
 from workers.stages.walk import encode_prompts
 
@@ -72,7 +71,7 @@ def finished(model, render, store):
     done = []
     while missing := next_work(render, present_keys(store, render)):
         for work in missing:
-            perform(toy_context(model, store), render, work)
+            run_unit(toy_context(model, store), render, work)
             done.append(work)
     return done
 
@@ -80,7 +79,7 @@ def finished(model, render, store):
 @pytest.fixture(scope="module")
 def first(family_model):
     store = MemoryStore()
-    render = family_plan(family_model.card, Mode.REFINE, height=80, width=80, nsr=0.7, count=1)
+    render = whole_plan(family_model.card, Mode.REFINE)
     finished(family_model, render, store)
     return render, store
 

@@ -21,12 +21,12 @@ from app.merging import assemble_picture, image_figures, merge_phase
 from app.pictures.codecs import decode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
+from tests.support.upscalers import TinyUpscalers
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
 from workers.renderer import Renderer
 from workers.stages.context import Context
-from workers.stages.tile import render_tiles
 
 Order = Callable[[Sequence[Work]], Iterable[Work]]
 
@@ -76,17 +76,11 @@ def hostile(works: Sequence[Work]) -> list[Work]:
     return twice
 
 
-class ComparingStore(MemoryStore):
-    """Takes a blob again only if it is the same: writing once would hide that a repeat differs."""
-
-    def put(self, key: str, data: bytes) -> bool:
-        is_first = super().put(key, data)
-        assert is_first or self.get(key) == bytes(data), f"{key} differs when it is made again"
-        return is_first
-
-
 def toy_context(model: Model, store: BlobStore | None = None) -> Context:
-    return Context(store or MemoryStore(), ToyModels(model), None, 100.0)
+    """A worker that has *model*, its own caches and an upscaler."""
+    return Context(
+        MemoryStore() if store is None else store, ToyModels(model), TinyUpscalers(), 100.0
+    )
 
 
 def run_phases(
@@ -124,6 +118,11 @@ def next_of_phases(store: BlobStore, plan: RenderPlan) -> tuple[Work, ...]:
     return missing if missing[0].stage in (Stage.TILE, Stage.MERGE) else ()
 
 
+def next_of_job(store: BlobStore, plan: RenderPlan) -> tuple[Work, ...]:
+    """What can be done now; empty when every picture is there."""
+    return next_work(plan, present_keys(store, plan))
+
+
 def finished_latents(store: BlobStore, plan: RenderPlan) -> NDArray[np.float32]:
     """The canvas after the last phase, ``(C, H, W)``."""
     return read_window(
@@ -132,26 +131,22 @@ def finished_latents(store: BlobStore, plan: RenderPlan) -> NDArray[np.float32]:
 
 
 def run_unit(context: Context, plan: RenderPlan, work: Work) -> None:
-    """One tile or one merge."""
-    if work.stage is Stage.MERGE:
-        merge_phase(context.store, plan, work.image, work.phase)
-    else:
-        context.store.put(work.key(plan), render_tiles(context, plan, [work], lambda: None)[0])
+    """One unit of any stage."""
+    match work.stage:
+        case Stage.MERGE:
+            merge_phase(context.store, plan, work.image, work.phase)
+        case Stage.PICTURE:
+            assemble_picture(context.store, plan, work.image)
+        case _:
+            blob = Renderer(context).render(plan, work, lambda: None)
+            context.store.put(work.key(plan), blob)
 
 
 def render_picture(context: Context, plan: RenderPlan) -> dict[str, float]:
     """Every unit of *plan*, up to the stored picture; returns its quality."""
-    renderer = Renderer(context)
-    while missing := next_work(plan, present_keys(context.store, plan)):
+    while missing := next_of_job(context.store, plan):
         for work in missing:
-            match work.stage:
-                case Stage.MERGE:
-                    merge_phase(context.store, plan, work.image, work.phase)
-                case Stage.PICTURE:
-                    assemble_picture(context.store, plan, work.image)
-                case _:
-                    blob = renderer.render(plan, work, lambda: None)
-                    context.store.put(work.key(plan), blob)
+            run_unit(context, plan, work)
     return image_figures(context.store, plan, 0)
 
 
