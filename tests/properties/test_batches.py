@@ -8,9 +8,10 @@ from app.domain.geometry import Box
 from app.domain.spec import Mode, Region
 from app.domain.work import Stage, Work
 from app.editing import write_area
-from tests.properties.test_edit import KNOWN, MASKS, edited, painted
+from tests.properties.test_edit import KNOWN, MASKS, edited
 from tests.properties.test_engine import CARD, MODES, PICTURE, toy_plan
 from tests.support.blobs import CrashingStore, kind
+from tests.support.edits import painted
 from tests.support.engine import ToyModel, prepare, run_phases, toy_context
 from tests.support.families import family_plan, in_double_precision
 from tests.support.fleet import Fleet
@@ -186,5 +187,5 @@ def test_each_tile_of_a_batch_holds_its_own_part_of_an_edited_picture(mode):
 
     distributed = fleet.render(render, KNOWN)
 
-    expected = painted(render, area, ToyModel(CARD))
+    expected = painted(render, area, ToyModel(CARD), picture=KNOWN)
     np.testing.assert_allclose(distributed, expected, rtol=0, atol=FP64)

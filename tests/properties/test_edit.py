@@ -6,42 +6,28 @@ import numpy as np
 import pytest
 
 from app.canvas import band_boxes
-from app.domain.editing import Area, tile_box, with_edit
+from app.domain.editing import Area, tile_box
 from app.domain.geometry import Box
 from app.domain.grid import Axis, Grid
-from app.domain.spec import Mode, Rerender, Wrap
-from app.domain.work import Stage, Work, ground_key, pixels_key, plan_key, work_of
-from app.editing import copy_parent, write_area
-from app.storage.memory import MemoryStore
+from app.domain.spec import Mode, Wrap
+from app.domain.work import Stage, ground_key, pixels_key, work_of
+from app.editing import write_area
 from tests.properties.test_engine import CARD, MODES, PICTURE, toy_plan
+from tests.support.edits import finished, masked, painted, reduced, rendered_again
 from tests.support.engine import ToyModel, run_phases, toy_context
 
-KNOWN = PICTURE.astype(np.float32)
+KNOWN, TOY = PICTURE.astype(np.float32), ToyModel(CARD)
 
 
 def edited(mode, mask, **changes):
     """The toy plan with *mask* ``(H, W)`` stretched over its 384 x 320 px, and the mask's area."""
-    render = toy_plan(mode, **changes)
-    spec = replace(render.spec, init_image="inputs/picture", mask="inputs/mask")
-    area = Area(spec, mask, Box(0, 0, 320, 384))
-    return reduced(replace(render, spec=spec), area), area
-
-
-def reduced(render, area):
-    phases, decode = with_edit(render.phases, render.decode, area, canvas=render.canvas, latent=8)
-    return replace(render, phases=phases, decode=decode)
+    return masked(toy_plan(mode, **changes), mask)
 
 
 def in_one_window(render, area):
     spans = [Axis(length, ((0, length),)) for length in (40, 48)]
     phases = tuple(replace(phase, grid=Grid(*spans), only=None) for phase in render.phases)
     return reduced(replace(render, phases=phases), area)
-
-
-def painted(render, area, model, *, picture=KNOWN, order=lambda works: works, store=None):
-    context = toy_context(model, store or MemoryStore())
-    write_area(context.store, render, 0, area)
-    return run_phases(context, render, picture=picture, order=order)
 
 
 def spot(top, left, bottom, right):
@@ -63,7 +49,7 @@ MASKS = {
 def test_held_latents_are_the_pictures_own_to_the_last_bit(mode, mask):
     render, area = edited(mode, mask, discard=False)
 
-    result = painted(render, area, ToyModel(CARD))
+    result = painted(render, area, TOY, picture=KNOWN)
 
     np.testing.assert_array_equal(result[:, mask == 0], KNOWN[:, mask == 0])
     assert np.abs(result - KNOWN)[:, mask > 0].min() > 0
@@ -79,9 +65,9 @@ def test_an_edit_in_tiles_equals_the_edit_of_the_whole_canvas(mode, mask, wrap, 
     whole = in_one_window(render, area)
     whole = replace(whole, spec=replace(whole.spec, wrap=Wrap.NONE))
 
-    tiled = painted(render, area, ToyModel(CARD))
+    tiled = painted(render, area, TOY, picture=KNOWN)
 
-    expected = painted(whole, area, ToyModel(CARD, mode=periodic))
+    expected = painted(whole, area, ToyModel(CARD, mode=periodic), picture=KNOWN)
     np.testing.assert_allclose(tiled, expected, rtol=0, atol=2e-5)
 
 
@@ -94,9 +80,9 @@ def test_an_edit_of_everything_is_the_render_itself(mode):
         decode=replace(render.decode, painted=None),
     )
 
-    everything = painted(render, area, ToyModel(CARD))
+    everything = painted(render, area, TOY, picture=KNOWN)
 
-    context = toy_context(ToyModel(CARD))
+    context = toy_context(TOY)
     np.testing.assert_array_equal(everything, run_phases(context, plain, picture=KNOWN))
 
 
@@ -109,7 +95,7 @@ def test_only_tiles_whose_cells_are_touched_are_executed(mode):
         executed.extend(works)
         return works
 
-    painted(render, area, ToyModel(CARD), order=counted)
+    painted(render, area, TOY, picture=KNOWN, order=counted)
 
     tiles = [work for work in executed if work.stage is Stage.TILE]
     planned = [work for group in work_of(render) for work in group if work.stage is Stage.TILE]
@@ -125,9 +111,9 @@ def test_an_edit_meets_its_surroundings_better_than_a_pasted_render(mode):
     render, area = edited(mode, mask, discard=False)
     everywhere = Area(area.spec, np.full((1, 1), 255, np.uint8), area.box)
 
-    held = painted(render, area, ToyModel(CARD), picture=smooth)
+    held = painted(render, area, TOY, picture=smooth)
 
-    plain = painted(reduced(render, everywhere), everywhere, ToyModel(CARD), picture=smooth)
+    plain = painted(reduced(render, everywhere), everywhere, TOY, picture=smooth)
     pasted = np.where(mask > 0, plain, smooth)
     assert border_step(held) < 0.9 * border_step(pasted)
 
@@ -146,9 +132,9 @@ def border_step(latents):
 
 def test_the_order_of_tiles_does_not_change_a_bit():
     render, area = edited(Mode.PHASED, MASKS["across cells"])
-    once = painted(render, area, ToyModel(CARD))
+    once = painted(render, area, TOY, picture=KNOWN)
 
-    again = painted(render, area, ToyModel(CARD), order=lambda works: [*works, *works[::-1]])
+    again = painted(render, area, TOY, picture=KNOWN, order=lambda works: [*works, *works[::-1]])
 
     np.testing.assert_array_equal(again, once)
 
@@ -157,9 +143,7 @@ def test_a_canvas_of_several_bands_is_merged_alike():
     mask = np.zeros((160, 24), np.uint8)
     mask[120:150, 4:20] = 255
     render = toy_plan(Mode.PHASED, height=1280, width=192, discard=False)
-    spec = replace(render.spec, init_image="inputs/picture", mask="inputs/mask")
-    area = Area(spec, mask, Box(0, 0, 1280, 192))
-    render = reduced(replace(render, spec=spec), area)
+    render, area = masked(render, mask)
     known = np.random.default_rng(2).standard_normal((4, 160, 24)).astype(np.float32)
 
     result = painted_in_bands(render, area, known)
@@ -172,47 +156,25 @@ def test_a_canvas_of_several_bands_is_merged_alike():
 def painted_in_bands(render, area, known):
     from app.canvas import write_band
 
-    context = toy_context(ToyModel(CARD))
+    context = toy_context(TOY)
     write_area(context.store, render, 0, area)
     for number, band in enumerate(band_boxes(render)):
         write_band(context.store, render, 0, 0, number, known[:, band.top : band.bottom])
     return run_phases(context, render)
 
 
-def finished(mode):
+def toy_parent(mode):
     """A finished toy render, and the store it lies in."""
-    render, store = toy_plan(mode, discard=False), MemoryStore()
-    picture = PICTURE.astype(np.float32) if render.starts_from_picture else None
-    latents = run_phases(toy_context(ToyModel(CARD), store), render, picture=picture)
-    store.put(plan_key(render.hash), render.to_json())
-    store.put(f"{Work(Stage.PICTURE, 0).key(render)}.json", b"{}")
-    for core in range(len(render.decode.cores)):
-        store.put(pixels_key(render, 0, core), b"pixels of %d" % core)
-    return render, latents, store
-
-
-def rendered_again(parent, store, box, seed):
-    again = Rerender(parent.hash, 0, box)
-    spec = replace(parent.spec, rerender=again, init_image=None, seed=seed)
-    area = Area(spec, np.full((1, 1), 255, np.uint8), box)
-    render = reduced(replace(parent, spec=spec, base=None), area)
-    copy_parent(store, render, 0, again)
-    executed = []
-
-    def counted(works):
-        executed.extend(work for work in works if work.stage is Stage.TILE)
-        return works
-
-    latents = painted(render, area, ToyModel(CARD), picture=None, order=counted, store=store)
-    return render, latents, executed
+    render = toy_plan(mode, discard=False)
+    return render, *finished(render, TOY, KNOWN if render.starts_from_picture else None)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_tile_rendered_again_leaves_its_neighbours_as_they_are(mode):
-    parent, before, store = finished(mode)
+    parent, before, store = toy_parent(mode)
     cell = parent.phases[-1].grid.cells[0]
 
-    _, after, executed = rendered_again(parent, store, tile_box(parent, 0, 0), seed=99)
+    _, after, executed = rendered_again(parent, store, TOY, tile_box(parent, 0, 0), seed=99)
 
     changed = np.zeros(before.shape[1:], bool)
     changed[cell.window] = True
@@ -222,19 +184,19 @@ def test_a_tile_rendered_again_leaves_its_neighbours_as_they_are(mode):
 
 
 def test_cores_that_are_not_painted_are_those_of_the_parent():
-    parent, _, store = finished(Mode.PHASED)
+    parent, _, store = toy_parent(Mode.PHASED)
 
-    render, _, _ = rendered_again(parent, store, Box(0, 0, 20, 20), seed=99)
+    render, _, _ = rendered_again(parent, store, TOY, Box(0, 0, 20, 20), seed=99)
 
     for core in range(len(render.decode.cores)):
         assert store.get(ground_key(render, 0, core)) == store.get(pixels_key(parent, 0, core))
 
 
 def test_another_seed_paints_another_part_and_the_same_the_same():
-    parent, _, store = finished(Mode.PHASED)
+    parent, _, store = toy_parent(Mode.PHASED)
     box = Box(100, 100, 200, 200)
 
-    one, same, other = (rendered_again(parent, store, box, seed)[1] for seed in (5, 5, 6))
+    one, same, other = (rendered_again(parent, store, TOY, box, seed)[1] for seed in (5, 5, 6))
 
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
