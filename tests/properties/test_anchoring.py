@@ -35,6 +35,12 @@ def test_held_tiles_equal_the_whole_canvas(sampler):
     assert len(render.phases[0].tiles) >= 4
 
 
+def test_without_the_discard_held_tiles_show_their_edges():
+    render = based(discard=False)
+
+    assert np.abs(rendered(render) - rendered(whole(render))).max() > 1e-3
+
+
 def test_held_tiles_end_nearer_to_their_base(monkeypatch):
     held = rendered(based())
 

@@ -149,18 +149,6 @@ def test_a_crash_after_any_unit_changes_nothing(mode):
     np.testing.assert_array_equal(result, expected)
 
 
-def test_one_phase_of_all_steps_is_independent_refinement():
-    render = toy_plan(Mode.REFINE, nsr=0.3)
-
-    assert len(render.phases) == 1
-    np.testing.assert_allclose(
-        rendered(render, ToyModel(CARD)),
-        rendered(whole(render), ToyModel(CARD)),
-        rtol=0,
-        atol=1e-12,
-    )
-
-
 def test_pasted_windows_are_written_once():
     render = toy_plan(Mode.SPOT, discard=False)
     context = toy_context(ToyModel(CARD))

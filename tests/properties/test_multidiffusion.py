@@ -7,13 +7,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPanoramaPipeline, StableDiffusionPipeline
 
+from app import merging
 from app.canvas import noise_window
 from app.domain.grid import Blend
 from app.domain.plan import Merge
-from app.domain.planner import plan_render
 from app.domain.spec import Mode, Wrap
 from tests.support.engine import run_phases, toy_context
-from tests.unit.domain.cards import LIMITS, SPEC
+from tests.support.families import family_plan, in_double_precision
 
 WINDOW, STRIDE = 64, 8
 """Of diffusers' panorama pipeline, in latents."""
@@ -21,27 +21,19 @@ WINDOW, STRIDE = 64, 8
 
 def panorama_plan(card, height, width, **changes):
     """The window layout of diffusers' panorama pipeline; *height* and *width* in latents."""
-    scale = card.latent_scale
-    spec = replace(
-        SPEC,
-        prompt="a map",
-        negative_prompt="fog",
-        height=height * scale,
-        width=width * scale,
-        steps=2,
-        guidance=4.0,
-        mode=Mode.MULTIDIFFUSION,
-        tile=WINDOW * scale,
-        overlap=(WINDOW - STRIDE) * scale,
-        blend=Blend.UNIFORM,
-        base_model=card.name,
-        refine_model=card.name,
-        **changes,
-    )
-    return plan_render(spec, {card.name: card}, upscaler=None, limits=LIMITS)
+    layout = {
+        "negative_prompt": "fog",
+        "guidance": 4.0,
+        "sampler": "ddim",
+        "tile": WINDOW * card.latent_scale,
+        "overlap": (WINDOW - STRIDE) * card.latent_scale,
+        "blend": Blend.UNIFORM,
+        "mode": Mode.MULTIDIFFUSION,
+    }
+    return family_plan(card, height=height, width=width, **layout | changes)
 
 
-def theirs(pipeline_class, folder, noise, **options):
+def theirs(pipeline_class, folder, noise, *, steps, **options):
     pipeline = pipeline_class.from_pretrained(folder, safety_checker=None)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     height, width = noise.shape[1:]
@@ -50,7 +42,7 @@ def theirs(pipeline_class, folder, noise, **options):
         "a map",
         negative_prompt="fog",
         latents=torch.from_numpy(noise)[None],
-        num_inference_steps=2,
+        num_inference_steps=steps,
         guidance_scale=4.0,
         output_type="latent",
         **size | options,
@@ -59,45 +51,55 @@ def theirs(pipeline_class, folder, noise, **options):
 
 
 @pytest.mark.parametrize(
-    ("wrap", "circular"), [(Wrap.NONE, False), (Wrap.X, True)], ids=["flat", "circular padding"]
+    ("wrap", "height", "width", "windows"),
+    # Its circles are one row of windows: it takes a window's rows at their place in the canvas.
+    [(Wrap.NONE, 72, 80, 2 * 3), (Wrap.X, WINDOW, 88, 11)],
+    ids=["flat", "circular padding"],
 )
 def test_multidiffusion_equals_the_panorama_pipeline_of_diffusers(
-    tiny, tiny_folder, wrap, circular
+    tiny, tiny_folder, wrap, height, width, windows
 ):
-    render = panorama_plan(tiny.card, WINDOW, 80, wrap=wrap)
-    noise = noise_window(render, 0, render.canvas)
+    render = panorama_plan(tiny.card, height, width, steps=5, wrap=wrap)
+    noise, circular = noise_window(render, 0, render.canvas), wrap is Wrap.X
 
     ours = run_phases(toy_context(tiny), render)
 
-    expected = theirs(
-        StableDiffusionPanoramaPipeline, tiny_folder, noise, circular_padding=circular
-    )
+    pipeline, options = StableDiffusionPanoramaPipeline, {"circular_padding": circular}
+    expected = theirs(pipeline, tiny_folder, noise, steps=5, **options)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
+    assert {len(phase.grid) for phase in render.phases} == {windows}
 
 
-def test_one_full_window_equals_the_plain_pipeline_of_diffusers(tiny, tiny_folder):
-    render = panorama_plan(tiny.card, WINDOW, WINDOW)
+@pytest.mark.parametrize(
+    ("mode", "height", "width"),
+    [(Mode.MULTIDIFFUSION, WINDOW, WINDOW), (Mode.DIRECT, 24, 40)],
+    ids=["one window", "direct"],
+)
+def test_one_full_window_equals_the_plain_pipeline_of_diffusers(
+    tiny, tiny_folder, mode, height, width
+):
+    render = panorama_plan(tiny.card, height, width, steps=5, mode=mode)
     noise, scale = noise_window(render, 0, render.canvas), tiny.card.latent_scale
 
     ours = run_phases(toy_context(tiny), render)
 
-    size = {"height": WINDOW * scale, "width": WINDOW * scale}
-    np.testing.assert_allclose(
-        ours, theirs(StableDiffusionPipeline, tiny_folder, noise, **size), rtol=0, atol=1e-4
-    )
+    size = {"height": height * scale, "width": width * scale}
+    expected = theirs(StableDiffusionPipeline, tiny_folder, noise, steps=5, **size)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
-def test_averaging_the_state_or_the_prediction_is_the_same_for_one_step(tiny):
-    render = panorama_plan(tiny.card, WINDOW, 80)
-    apart = replace(
-        render,
-        phases=tuple(
-            replace(phase, merge=Merge.CLEAN) if phase is not render.phases[-1] else phase
-            for phase in render.phases
-        ),
-    )
+@pytest.mark.parametrize("blend", [Blend.RAMP, Blend.UNIFORM], ids=str)
+def test_merging_clean_and_noise_apart_differs_by_the_variance_it_restores(
+    tiny, blend, monkeypatch
+):
+    render = panorama_plan(in_double_precision(tiny).card, 24, 40, tile=64, overlap=32, blend=blend)
+    *first, last = render.phases
+    apart = replace(render, phases=(*(replace(phase, merge=Merge.CLEAN) for phase in first), last))
+    exact = in_double_precision(tiny)
+    joined, restored = (run_phases(toy_context(exact), plan) for plan in (render, apart))
 
-    one, other = run_phases(toy_context(tiny), render), run_phases(toy_context(tiny), apart)
+    monkeypatch.setattr(merging, "_noise_correlation", lambda *_: 1.0)
+    unrestored = run_phases(toy_context(exact), apart)
 
-    # They differ by the variance that averaged noise has lost, which is restored in one of them.
-    assert np.abs(one - other).max() < 0.05
+    np.testing.assert_allclose(unrestored, joined, rtol=0, atol=1e-10)
+    assert np.abs(restored - joined).max() > 1e-3
