@@ -6,7 +6,7 @@ import torch
 
 from app.domain.card import HEAD_PADDING
 from app.domain.geometry import Box
-from tests.support.autoencoders import LAYERS, LEVELS, build_autoencoder, build_tiny_decoder
+from tests.support.autoencoders import KINDS, LAYERS, LEVELS, build_autoencoder, build_tiny_decoder
 from tests.unit.domain.cards import SD15
 from workers.vae import (
     decode,
@@ -160,12 +160,16 @@ def test_the_distilled_decoder_is_that_of_diffusers(latents):
     assert picture.std() > 0.05
 
 
-def test_decoding_and_encoding_in_two_parts_are_those_of_diffusers(vae, latents):
-    pixels = np.random.default_rng(2).random((64, 96, 3), np.float32)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_decoding_and_encoding_in_two_parts_are_those_of_diffusers(kind):
+    vae, shift = build_autoencoder(**kind), kind.get("shift", 0.0)
+    draw = np.random.default_rng(2)
+    pixels = draw.random((64, 96, 3), np.float32)
+    latents = draw.standard_normal((vae.config.latent_channels, 24, 32), np.float32)
     with torch.inference_mode():
-        picture = vae.decode(torch.from_numpy(latents)[None] / 0.5).sample[0] * 0.5 + 0.5
+        picture = vae.decode(torch.from_numpy(latents)[None] / 0.5 + shift).sample[0] * 0.5 + 0.5
         signal = torch.from_numpy(pixels).permute(2, 0, 1)[None] * 2 - 1
-        mean = vae.encode(signal).latent_dist.mode()[0] * 0.5
+        mean = (vae.encode(signal).latent_dist.mode()[0] - shift) * 0.5
 
     np.testing.assert_allclose(
         decode(vae, latents), picture.clamp(0, 1).permute(1, 2, 0), rtol=0, atol=1e-6

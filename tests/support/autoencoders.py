@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -13,11 +14,19 @@ from app.model_files import TINY_DECODER
 LEVELS, LAYERS = 4, 2
 
 
-def build_autoencoder(*, attends: bool = True, seed: int = 0) -> AutoencoderKL:
-    """Eight pixels per latent, two layers per block; without its attention if not *attends*."""
+def build_autoencoder(
+    *, attends: bool = True, seed: int = 0, channels: int = 4, shift: float | None = None
+) -> AutoencoderKL:
+    """Eight pixels per latent, two layers per block; without its attention if not *attends*.
+
+    Those with a *shift* have no convolution between latents and network, as that of a flow.
+    """
     torch.manual_seed(seed)
     vae = AutoencoderKL(
-        latent_channels=4,
+        latent_channels=channels,
+        shift_factor=shift,
+        use_quant_conv=shift is None,
+        use_post_quant_conv=shift is None,
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * LEVELS,
         up_block_types=("UpDecoderBlock2D",) * LEVELS,
@@ -27,6 +36,13 @@ def build_autoencoder(*, attends: bool = True, seed: int = 0) -> AutoencoderKL:
         scaling_factor=0.5,
     )
     return vae.eval().requires_grad_(False)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "4 channels": {},
+    "16 channels, shifted": {"channels": 16, "shift": 0.1},
+}
+"""Stable Diffusion's and a flow's, for ``build_autoencoder``."""
 
 
 def build_tiny_decoder(

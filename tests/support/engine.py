@@ -21,7 +21,7 @@ from app.merging import assemble_picture, image_figures, merge_phase
 from app.pictures.codecs import decode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
-from tests.support.upscalers import TinyUpscalers
+from tests.support.upscalers import OneUpscaler, tiny_upscaler
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
@@ -79,7 +79,10 @@ def hostile(works: Sequence[Work]) -> list[Work]:
 def toy_context(model: Model, store: BlobStore | None = None) -> Context:
     """A worker that has *model*, its own caches and an upscaler."""
     return Context(
-        MemoryStore() if store is None else store, ToyModels(model), TinyUpscalers(), 100.0
+        MemoryStore() if store is None else store,
+        ToyModels(model),
+        OneUpscaler(tiny_upscaler),
+        100.0,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -94,22 +95,27 @@ class Rrdb(nn.Module):
         return enlarged
 
 
+Upscale = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 TINY_UPSCALER = UpscalerCard("tiny", "1", 4)
 
 
-class TinyUpscalers:
-    """The cache of a worker that has one upscaler, of two inner convolutions."""
+class OneUpscaler:
+    """The cache of a worker that has one upscaler."""
 
-    def get(self, plan: RenderPlan) -> TinyUpscalers:
-        return self
+    def __init__(self, upscaler: Upscale | None) -> None:
+        self._upscaler = upscaler
 
-    def __call__(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Twice as large; it computes in single precision, whatever the model does."""
-        return _tiny_upscaler()(pixels.astype(np.float32))
+    def get(self, plan: RenderPlan) -> Upscale | None:
+        return self._upscaler
+
+
+def tiny_upscaler(pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Twice as large; it computes in single precision, whatever the model does."""
+    return _tiny_network()(pixels.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
-def _tiny_upscaler() -> Upscaler:
+def _tiny_network() -> Upscaler:
     torch.manual_seed(1)
     network = SRVGGNetCompact(features=4, convolutions=2, scale=2).requires_grad_(False)
     upscaler = Upscaler(network, scale=2, device=torch.device("cpu"))
