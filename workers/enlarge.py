@@ -1,4 +1,4 @@
-"""A small picture enlarged to the canvas, window by window, and encoded to latents."""
+"""A small picture enlarged to the canvas, window by window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.domain.card import ModelCard
-from app.domain.decoding import CORE_LATENTS
+from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.tiling import plan_cores
@@ -47,20 +47,27 @@ class Enlarger:
         rows, columns = self._border
         self._picture = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)), mode="wrap")
 
-    def latents(
-        self, band: Box, encode: Callable[[Pixels], NDArray[np.float32]]
+    def in_cores(
+        self, box: Box, core: int, run: Callable[[Pixels], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Latents ``(C, h, w)`` of *band*: windows encoded with the encoder's receptive field."""
+        """What *run* makes of *box*, ``(C, h, w)``, a value for a latent.
+
+        It sees cores of *core* latents a side at most, and what an encoder reaches around them.
+        """
         plan = self._plan
-        canvas = np.empty((plan.latent_channels, band.height, band.width), np.float32)
+        made: NDArray[np.float32] | None = None
         padding = plan.encoder_padding // plan.latent_scale
-        for part in plan_cores(band.height, band.width, core=CORE_LATENTS):
-            core = part.inside(band)
-            padded = core.padded(padding, within=plan.reach)
-            encoded = encode(self.window(padded.scaled(plan.latent_scale)))
-            rows, columns = core.relative_to(padded).window
-            canvas[(slice(None), *part.window)] = encoded[:, rows, columns]
-        return canvas
+        for part in plan_cores(box.height, box.width, core=core):
+            inner = part.inside(box)
+            padded = inner.padded(padding, within=plan.reach)
+            values = run(self.window(padded.scaled(plan.latent_scale)))
+            if made is None:
+                made = np.empty((len(values), box.height, box.width), np.float32)
+            rows, columns = inner.relative_to(padded).window
+            made[(slice(None), *part.window)] = values[:, rows, columns]
+        if made is None:
+            raise InvalidPlanError(f"a part to encode must not be empty, got {box}")
+        return made
 
     def window(self, box: Box) -> Pixels:
         """The enlarged picture inside *box*, canvas pixels; equal to a crop of the whole.

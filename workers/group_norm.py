@@ -39,10 +39,10 @@ class Survey:
     they would see in the whole picture.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, rim: float = 0.0) -> None:
         self._norms = list(_norms(network))
         self._found: dict[nn.Module, Tensor] = {}
-        self.rim = 0.0
+        self.rim = rim
         """Share of a part's width on every side that is not measured: it sees the part's edge."""
 
     @contextmanager

@@ -40,12 +40,8 @@ def encode_down(
     vae: AutoencoderKL, pixels: Pixels, statistics: Statistics | None = None
 ) -> Features:
     """The encoder as far as its middle block: features ``(C, H/s, W/s)`` of *pixels*."""
-    signal = _tensor(vae, pixels).permute(2, 0, 1)[None] * 2.0 - 1.0
     with frozen(vae.encoder, statistics):
-        signal = vae.encoder.conv_in(signal)
-        for block in vae.encoder.down_blocks:
-            signal = block(signal)
-    return _array(signal[0])
+        return _array(_down(vae, _signal(vae, pixels[None]))[0])
 
 
 @torch.inference_mode()
@@ -54,10 +50,7 @@ def encode_middle(
 ) -> Latents:
     """The rest of the encoder: latents of the *features* of a whole picture."""
     with frozen(vae.encoder, statistics):
-        moments = _out(vae.encoder, vae.encoder.mid_block(_tensor(vae, features)[None]))
-    if vae.quant_conv is not None:
-        moments = vae.quant_conv(moments)
-    mean, _ = moments.chunk(2, dim=1)
+        mean, _ = _moments(vae, _tensor(vae, features)[None]).chunk(2, dim=1)
     return _array(((mean - _shift(vae)) * vae.config.scaling_factor)[0])
 
 
@@ -94,19 +87,18 @@ def decode_tiny(tiny: AutoencoderTiny, latents: Latents) -> Pixels:
 
 
 @torch.inference_mode()
-def survey_encoder(vae: AutoencoderKL, pixels: Pixels) -> Statistics:
-    """The encoder's statistics on *pixels* ``(H, W, 3)``."""
-    survey = Survey(vae.encoder)
+def survey_encoder(vae: AutoencoderKL, windows: Sequence[Pixels], rim: int) -> Statistics:
+    """The encoder's statistics on equal *windows* ``(H, W, 3)``, *rim* pixels inside them."""
+    survey = Survey(vae.encoder, rim=rim / windows[0].shape[1])
     with survey.measuring():
-        encode(vae, pixels)
+        _moments(vae, _down(vae, _signal(vae, np.stack(windows))))
     return survey.statistics()
 
 
 @torch.inference_mode()
 def survey_decoder(vae: AutoencoderKL, windows: Sequence[Latents], rim: int) -> Statistics:
     """The decoder's statistics on equal *windows* of a canvas, *rim* latents inside them."""
-    survey = Survey(vae.decoder)
-    survey.rim = rim / windows[0].shape[-1]
+    survey = Survey(vae.decoder, rim=rim / windows[0].shape[-1])
     with survey.measuring():
         _tail(vae, _head(vae, _tensor(vae, np.stack(windows))))
     return survey.statistics()
@@ -127,6 +119,23 @@ def survey_head(
         survey.rim = rim / windows[0].width
         _tail(vae, torch.cat([features[(..., *window.window)] for window in windows]))
     return survey.statistics(), _array(features[0])
+
+
+def _signal(vae: AutoencoderKL, pixels: Pixels) -> Tensor:
+    """What the encoder reads, ``(B, 3, H, W)`` in ``[-1, 1]``, of *pixels* ``(B, H, W, 3)``."""
+    return _tensor(vae, pixels).permute(0, 3, 1, 2) * 2.0 - 1.0
+
+
+def _down(vae: AutoencoderKL, signal: Tensor) -> Tensor:
+    features: Tensor = vae.encoder.conv_in(signal)
+    for block in vae.encoder.down_blocks:
+        features = block(features)
+    return features
+
+
+def _moments(vae: AutoencoderKL, features: Tensor) -> Tensor:
+    moments = _out(vae.encoder, vae.encoder.mid_block(features))
+    return moments if vae.quant_conv is None else vae.quant_conv(moments)
 
 
 def _head(vae: AutoencoderKL, latents: Tensor) -> Tensor:

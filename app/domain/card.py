@@ -11,7 +11,8 @@ from app.domain.schedule import Sampler, Schedule
 Family = Literal["sd", "sdxl", "sd3"]
 
 HEAD_PADDING = 5
-"""Latents that a decoder's head reaches by its convolutions: the input's and two resnets' two."""
+"""Latents that the convolutions around a middle block reach: the two of each of its two resnets,
+and a decoder's first or an encoder's last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,24 @@ class ModelCard:
 
     @property
     def encoder_padding(self) -> int:
-        """Pixels around a window that its encoded latents depend on, a multiple of the scale."""
-        radius = 1.0
+        """Pixels around a core that its encoded latents depend on, the attention left aside."""
+        return self.down_padding + HEAD_PADDING * self.latent_scale
+
+    @property
+    def down_padding(self) -> int:
+        """Pixels around a core that the encoder's middle block depends on there, whole latents.
+
+        The receptive field of the lower blocks of diffusers' ``AutoencoderKL`` encoder: input
+        convolution, at each coarser level the resnets' two and the strided one. That pads below
+        and to the right alone, and is where most is seen, from the first pixel of a latent on.
+        """
+        reach = 1
         for level in range(self.vae_levels):
-            radius += 2 * self.vae_layers * 2**level
+            reach += 2 * self.vae_layers * 2**level
             if level + 1 < self.vae_levels:
-                radius += 2 * 2**level  # the strided convolution pads one side only
-        radius += (4 + 1) * self.latent_scale
-        return -int(-radius // self.latent_scale) * self.latent_scale
+                reach += 2 * 2**level
+        beyond = reach - (self.latent_scale - 1)
+        return -(-beyond // self.latent_scale) * self.latent_scale
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""How a finished canvas is decoded: cores, their padding, and what sees the whole canvas.
+"""How a canvas is encoded and decoded: cores, their padding, and what sees the whole canvas.
 
-An autoencoder's decoder sees the whole canvas in two places. Its GroupNorms average over it:
-their statistics are measured on windows of the canvas and used by every core. Its middle block
-attends to it: a *head* runs as far as that once, where the canvas is small enough, and cores
-decode the *tail*, whose convolutions reach a fixed distance.
+An autoencoder sees the whole canvas in two places. Its GroupNorms average over it: their
+statistics are measured on windows of the canvas and used by every core. Its middle block attends
+to it: a *head* is that block seeing the whole once, where the canvas is small enough. Cores then
+go through the rest, the encoder's *down path* or the decoder's *tail*, whose convolutions reach a
+fixed distance.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from app.domain.card import ModelCard, UpscalerCard
 from app.domain.errors import UnsupportedError
 from app.domain.geometry import Box
-from app.domain.plan import Decode
+from app.domain.plan import Decode, Overview
 from app.domain.tiling import plan_cores
 
 CORE_LATENTS = (
@@ -55,20 +56,35 @@ def plan_decode(
             f"decoder tiny needs an AutoencoderTiny in the folder vae_tiny of model {card.name}"
         )
     cores = tuple(plan_cores(height, width, core=max(height, width) if whole else CORE_LATENTS))
-    is_cut = len(cores) > 1 and not tiny
-    head = is_cut and height * width <= HEAD_LATENTS
+    seen = _overview(height, width, is_cut=len(cores) > 1 and not tiny)
     around = (upscaler.padding if upscaler else 0) + (COLOUR_PADDING if anchored else 0)
-    windows = _spread_windows(height, width) if is_cut else ()
-    has_rim = len(windows) > 1 and min(windows[0].height, windows[0].width) > 4 * WINDOW_RIM
-    full_reach = card.tail_padding if head else card.decoder_padding
+    full_reach = card.tail_padding if seen.head else card.decoder_padding
     reach = card.tiny_padding if tiny else full_reach
     return Decode(
         cores=cores,
         padding=reach + math.ceil(around / card.latent_scale),
+        windows=seen.windows,
+        rim=seen.rim,
+        head=seen.head,
+        anchors_colours=anchored,
+    )
+
+
+def plan_encode(height: int, width: int, *, whole: bool) -> Overview:
+    """How a picture becomes a canvas of *height* x *width* latents, in one core if it is *whole*.
+
+    The same sizes have a head as in decoding: an encoder's middle block costs as much.
+    """
+    return _overview(height, width, is_cut=not whole and max(height, width) > CORE_LATENTS)
+
+
+def _overview(height: int, width: int, *, is_cut: bool) -> Overview:
+    windows = _spread_windows(height, width) if is_cut else ()
+    has_rim = len(windows) > 1 and min(windows[0].height, windows[0].width) > 4 * WINDOW_RIM
+    return Overview(
         windows=windows,
         rim=WINDOW_RIM if has_rim else 0,
-        head=head,
-        anchors_colours=anchored,
+        head=is_cut and height * width <= HEAD_LATENTS,
     )
 
 

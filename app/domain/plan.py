@@ -15,7 +15,7 @@ from app.domain.grid import Grid
 from app.domain.schedule import Steps
 from app.domain.spec import RenderSpec
 
-PLAN_VERSION = 3  # part of every hash: raise it when the same plan would give other pixels
+PLAN_VERSION = 4  # part of every hash: raise it when the same plan would give other pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +68,34 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Decode:
-    """How a finished canvas becomes pixels; see :mod:`app.domain.decoding`. In latents."""
+class Overview:
+    """What is seen of a whole canvas that goes through an autoencoder in cores. In latents."""
 
-    cores: tuple[Box, ...]
-    """They partition the canvas; each is decoded by itself."""
-    padding: int
-    """What a core needs around it to come out as in the whole canvas."""
     windows: tuple[Box, ...]
     """Equal windows that the statistics of normalisation are measured on; none for one core."""
     rim: int
     """What of a window is not measured on every side, because it sees the window's edge."""
     head: bool
     """The middle block sees the whole canvas, once; otherwise every core its own part."""
-    anchors_colours: bool
-    """Low frequencies are taken from the picture that tiles started from."""
-    painted: tuple[int, ...] | None = None
-    """The cores that are decoded where a part is painted anew; otherwise all are."""
 
     @property
     def freezes_statistics(self) -> bool:
         """Cores are normalised alike: each by its own statistics would change the tone."""
         return bool(self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class Decode(Overview):
+    """How a finished canvas becomes pixels; see :mod:`app.domain.decoding`. In latents."""
+
+    cores: tuple[Box, ...]
+    """They partition the canvas; each is decoded by itself."""
+    padding: int
+    """What a core needs around it to come out as in the whole canvas."""
+    anchors_colours: bool
+    """Low frequencies are taken from the picture that tiles started from."""
+    painted: tuple[int, ...] | None = None
+    """The cores that are decoded where a part is painted anew; otherwise all are."""
 
     @property
     def indices(self) -> Sequence[int]:
@@ -126,10 +132,14 @@ class RenderPlan:
     latent_scale: int
     latent_channels: int
     encoder_padding: int
+    """Pixels that a core of the picture tiles start from needs around it to be encoded, as far as
+    the encoder's middle block where the canvas has a head."""
     base: Base | None
     phases: tuple[Phase, ...]
     decode: Decode
     cost: Cost
+    encode: Overview | None = None
+    """How the picture that tiles start from becomes latents, where there is one to encode."""
     version: int = PLAN_VERSION
     run: str = ""
     """Keeps the blobs of a render that is done again apart; decides no pixel and no file byte."""
@@ -163,8 +173,11 @@ class RenderPlan:
 
     def _record(self) -> dict[str, Any]:
         record = asdict(self)
-        if not self.run:  # plans had none before, and keep their hashes
+        # Plans had none of these before, and keep their hashes.
+        if not self.run:
             del record["run"]
+        if self.encode is None:
+            del record["encode"]
         return record
 
     @property

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from app.domain.card import ModelCard, UpscalerCard
 from app.domain.cost import plan_cost
-from app.domain.decoding import CORE_LATENTS, plan_decode
+from app.domain.decoding import CORE_LATENTS, plan_decode, plan_encode
 from app.domain.editing import Area, with_edit
 from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Grid
 from app.domain.phases import LAYOUT_DECIDED, plan_phases, tile_grid
-from app.domain.plan import Base, Decode, RenderPlan
+from app.domain.plan import Base, Decode, Overview, RenderPlan
 from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec, Wrap
 
@@ -55,6 +55,7 @@ def plan_render(
     _check_windows(card, *(_largest_window(phase.grid) for phase in phases))
     if base:
         _check_windows(cards[spec.base_model], (base.height, base.width))
+    encode = _plan_encode(spec, height, width)
     decode = _plan_decode(spec, card, (height, width), upscaler, is_part=area is not None)
     if area is not None:
         latent = card.latent_scale * spec.upscale
@@ -67,11 +68,12 @@ def plan_render(
         canvas_width=width,
         latent_scale=card.latent_scale,
         latent_channels=card.latent_channels,
-        encoder_padding=card.encoder_padding,
+        encoder_padding=card.down_padding if encode and encode.head else card.encoder_padding,
         base=base,
         phases=phases,
         decode=decode,
         cost=plan_cost(spec, card, base, phases, decode),
+        encode=encode,
     )
 
 
@@ -84,6 +86,18 @@ def _starts_from_picture(spec: RenderSpec) -> bool:
     return _has_base(spec) or spec.starts_from_given
 
 
+def _is_whole(spec: RenderSpec) -> bool:
+    """Whether an autoencoder sees the canvas as one, like the network that denoises it."""
+    return spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
+
+
+def _plan_encode(spec: RenderSpec, height: int, width: int) -> Overview | None:
+    """How the picture to start from becomes latents; none does where those of a render are kept."""
+    if not _starts_from_picture(spec) or spec.rerender is not None:
+        return None
+    return plan_encode(height, width, whole=_is_whole(spec))
+
+
 def _plan_decode(
     spec: RenderSpec,
     card: ModelCard,
@@ -93,7 +107,7 @@ def _plan_decode(
     is_part: bool,
 ) -> Decode:
     """How the canvas of *size* latents becomes pixels; a *part* keeps the colours it has."""
-    is_whole = spec.mode is Mode.DIRECT and spec.wrap is Wrap.NONE
+    is_whole = _is_whole(spec)
     is_near = _starts_from_picture(spec) and spec.nsr < LAYOUT_DECIDED
     return plan_decode(
         card,

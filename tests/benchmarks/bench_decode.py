@@ -7,10 +7,7 @@ is given above what it held before. Time is the sum over all parts, *alone* what
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from rich.console import Console
 
 from app.cards import Catalogue
 from app.domain.card import ModelCard
 from app.domain.decoding import plan_decode
 from app.domain.geometry import Box
 from app.domain.plan import Decode
+from tests.benchmarks.ways import peak_mb, read_picture, run_ways
 from workers.loading import load_model
 from workers.vae import (
     Latents,
@@ -38,7 +34,6 @@ from workers.vae import (
     survey_head,
 )
 
-PICTURE = Path("docs/images/demo.png")
 SIDES = (1024, 1536)
 
 
@@ -51,8 +46,8 @@ class Decoder:
         self.vae = model.vae
 
     def latents(self, side: int) -> Latents:
-        pixels = _picture(side)
-        statistics = survey_encoder(self.vae, pixels[:512, :512])
+        pixels = read_picture(side)
+        statistics = survey_encoder(self.vae, [pixels[:512, :512]], rim=0)
         return np.concatenate(
             [encode(self.vae, band, statistics) for band in np.split(pixels, side // 256)], axis=1
         )
@@ -94,7 +89,7 @@ class Decoder:
     def base(self, latents: Latents) -> tuple[Pixels, float]:
         """As ``cores`` with the statistics of the picture at native size, not of the canvas."""
         start, native = time.perf_counter(), self.card.native_size
-        small = encode(self.vae, _picture(native))
+        small = encode(self.vae, read_picture(native))
         statistics = survey_decoder(self.vae, [small], rim=0)
         alone = time.perf_counter() - start
         plan = replace(self.plan(latents), padding=self.card.decoder_padding)
@@ -118,17 +113,9 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in (_FIRST, *WAYS):
         _measure(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
         return
-    console, sides = Console(), [int(text) for text in sys.argv[1:]] or SIDES
-    console.print("way     side px  mean /255  max /255  seconds  alone  peak MB")
-    for side in sides:
-        with tempfile.TemporaryDirectory() as folder:
-            for way in (_FIRST, *WAYS):
-                command = [sys.executable, "-m", "tests.benchmarks.bench_decode", way, str(side)]
-                done = subprocess.run(
-                    [*command, folder], capture_output=True, text=True, check=True
-                )
-                if done.stdout:
-                    console.print(done.stdout.rstrip())
+    sides = [int(text) for text in sys.argv[1:]] or SIDES
+    header = "way     side px  mean /255  max /255  seconds  alone  peak MB"
+    run_ways("tests.benchmarks.bench_decode", header, (_FIRST, *WAYS), sides)
 
 
 def _measure(way: str, side: int, folder: Path) -> None:
@@ -138,9 +125,9 @@ def _measure(way: str, side: int, folder: Path) -> None:
         np.save(kept, decoder.latents(side))
         return
     latents = np.load(kept)
-    before, start = _peak_mb(), time.perf_counter()
+    before, start = peak_mb(), time.perf_counter()
     pixels, alone = getattr(decoder, way)(latents)
-    seconds, peak = time.perf_counter() - start, _peak_mb() - before
+    seconds, peak = time.perf_counter() - start, peak_mb() - before
     if way == "whole":
         np.save(truth, pixels)
     error = 255 * np.abs(pixels - np.load(truth))
@@ -148,16 +135,6 @@ def _measure(way: str, side: int, folder: Path) -> None:
         f"{way:<7} {side:>7} {error.mean():>10.3f} {error.max():>9.2f} {seconds:>8.1f} "
         f"{alone:>6.1f} {peak:>8.0f}\n"
     )
-
-
-def _picture(side: int) -> Pixels:
-    """The README's picture, ``(side, side, 3)``."""
-    picture = Image.open(PICTURE).convert("RGB").resize((side, side))
-    return np.asarray(picture, np.float32) / 255.0
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

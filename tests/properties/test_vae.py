@@ -206,7 +206,7 @@ def test_without_frozen_statistics_a_core_has_another_tone(convolutional, latent
 
 def test_a_padded_window_encodes_like_the_whole_picture(convolutional):
     pixels = np.random.default_rng(2).random((384, 384, 3), np.float32)
-    statistics = survey_encoder(convolutional, pixels[:128, :128])
+    statistics = survey_encoder(convolutional, [pixels[:128, :128]], rim=0)
     whole = encode(convolutional, pixels, statistics)[:, 16:32, 16:32]
     padding = SD15.encoder_padding
 
@@ -219,7 +219,7 @@ def test_a_padded_window_encodes_like_the_whole_picture(convolutional):
 
 def test_the_encoders_halves_make_a_whole(vae):
     pixels = np.random.default_rng(3).random((64, 64, 3), np.float32)
-    statistics = survey_encoder(vae, pixels)
+    statistics = survey_encoder(vae, [pixels], rim=0)
 
     latents = encode_middle(vae, encode_down(vae, pixels, statistics), statistics)
 

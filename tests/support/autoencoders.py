@@ -15,9 +15,14 @@ LEVELS, LAYERS = 4, 2
 
 
 def build_autoencoder(
-    *, attends: bool = True, seed: int = 0, channels: int = 4, shift: float | None = None
+    *,
+    attends: bool = True,
+    layers: int = LAYERS,
+    seed: int = 0,
+    channels: int = 4,
+    shift: float | None = None,
 ) -> AutoencoderKL:
-    """Eight pixels per latent, two layers per block; without its attention if not *attends*.
+    """Eight pixels per latent, *layers* per block; without its attention if not *attends*.
 
     Those with a *shift* have no convolution between latents and network, as that of a flow.
     """
@@ -30,7 +35,7 @@ def build_autoencoder(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * LEVELS,
         up_block_types=("UpDecoderBlock2D",) * LEVELS,
-        layers_per_block=LAYERS,
+        layers_per_block=layers,
         norm_num_groups=4,
         mid_block_add_attention=attends,
         scaling_factor=0.5,

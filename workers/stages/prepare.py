@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from app.canvas import band_boxes, write_band
+from app.canvas import write_band
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work, image_key
 from app.editing import copy_parent
-from workers.enlarge import Enlarger, native_picture
+from workers.encoding import encode_bands
+from workers.enlarge import native_picture
 from workers.families.conditioning import Conditioning
 from workers.stages.context import Context
 from workers.stages.editing import put_area, put_ground
 from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
-from workers.vae import encode, survey_encoder
 
 
 def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
@@ -25,15 +25,11 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work) -> bytes:
         copy_parent(context.store, plan, work.image, plan.spec.rerender)
     elif plan.starts_from_picture:
         picture = starting_picture(context, plan, work.image)
-        native = native_picture(picture, model.card)
-        statistics = survey_encoder(model.vae, native)
         if plan.decode.anchors_colours:
-            context.put(plan, work, "colours", native)
+            context.put(plan, work, "colours", native_picture(picture, model.card))
         if plan.is_edit:
             put_ground(context, plan, work, picture)
-        enlarger = Enlarger(plan, picture)
-        for number, band in enumerate(band_boxes(plan)):
-            latents = enlarger.latents(band, lambda pixels: encode(model.vae, pixels, statistics))
+        for number, latents in enumerate(encode_bands(model.vae, plan, picture)):
             write_band(context.store, plan, work.image, 0, number, latents)
     return canonical_json({"model": model.card.name})
 

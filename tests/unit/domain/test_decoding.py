@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.card import UpscalerCard
-from app.domain.decoding import HEAD_LATENTS, plan_decode
+from app.domain.decoding import HEAD_LATENTS, plan_decode, plan_encode
 from app.domain.errors import UnsupportedError
 from app.domain.geometry import Box
-from app.domain.spec import Mode
+from app.domain.spec import Mode, Rerender
 from tests.unit.domain.cards import SD15, plan
 
 sides = st.integers(1, 2100)
@@ -22,6 +22,36 @@ def decode(height, width, upscaler=None, *, whole=False, card=SD15):
 def test_behind_a_head_a_core_needs_the_tails_padding_only():
     assert (decode(128, 128).head, decode(128, 128).padding) == (True, 13)
     assert (decode(128, 129).head, decode(128, 129).padding) == (False, 18)
+
+
+@given(height=sides, width=sides)
+def test_a_canvas_is_encoded_by_the_rule_it_is_decoded_by(height, width):
+    encoding, decoding = plan_encode(height, width, whole=False), decode(height, width)
+
+    assert (encoding.windows, encoding.rim, encoding.head) == (
+        decoding.windows,
+        decoding.rim,
+        decoding.head,
+    )
+
+
+def test_a_core_to_encode_is_padded_as_far_as_the_head_only_where_there_is_one():
+    assert plan(height=1024, width=1024).encoder_padding == SD15.down_padding == 72
+    assert plan(height=1024, width=1032).encoder_padding == SD15.encoder_padding == 112
+
+
+@pytest.mark.parametrize(
+    ("changes", "encodes"),
+    [
+        ({}, True),
+        ({"mode": Mode.PHASED}, False),
+        ({"mode": Mode.PHASED, "init_image": "inputs/map"}, True),
+        ({"rerender": Rerender("0" * 64, 0, Box(0, 0, 64, 64))}, False),
+    ],
+    ids=["base", "noise", "picture", "latents that are kept"],
+)
+def test_only_a_plan_with_a_picture_to_start_from_encodes_one(changes, encodes):
+    assert (plan(**changes).encode is not None) == encodes
 
 
 def test_super_resolution_adds_its_own_padding_in_latents():

@@ -104,6 +104,13 @@ def test_a_plan_survives_the_store():
     assert read_plan(plan(upscale=2).to_json()) == plan(upscale=2)
 
 
+def test_a_plan_that_encodes_no_picture_has_the_form_it_always_had():
+    former = replace(plan(), encode=None)
+
+    assert b'"encode":' not in former.to_json()
+    assert read_plan(former.to_json()).hash == former.hash
+
+
 def test_canonical_json_ignores_the_order_of_keys():
     assert canonical_json({"b": 1, "a": {"d": 2, "c": 3}}) == b'{"a":{"c":3,"d":2},"b":1}'
 

@@ -29,7 +29,7 @@ def test_latents_are_assembled_without_gaps(picture):
         blocks = pixels.reshape(pixels.shape[0] // 8, 8, -1, 8, 3)
         return np.repeat(blocks.mean((1, 3, 4))[None], 4, axis=0)
 
-    bands = [Enlarger(render, picture).latents(band, mean) for band in band_boxes(render)]
+    bands = [Enlarger(render, picture).in_cores(band, 64, mean) for band in band_boxes(render)]
 
     whole = Enlarger(render, picture).window(render.canvas.scaled(8))
     assert len(bands) > 1
