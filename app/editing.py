@@ -111,7 +111,7 @@ def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area) -> No
     latent = plan.latent_scale * plan.spec.upscale
     for number, band in enumerate(band_boxes(plan)):
         free = area.free(band, latent)[None].astype(np.float32)
-        store.put(band_key(plan, image, _free_number(plan), number), encode_array(free))
+        store.put(band_key(plan, image, free_number(plan), number), encode_array(free))
     for core in plan.decode.indices:
         # One latent: what a held latent decodes to is not quite the picture it was encoded from.
         opacity = area.opacity(plan.core_pixels(core), latent)
@@ -123,7 +123,7 @@ def read_free(
     plan: RenderPlan, image: int, box: Box, read: Callable[[str], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """One at latents that are painted anew inside *box*, zero where they are held: ``(h, w)``."""
-    free: NDArray[np.float32] = read_window(plan, image, _free_number(plan), box, read)[0]
+    free: NDArray[np.float32] = read_window(plan, image, free_number(plan), box, read)[0]
     return free
 
 
@@ -136,6 +136,6 @@ def _opacity_key(plan: RenderPlan, image: int, core: int) -> str:
     return image_key(plan, image, f"opacity-{core:05d}")
 
 
-def _free_number(plan: RenderPlan) -> int:
-    """Kept as one more canvas; behind the last one and the features of a head."""
+def free_number(plan: RenderPlan) -> int:
+    """Where a phase's number is asked for, what is free: behind the features of a head."""
     return len(plan.phases) + 2

@@ -67,18 +67,18 @@ def plan(
     json: Json = False,
     draw: Annotated[Path | None, typer.Option(help="Write the grid of tiles as a picture.")] = None,
 ) -> None:
-    """Show what a render would do: canvas, tiles, steps, cost, hash. Stores nothing."""
+    """Show what a render would do: tiles, steps, compute, bytes moved, hash. Stores nothing."""
     from app.cli.drawing import draw_plan
-    from app.cli.summary import plan_lines, plan_summary, preview
+    from app.cli.summary import estimate, plan_lines, plan_summary, preview
     from app.domain.plan import canonical_json
 
     planned = preview(options.to_request(), options.files)
     if draw is not None:
         draw_plan(planned, draw)
     if json:
-        say(canonical_json(plan_summary(planned)).decode())
+        say(canonical_json(plan_summary(planned, estimate(planned))).decode())
     else:
-        say_pairs(plan_lines(planned))
+        say_pairs(plan_lines(planned, estimate(planned)))
 
 
 @takes_request
