@@ -65,7 +65,7 @@ def render(
 def plan(
     options: RequestOptions,
     json: Json = False,
-    draw: Annotated[Path | None, typer.Option(help="Write the grid of tiles as a picture.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Write all grids as a picture.")] = None,
 ) -> None:
     """Show what a render would do: tiles, steps, compute, bytes moved, hash. Stores nothing."""
     from app.cli.drawing import draw_plan
