@@ -48,12 +48,29 @@ def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) ->
             f"px, got {size[1]}x{size[0]} px"
         )
     mask = read_mask(read(spec.mask), field="mask", max_mpx=max_mpx)
-    if abs(mask.shape[0] * spec.width - mask.shape[1] * spec.height) >= max(size):
+    if not _has_aspect(spec, *mask.shape):
         raise InvalidRequestError(
             f"mask must have the picture's aspect, {spec.width}:{spec.height}, "
             f"got {mask.shape[1]}x{mask.shape[0]} px"
         )
     return Area(spec, mask, Box(0, 0, spec.height, spec.width))
+
+
+def check_aspect(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) -> None:
+    """Refuse a picture to start from that would be stretched."""
+    if spec.init_image is None:
+        return
+    height, width = read_size(read(spec.init_image), field="init_image", max_mpx=max_mpx)
+    if not _has_aspect(spec, height, width):
+        raise InvalidRequestError(
+            f"init_image must have the picture's aspect, {spec.width}:{spec.height}, "
+            f"got {width}x{height} px; init_fit crop or stretch takes it"
+        )
+
+
+def _has_aspect(spec: RenderSpec, height: int, width: int) -> bool:
+    """Whether a picture of *height* x *width* lacks less than a pixel of the order's aspect."""
+    return abs(height * spec.width - width * spec.height) < max(spec.height, spec.width)
 
 
 def read_parent(again: Rerender, read: Callable[[str], bytes]) -> RenderPlan:

@@ -73,12 +73,13 @@ def plan(
     from app.domain.plan import canonical_json
 
     planned = preview(options.to_request(), options.files)
+    estimates = estimate(planned, options.init)
     if draw is not None:
         draw_plan(planned, draw)
     if json:
-        say(canonical_json(plan_summary(planned, estimate(planned))).decode())
+        say(canonical_json(plan_summary(planned, estimates)).decode())
     else:
-        say_pairs(plan_lines(planned, estimate(planned)))
+        say_pairs(plan_lines(planned, estimates))
 
 
 @takes_request

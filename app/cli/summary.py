@@ -15,11 +15,14 @@ from app.domain.plan import RenderPlan
 from app.domain.prediction import Predictor
 from app.domain.spec import Mode
 from app.domain.work import Stage
+from app.pictures.reading import read_size
 from app.planning import plan_request
 from app.scheduling.duration import card_s, learned_s
 from app.scheduling.forecast import read_predictor
 from app.schemas import read_request
 from app.traffic import Moved, total, traffic
+
+_VISIBLE = 0.01  # of a picture's aspect: less is a rounded side
 
 _MODES = {
     Mode.DIRECT: "one window",
@@ -55,17 +58,28 @@ class Estimates:
     """Of one worker's work, by device, as learned."""
     card_s: float | None
     """Of the tiles alone, by the costs in the model's card."""
+    stretch: float
+    """How much wider the picture to start from becomes than it is high; 1 keeps its aspect."""
 
 
-def estimate(plan: RenderPlan) -> Estimates:
-    """Of *plan* here; a store that does not answer has learned nothing."""
+def estimate(plan: RenderPlan, init: Path | None = None) -> Estimates:
+    """Of *plan* from the picture *init* here; a store that is silent has learned nothing."""
     app = runtime()
     card = app.catalogue.card(plan.spec.refine_model)
     try:
         predictor = read_predictor(app.store)
     except RenderError:
         predictor = Predictor()
-    return Estimates(traffic(plan, card), learned_s(plan, predictor), card_s(plan, card))
+    seconds = learned_s(plan, predictor)
+    stretch = _stretch(plan, init, app.settings.max_input_mpx)
+    return Estimates(traffic(plan, card), seconds, card_s(plan, card), stretch)
+
+
+def _stretch(plan: RenderPlan, init: Path | None, max_mpx: float) -> float:
+    if init is None or plan.spec.init_fit is not None:
+        return 1.0
+    height, width = read_size(init.read_bytes(), field="init_image", max_mpx=max_mpx)
+    return (plan.spec.width * height) / (plan.spec.height * width)
 
 
 def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
@@ -97,6 +111,7 @@ def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
         "cost": asdict(plan.cost),
         "moved_bytes": {stage: asdict(moved) for stage, moved in estimates.moved.items()},
         "seconds": {device: round(known, 3) for device, known in estimates.seconds.items()},
+        "init_stretch": round(estimates.stretch, 4),
         "card_seconds": estimates.card_s and round(estimates.card_s, 3),
     }
 
@@ -112,6 +127,9 @@ def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object
         ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
         ("model", models),
     ]
+    if plan.spec.init_fit or abs(estimates.stretch - 1) >= _VISIBLE:
+        how = f"stretched in width {estimates.stretch:.2f} times; --init-fit crop keeps its aspect"
+        lines.append(("init", "cropped to its middle" if plan.spec.init_fit else how))
     if plan.base:
         size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
         lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))

@@ -165,6 +165,8 @@ class RenderPlan:
         record = asdict(self)
         if not self.run:  # plans had none before, and keep their hashes
             del record["run"]
+        if self.spec.init_fit is None:
+            del record["spec"]["init_fit"]
         return record
 
     @property

@@ -103,6 +103,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "refine_model": "tiny",
         "upscaler": "",
         "init_image": None,
+        "init_fit": None,
         "format": "webp",
         "wrap": "x",
         "blend": "uniform",
