@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.errors import InvalidPlanError
-from app.domain.geometry import Box, parts
+from app.domain.geometry import Box, Part, parts
 from app.domain.noise import Stream, noise_field
 from app.domain.plan import RenderPlan
 from app.domain.tiling import axis_edges
@@ -44,6 +44,30 @@ def write_band(
     store.put(band_key(plan, image, phase, band), encode_array(latents))
 
 
+def bands_inside(plan: RenderPlan, box: Box) -> Iterator[tuple[int, Box, Part]]:
+    """What of the canvas's bands is read for *box*: number and place of a band, part of the box."""
+    bands = band_boxes(plan)
+    for part in parts(box, plan.canvas):
+        for number, band in enumerate(bands):
+            if part.on_canvas.intersection(band):
+                yield number, band, part
+
+
+def tiles_inside(plan: RenderPlan, number: int, band: Box) -> Iterator[tuple[int, list[Part]]]:
+    """The tiles of phase *number* that are merged into *band*, with their parts inside it."""
+    phase = plan.phases[number]
+    for index in phase.indices:
+        found = parts(phase.grid.tile(index), plan.canvas)
+        if inside := [part for part in found if part.on_canvas.intersection(band)]:
+            yield index, inside
+
+
+def middle_band(plan: RenderPlan, phase: int) -> Box:
+    """Of the bands that tiles of *phase* reach into: all, but where a part is painted anew."""
+    bands = [band for band in band_boxes(plan) if any(tiles_inside(plan, phase, band))]
+    return bands[len(bands) // 2]
+
+
 def read_window(
     plan: RenderPlan, image: int, phase: int, box: Box, read: Callable[[str], Latents]
 ) -> Latents:
@@ -52,17 +76,14 @@ def read_window(
     *box* may leave the canvas on an axis that wraps.
     """
     window: Latents | None = None
-    for part in parts(box, plan.canvas):
-        for number, band in enumerate(band_boxes(plan)):
-            shared = part.on_canvas.intersection(band)
-            if shared is None:
-                continue
-            there = shared.relative_to(band).window
-            here = shared.relative_to(part.on_canvas).inside(part.in_box).window
-            latents = read(band_key(plan, image, phase, number))
-            if window is None:
-                window = np.empty((len(latents), box.height, box.width), latents.dtype)
-            window[(slice(None), *here)] = latents[(slice(None), *there)]
+    for number, band, part in bands_inside(plan, box):
+        shared = part.on_canvas.intersection(band) or part.on_canvas
+        there = shared.relative_to(band).window
+        here = shared.relative_to(part.on_canvas).inside(part.in_box).window
+        latents = read(band_key(plan, image, phase, number))
+        if window is None:
+            window = np.empty((len(latents), box.height, box.width), latents.dtype)
+        window[(slice(None), *here)] = latents[(slice(None), *there)]
     if window is None:
         raise InvalidPlanError(f"a window must not be empty, got {box}")
     return window

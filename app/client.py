@@ -205,7 +205,7 @@ def rerender_request(
         "rerender": again,
     }
     # How far the picture once left what it started from says nothing about this part.
-    fields |= dict.fromkeys(("init_image", "mask", "strength", "nsr")) | {"cache": True}
+    fields |= dict.fromkeys(("init_image", "init_fit", "mask", "strength", "nsr")) | {"cache": True}
     return read_request(fields | changes)
 
 

@@ -48,12 +48,29 @@ def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) ->
             f"px, got {size[1]}x{size[0]} px"
         )
     mask = read_mask(read(spec.mask), field="mask", max_mpx=max_mpx)
-    if abs(mask.shape[0] * spec.width - mask.shape[1] * spec.height) >= max(size):
+    if not _has_aspect(spec, *mask.shape):
         raise InvalidRequestError(
             f"mask must have the picture's aspect, {spec.width}:{spec.height}, "
             f"got {mask.shape[1]}x{mask.shape[0]} px"
         )
     return Area(spec, mask, Box(0, 0, spec.height, spec.width))
+
+
+def check_aspect(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) -> None:
+    """Refuse a picture to start from that would be stretched."""
+    if spec.init_image is None:
+        return
+    height, width = read_size(read(spec.init_image), field="init_image", max_mpx=max_mpx)
+    if not _has_aspect(spec, height, width):
+        raise InvalidRequestError(
+            f"init_image must have the picture's aspect, {spec.width}:{spec.height}, "
+            f"got {width}x{height} px; init_fit crop or stretch takes it"
+        )
+
+
+def _has_aspect(spec: RenderSpec, height: int, width: int) -> bool:
+    """Whether a picture of *height* x *width* lacks less than a pixel of the order's aspect."""
+    return abs(height * spec.width - width * spec.height) < max(spec.height, spec.width)
 
 
 def read_parent(again: Rerender, read: Callable[[str], bytes]) -> RenderPlan:
@@ -111,7 +128,7 @@ def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area) -> No
     latent = plan.latent_scale * plan.spec.upscale
     for number, band in enumerate(band_boxes(plan)):
         free = area.free(band, latent)[None].astype(np.float32)
-        store.put(band_key(plan, image, _free_number(plan), number), encode_array(free))
+        store.put(band_key(plan, image, free_number(plan), number), encode_array(free))
     for core in plan.decode.indices:
         # One latent: what a held latent decodes to is not quite the picture it was encoded from.
         opacity = area.opacity(plan.core_pixels(core), latent)
@@ -123,7 +140,7 @@ def read_free(
     plan: RenderPlan, image: int, box: Box, read: Callable[[str], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """One at latents that are painted anew inside *box*, zero where they are held: ``(h, w)``."""
-    free: NDArray[np.float32] = read_window(plan, image, _free_number(plan), box, read)[0]
+    free: NDArray[np.float32] = read_window(plan, image, free_number(plan), box, read)[0]
     return free
 
 
@@ -136,6 +153,6 @@ def _opacity_key(plan: RenderPlan, image: int, core: int) -> str:
     return image_key(plan, image, f"opacity-{core:05d}")
 
 
-def _free_number(plan: RenderPlan) -> int:
-    """Kept as one more canvas; behind the last one and the features of a head."""
+def free_number(plan: RenderPlan) -> int:
+    """Where a phase's number is asked for, what is free: behind the features of a head."""
     return len(plan.phases) + 2

@@ -12,7 +12,7 @@ from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measu
 from app.domain.quality.planned import seams_of, tiles_of
 from app.domain.work import Stage, Work, picture_key
 from app.pictures.codecs import decode_array
-from app.pictures.reading import read_picture
+from app.pictures.reading import fitted, read_picture
 from app.pictures.rows import PictureFile
 from app.storage.port import BlobStore
 
@@ -94,7 +94,8 @@ def _starting_picture(store: BlobStore, plan: RenderPlan, image: int) -> NDArray
     try:
         data = store.get(key)
         if plan.spec.init_image is not None:
-            return read_picture(data, field="init_image", max_mpx=_MAX_START_MPX)
+            picture = read_picture(data, field="init_image", max_mpx=_MAX_START_MPX)
+            return fitted(plan, picture)
         return np.round(np.clip(decode_array(data), 0.0, 1.0) * 255.0).astype(np.uint8)
     except PermanentError:  # a finished picture does not fail for want of a figure
         return None

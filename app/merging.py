@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import __version__
-from app.canvas import band_boxes, read_window, write_band
+from app.canvas import band_boxes, middle_band, read_window, tiles_inside, write_band
 from app.domain.blending import MergedBand, Spread
 from app.domain.errors import NotFoundError
-from app.domain.geometry import Box, Part, parts
+from app.domain.geometry import Box, Part
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.quality import worst
 from app.domain.work import (
@@ -55,35 +55,23 @@ def _noise_correlation(store: BlobStore, plan: RenderPlan, image: int, phase: in
     """How alike the tiles' noises are, judged by the band in the middle of the canvas."""
     if not plan.phases[phase].splits_noise:
         return 1.0
-    bands = [band for band in band_boxes(plan) if _is_painted(plan, phase, band)]
-    return _merge_band(store, plan, image, phase, bands[len(bands) // 2]).noise_correlation()
-
-
-def _is_painted(plan: RenderPlan, number: int, band: Box) -> bool:
-    """Whether a tile of the phase reaches into *band*; all do but those of an edit."""
-    tiles = plan.phases[number].tiles
-    return any(
-        part.on_canvas.intersection(band)
-        for index in plan.phases[number].indices
-        for part in parts(tiles[index], plan.canvas)
-    )
+    band = middle_band(plan, phase)
+    return _merge_band(store, plan, image, phase, band).noise_correlation()
 
 
 def _merge_band(
     store: BlobStore, plan: RenderPlan, image: int, number: int, band: Box
 ) -> MergedBand:
-    phase, tiles = plan.phases[number], plan.phases[number].tiles
+    phase = plan.phases[number]
     merged = MergedBand(phase, plan.latent_channels, band)
     if plan.is_edit:
         _add_held(store, plan, image, band, merged)
-    for index in phase.indices:
-        box, weight = tiles[index], phase.grid.weight(index)
-        inside = [part for part in parts(box, plan.canvas) if part.on_canvas.intersection(band)]
-        if inside:
-            if plan.is_edit:
-                weight = weight * read_free(plan, image, box, _array_in(store))
-            blob = store.get(Work(Stage.TILE, image, number, index).key(plan))
-            merged.add(decode_array(blob), weight, inside)
+    for index, inside in tiles_inside(plan, number, band):
+        weight = phase.grid.weight(index)
+        if plan.is_edit:
+            weight = weight * read_free(plan, image, phase.grid.tile(index), _array_in(store))
+        blob = store.get(Work(Stage.TILE, image, number, index).key(plan))
+        merged.add(decode_array(blob), weight, inside)
     return merged
 
 

@@ -15,6 +15,7 @@ from app.domain.schedule import FlowSchedule, NoiseSchedule, Schedule
 CARD = "tilechord.json"
 TINY_DECODER = "vae_tiny"
 """Folder of a distilled decoder inside that of its model."""
+_TOKENS, _T5_TOKENS = 77, 256  # of CLIP, and of T5 as diffusers cuts it
 _OVERRIDES = ("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr")
 _NETWORKS = {"sd": "unet", "sdxl": "unet", "sd3": "transformer"}
 _ENCODERS = {
@@ -74,6 +75,8 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         schedule=_schedule(folder / "scheduler" / "scheduler_config.json", family, tokens),
         vae_levels=levels,
         vae_layers=vae["layers_per_block"],
+        feature_channels=vae["block_out_channels"][-1],
+        prompt_numbers=_prompt_numbers(folder, family, network, classes),
         tiny_blocks=_tiny_blocks(folder, vae["latent_channels"], levels),
         alignment=patch,
         longest_side=_longest_side(network, patch * scale),
@@ -124,6 +127,27 @@ def _check_network(name: str, network: Config, latent_channels: int) -> None:
             f"model {name}: models that take guidance as an input (time_cond_proj_dim) "
             "are not supported"
         )
+
+
+def _prompt_numbers(
+    folder: Path, family: Family, network: Config, classes: dict[str, str | None]
+) -> int:
+    """How many numbers a prompt and its negative are encoded to; 0 where no file tells."""
+    tokens = _optional(folder / "tokenizer" / "tokenizer_config.json", "model_max_length", _TOKENS)
+    if family == "sd3":
+        tokens += _T5_TOKENS if classes.get("text_encoder_3") else tokens  # zeros in its place
+        width, pooled = network.get("joint_attention_dim"), network.get("pooled_projection_dim")
+    else:
+        width = network.get("cross_attention_dim")
+        pooled = _optional(folder / "text_encoder_2" / "config.json", "projection_dim", 0)
+    if not (isinstance(width, int) and isinstance(pooled, int)):
+        return 0
+    return 2 * (tokens * width + pooled)
+
+
+def _optional(path: Path, field: str, default: int) -> int:
+    """A number of a file that need not be there."""
+    return int(read_json(path).get(field, default)) if path.is_file() else default
 
 
 def _tiny_blocks(folder: Path, latent_channels: int, levels: int) -> tuple[int, ...]:

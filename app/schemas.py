@@ -134,6 +134,8 @@ class RenderRequest(BaseModel):
     mode: ModeName = "auto"
     init_image: Name | None = None
     """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
+    init_fit: Literal["stretch", "crop", "error"] | None = None
+    """What becomes of an ``init_image`` of another aspect; it is stretched where this is unset."""
     mask: Name | None = None
     """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
     rerender: RerenderRequest | None = None
@@ -172,8 +174,9 @@ class RenderRequest(BaseModel):
     def _is_consistent(self) -> Self:
         if self.strength is not None and self.nsr is not None:
             raise ValueError("strength and nsr must not both be given")
-        if self.mask is not None and self.init_image is None:
-            raise ValueError("mask needs an init_image")
+        for name in ("mask", "init_fit"):
+            if getattr(self, name) is not None and self.init_image is None:
+                raise ValueError(f"{name} needs an init_image")
         if self.rerender is not None:
             self._check_rerender(self.rerender)
         if self.control_scale is not None and self.models.control is None:

@@ -49,7 +49,8 @@ class UpscalerFile(BaseModel):
     path: Path
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     padding: Annotated[int, Field(ge=0, le=1024)]
-    """Its receptive field in pixels; a worker that measures more refuses it."""
+    """Its receptive field in pixels, as ``python -m workers.upscale.settings`` computes it; a
+    worker refuses plans that leave its network less."""
 
 
 class Settings(BaseSettings):

@@ -12,6 +12,7 @@ from PIL import Image
 from app.domain.card import ModelCard
 from app.domain.errors import InvalidPlanError
 from app.domain.geometry import Box
+from app.domain.layout import native_sides
 from app.domain.plan import RenderPlan
 from app.domain.tiling import plan_cores
 
@@ -22,9 +23,7 @@ _LANCZOS_SUPPORT = 4  # source pixels the filter looks beyond a crop when it enl
 def native_picture(picture: Pixels, card: ModelCard) -> Pixels:
     """*picture* at the model's native area, sides multiples of the latent scale."""
     height, width = picture.shape[:2]
-    factor = card.native_size / math.sqrt(height * width)
-    sides = (max(1, round(side * factor / card.latent_scale)) for side in (height, width))
-    new_height, new_width = (side * card.latent_scale for side in sides)
+    new_height, new_width = native_sides(card, height, width)
     scales = (height / new_height, width / new_width)
     return _resize(picture, scales, Box(0, 0, new_height, new_width))
 

@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 
 from app.cards import file_sha256
+from app.domain.card import ModelCard
+from app.domain.decoding import upscaler_room
 from app.domain.errors import ModelError
 from app.domain.plan import RenderPlan
 from app.planning import BUNDLED_UPSCALER
@@ -40,10 +42,19 @@ class UpscalerCache:
             raise ModelError(
                 f"upscaler {name}: SHA-256 must be {revision[:12]}…, got {found[:12]}…"
             )
-        upscaler = load_upscaler(str(file.path), scale, self._device)
-        if upscaler.padding > file.padding:
-            raise ModelError(
-                f"upscaler {name} needs a padding of {upscaler.padding} px, "
-                f"TILECHORD_UPSCALERS says {file.padding}"
-            )
-        return upscaler
+        return load_upscaler(str(file.path), scale, self._device)
+
+
+def check_padding(plan: RenderPlan, card: ModelCard, upscaler: Upscaler) -> None:
+    """Refuse a *plan* that leaves *upscaler* less context than its layers reach.
+
+    It was made where the network cannot be loaded, with a padding that was told there. Raises
+    ``ModelError``.
+    """
+    room = upscaler_room(card, plan.decode, tiny=plan.spec.decoder == "tiny")
+    if upscaler.padding > room:
+        raise ModelError(
+            f"upscaler {plan.spec.upscaler}: padding must be at least the {upscaler.padding} px "
+            f"that its layers reach, got {room} px in the plan; set TILECHORD_UPSCALERS where "
+            "plans are made to what `python -m workers.upscale.settings` prints"
+        )

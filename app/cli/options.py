@@ -27,7 +27,7 @@ _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.D
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
     *("count", "strength", "nsr", "priority", "wrap", "blend", "control_scale"),
-    *("decoder", "tenant", "group", "deadline_s"),
+    *("decoder", "tenant", "group", "deadline_s", "init_fit"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -54,6 +54,9 @@ class RequestOptions:
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None
     format: Annotated[str | None, typer.Option(help="png, jpeg, webp or tiff.")] = None
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
+    init_fit: Annotated[
+        str | None, typer.Option(help="--init of another aspect: stretch, crop or error.")
+    ] = None
     mask: Annotated[
         Path | None, typer.Option(help="Picture that is white where --init is painted anew.")
     ] = None

@@ -65,20 +65,21 @@ def render(
 def plan(
     options: RequestOptions,
     json: Json = False,
-    draw: Annotated[Path | None, typer.Option(help="Write the grid of tiles as a picture.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Write all grids as a picture.")] = None,
 ) -> None:
-    """Show what a render would do: canvas, tiles, steps, cost, hash. Stores nothing."""
+    """Show what a render would do: tiles, steps, compute, bytes moved, hash. Stores nothing."""
     from app.cli.drawing import draw_plan
-    from app.cli.summary import plan_lines, plan_summary, preview
+    from app.cli.summary import estimate, plan_lines, plan_summary, preview
     from app.domain.plan import canonical_json
 
     planned = preview(options.to_request(), options.files)
+    estimates = estimate(planned, options.init)
     if draw is not None:
         draw_plan(planned, draw)
     if json:
-        say(canonical_json(plan_summary(planned)).decode())
+        say(canonical_json(plan_summary(planned, estimates)).decode())
     else:
-        say_pairs(plan_lines(planned))
+        say_pairs(plan_lines(planned, estimates))
 
 
 @takes_request

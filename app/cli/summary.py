@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.bootstrap import runtime
+from app.cli.output import spoken_bytes, spoken_s
+from app.domain.errors import RenderError
 from app.domain.plan import RenderPlan
+from app.domain.prediction import Predictor
 from app.domain.spec import Mode
+from app.domain.work import Stage
+from app.pictures.reading import read_size
 from app.planning import plan_request
+from app.scheduling.duration import card_s, learned_s
+from app.scheduling.forecast import read_predictor
 from app.schemas import read_request
+from app.traffic import Moved, total, traffic
+
+_VISIBLE = 0.01  # of a picture's aspect: less is a rounded side
 
 _MODES = {
     Mode.DIRECT: "one window",
@@ -39,7 +49,40 @@ def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderPlan:
     return plan_request(read_request(fields), app.catalogue, app.settings, read)
 
 
-def plan_summary(plan: RenderPlan) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What a plan will move and take, as far as this installation can tell."""
+
+    moved: dict[Stage, Moved]
+    seconds: dict[str, float]
+    """Of one worker's work, by device, as learned."""
+    card_s: float | None
+    """Of the tiles alone, by the costs in the model's card."""
+    stretch: float
+    """How much wider the picture to start from becomes than it is high; 1 keeps its aspect."""
+
+
+def estimate(plan: RenderPlan, init: Path | None = None) -> Estimates:
+    """Of *plan* from the picture *init* here; a store that is silent has learned nothing."""
+    app = runtime()
+    card = app.catalogue.card(plan.spec.refine_model)
+    try:
+        predictor = read_predictor(app.store)
+    except RenderError:
+        predictor = Predictor()
+    seconds = learned_s(plan, predictor)
+    stretch = _stretch(plan, init, app.settings.max_input_mpx)
+    return Estimates(traffic(plan, card), seconds, card_s(plan, card), stretch)
+
+
+def _stretch(plan: RenderPlan, init: Path | None, max_mpx: float) -> float:
+    if init is None or plan.spec.init_fit is not None:
+        return 1.0
+    height, width = read_size(init.read_bytes(), field="init_image", max_mpx=max_mpx)
+    return (plan.spec.width * height) / (plan.spec.height * width)
+
+
+def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
     """What a script wants to know of *plan*; equal plans give equal summaries."""
     scale = plan.latent_scale
     base = plan.base
@@ -66,10 +109,14 @@ def plan_summary(plan: RenderPlan) -> dict[str, object]:
         ],
         "cores": len(plan.decode.indices),
         "cost": asdict(plan.cost),
+        "moved_bytes": {stage: asdict(moved) for stage, moved in estimates.moved.items()},
+        "seconds": {device: round(known, 3) for device, known in estimates.seconds.items()},
+        "init_stretch": round(estimates.stretch, 4),
+        "card_seconds": estimates.card_s and round(estimates.card_s, 3),
     }
 
 
-def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
+def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object]]:
     """The same for a person."""
     spec, cost, scale = plan.spec, plan.cost, plan.latent_scale
     models = ", ".join(f"{name} {revision[:12]}" for name, revision in plan.revisions.items())
@@ -80,6 +127,9 @@ def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
         ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
         ("model", models),
     ]
+    if plan.spec.init_fit or abs(estimates.stretch - 1) >= _VISIBLE:
+        how = f"stretched in width {estimates.stretch:.2f} times; --init-fit crop keeps its aspect"
+        lines.append(("init", "cropped to its middle" if plan.spec.init_fit else how))
     if plan.base:
         size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
         lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))
@@ -88,10 +138,27 @@ def plan_lines(plan: RenderPlan) -> list[tuple[str, object]]:
         *lines,
         ("decode", f"{len(plan.decode.indices)} cores, upscale {spec.upscale}"),
         ("overlap", f"{cost.overlap_overhead:g} times the canvas is denoised"),
-        ("cost", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
-        ("store", f"{cost.blob_bytes / 1e6:.1f} MB before compression"),
+        ("compute", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
+        ("time", _time_line(estimates)),
+        ("moves", _moves_line(total(estimates.moved.values()))),
+        ("store", f"{spoken_bytes(cost.blob_bytes)} before compression"),
         ("hash", plan.hash),
     ]
+
+
+def _time_line(estimates: Estimates) -> str:
+    """Of one worker, because how many there will be is not known."""
+    if estimates.seconds:
+        known = [f"{spoken_s(seconds)} on {where}" for where, seconds in estimates.seconds.items()]
+        return f"about {', '.join(known)}: work of one worker, as learned"
+    if estimates.card_s is not None:
+        return f"about {spoken_s(estimates.card_s)} of tiles for one worker, by the model's card"
+    return "not known: nothing like it was rendered with this store"
+
+
+def _moves_line(moved: Moved) -> str:
+    written, read, shared = map(spoken_bytes, (moved.written, moved.read, moved.shared))
+    return f"{written} written, {read} read, {shared} more by every worker, before compression"
 
 
 def _tile_line(plan: RenderPlan) -> str:

@@ -30,6 +30,10 @@ class ModelCard:
     schedule: Schedule
     vae_levels: int
     vae_layers: int
+    feature_channels: int = 512
+    """Of what the decoder's middle block leaves."""
+    prompt_numbers: int = 0
+    """Numbers that a prompt and its negative prompt are encoded to."""
     tiny_blocks: tuple[int, ...] = ()
     """Blocks per level of the distilled decoder beside the VAE; empty where there is none."""
     alignment: int = 1

@@ -58,8 +58,7 @@ def plan_decode(
     cores = tuple(plan_cores(height, width, core=max(height, width) if whole else CORE_LATENTS))
     seen = _overview(height, width, is_cut=len(cores) > 1 and not tiny)
     around = (upscaler.padding if upscaler else 0) + (COLOUR_PADDING if anchored else 0)
-    full_reach = card.tail_padding if seen.head else card.decoder_padding
-    reach = card.tiny_padding if tiny else full_reach
+    reach = _decoder_reach(card, head=seen.head, tiny=tiny)
     return Decode(
         cores=cores,
         padding=reach + math.ceil(around / card.latent_scale),
@@ -86,6 +85,17 @@ def _overview(height: int, width: int, *, is_cut: bool) -> Overview:
         rim=WINDOW_RIM if has_rim else 0,
         head=is_cut and height * width <= HEAD_LATENTS,
     )
+
+
+def upscaler_room(card: ModelCard, decode: Decode, *, tiny: bool) -> int:
+    """Pixels around a core that *decode* leaves to an upscaler behind decoder and colours."""
+    latents = decode.padding - _decoder_reach(card, head=decode.head, tiny=tiny)
+    return latents * card.latent_scale - (COLOUR_PADDING if decode.anchors_colours else 0)
+
+
+def _decoder_reach(card: ModelCard, *, head: bool, tiny: bool) -> int:
+    full_reach = card.tail_padding if head else card.decoder_padding
+    return card.tiny_padding if tiny else full_reach
 
 
 def _spread_windows(height: int, width: int) -> tuple[Box, ...]:

@@ -82,6 +82,14 @@ class Part:
     in_box: Box
 
 
+def middle(height: int, width: int, *, aspect: Box) -> Box:
+    """The largest box in the middle of *height* x *width* with the aspect of *aspect*."""
+    rows = min(height, max(1, round(width * aspect.height / aspect.width)))
+    columns = min(width, max(1, round(height * aspect.width / aspect.height)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return Box(top, left, top + rows, left + columns)
+
+
 def parts(box: Box, canvas: Box) -> Iterator[Part]:
     """*box* cut where it wraps around *canvas*, which starts at zero; one part if it does not."""
     for top, bottom, row in _laps(box.top, box.bottom, canvas.height):

@@ -1,4 +1,4 @@
-"""The tile size of a plan whose request names none."""
+"""The tile size of a plan whose request names none, and a picture's size at a model's own."""
 
 from __future__ import annotations
 
@@ -45,3 +45,10 @@ def default_overlap(card: ModelCard, tile: int) -> int:
     quarter = tile // 4 // step * step
     least = -(-LEAST_OVERLAP // card.alignment) * step
     return max(quarter, min(least, tile // 2 // step * step))
+
+
+def native_sides(card: ModelCard, height: int, width: int) -> tuple[int, int]:
+    """Sides of the model's native area with the aspect of *height* x *width*, in whole latents."""
+    factor = card.native_size / math.sqrt(height * width)
+    rows, columns = (max(1, round(side * factor / card.latent_scale)) for side in (height, width))
+    return rows * card.latent_scale, columns * card.latent_scale

@@ -178,6 +178,8 @@ class RenderPlan:
             del record["run"]
         if self.encode is None:
             del record["encode"]
+        if self.spec.init_fit is None:
+            del record["spec"]["init_fit"]
         return record
 
     @property

@@ -108,6 +108,7 @@ class Rerender:
 
 PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
 DecoderName = Literal["full", "tiny"]
+InitFit = Literal["crop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,8 @@ class RenderSpec:
     control: ControlSpec | None = None
     mask: str | None = None
     """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
+    init_fit: InitFit | None = None
+    """``crop``: the middle of ``init_image`` in the canvas's aspect; otherwise it is stretched."""
     rerender: Rerender | None = None
     tags: dict[str, str] = field(default_factory=dict)
 

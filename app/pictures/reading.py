@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.domain.errors import InvalidRequestError, LimitExceededError
+from app.domain.geometry import middle
+from app.domain.plan import RenderPlan
+
+T = TypeVar("T", bound=np.generic)
 
 # ``Image.open`` would try every format it knows, some of which start other programs, and
 # its own size check raises or warns at a number that is not this installation's.
@@ -61,6 +66,14 @@ def read_picture(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8
     ``LimitExceededError`` above *max_mpx* megapixels, before any pixel is decoded.
     """
     return np.asarray(_decoded(_Upload(data, field, max_mpx), "RGB", backdrop="white"))
+
+
+def fitted(plan: RenderPlan, picture: NDArray[T]) -> NDArray[T]:
+    """What of a given *picture* ``(H, W, 3)`` tiles of *plan* start from."""
+    if plan.spec.init_fit is None:
+        return picture
+    box = middle(*picture.shape[:2], aspect=plan.canvas)
+    return picture[box.window]
 
 
 def read_mask(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8]:

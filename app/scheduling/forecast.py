@@ -27,7 +27,7 @@ class Forecast:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
-        self._predictor = _read(store)
+        self._predictor = read_predictor(store)
         self._by_node = Predictor()
         self._known: set[tuple[str, Stage, str]] = set()
         self._is_changed = False
@@ -92,7 +92,8 @@ class Forecast:
         self._is_changed = False
 
 
-def _read(store: BlobStore) -> Predictor:
+def read_predictor(store: BlobStore) -> Predictor:
+    """What was learned and saved; nothing where there is none, or none that can be read."""
     for key in sorted(store.keys(_PREFIX), reverse=True):
         try:
             return Predictor.from_record(json.loads(store.get(key)))

@@ -8,6 +8,7 @@ import torch
 
 from app.canvas import band_boxes, band_key, features_number, read_window, write_band
 from app.domain.card import HEAD_PADDING
+from app.domain.errors import ModelError
 from app.domain.geometry import Box
 from app.domain.spec import Mode, Wrap
 from app.domain.work import Stage, Work, image_key
@@ -150,6 +151,17 @@ def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, u
     whole = upscaler(decode(vae, canvas, statistics_of(context, render)))
     assert len(render.decode.cores) == 2
     assert np.abs(picture - whole).max() <= ROUNDED
+
+
+def test_a_core_with_less_context_than_the_upscaler_reaches_is_refused(vae, upscaler):
+    render = from_noise(height=192, width=1056, upscale=2)
+    short = replace(render, decode=replace(render.decode, padding=render.decode.padding - 1))
+    context = stored(short, canvas_of(short), vae, upscaler)
+
+    with pytest.raises(
+        ModelError, match="padding must be at least the 18 px that its layers reach"
+    ):
+        render_cores(context, short)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """Every family through every stage of a render, without a queue."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from app.canvas import read_window
 from app.domain.geometry import Box
 from app.domain.spec import Wrap
 from app.domain.work import Stage, Work, next_work, work_of
 from app.jobs import present_keys
+from app.measuring import starting_cells
 from app.merging import merge_phase
 from app.pictures.codecs import decode_array, decode_pixels
 from app.planning import plan_request
@@ -196,3 +200,23 @@ def test_without_a_control_network_nothing_is_read(context, families):
     plan = make_plan(families, "sd", mode="direct", height=64, width=64)
 
     assert read_control(context, plan, 0, context.model(plan, "sd"), [plan.canvas]) is None
+
+
+def test_a_cropped_start_is_the_middle_of_the_picture_sent_alone(context, families):
+    noise = np.random.default_rng(2).integers(0, 256, (96, 200, 3), np.uint8)
+    cores = []
+    for name, picture, fit in (("whole", noise, "crop"), ("middle", noise[:, 40:160], None)):
+        context.store.put(f"inputs/{name}", png(picture))
+        size = {"height": 64, "width": 80, "init_image": f"inputs/{name}", "init_fit": fit}
+        plan = make_plan(families, "sd", **size)
+        run(context, plan)
+        cores.append((pixels(context, plan), starting_cells(context.store, plan, 0)))
+
+    for ours, theirs in zip(*cores, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def png(picture):
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()

@@ -111,3 +111,13 @@ def test_what_cannot_be_planned_is_refused_with_the_rule(plan, fields, error, me
 
     assert type(caught.value) is error
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("mode", ["refine", "phased"])
+@pytest.mark.parametrize("side", [1024, 2048])
+def test_the_bundled_model_paints_the_tiles_that_its_quality_was_measured_with(side, mode):
+    request = {"prompt": "a map", "height": side, "width": side, "mode": mode}
+
+    made = plan_request(read_request(request), Catalogue([]), Settings())
+
+    assert (made.spec.refine_model, made.spec.tile, made.spec.overlap) == ("atlas", 128, 40)

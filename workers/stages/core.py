@@ -13,6 +13,7 @@ from workers.colour import anchor_colours
 from workers.stages.context import Array, Context
 from workers.stages.editing import over_ground
 from workers.stages.picture import enlarged_window
+from workers.upscaling import check_padding
 from workers.vae import decode, decode_tail, decode_tiny
 
 
@@ -25,7 +26,9 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
         anchored = anchor_colours(pixels, enlarged_window(plan, colours, padded))
         pixels = np.clip(anchored, 0.0, 1.0)
     if plan.spec.upscale > 1:
-        pixels = context.upscalers.get(plan)(pixels)
+        upscaler = context.upscalers.get(plan)
+        check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler)
+        pixels = upscaler(pixels)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     if plan.is_edit:

@@ -11,6 +11,7 @@ from app.domain.geometry import Box, parts
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
 from app.editing import read_parent
+from app.pictures.reading import fitted
 from workers.enlarge import Enlarger
 from workers.families.control import Control
 from workers.families.model import Model
@@ -26,7 +27,7 @@ def starting_picture(context: Context, plan: RenderPlan, image: int) -> Array:
         plan, image = read_parent(again, context.store.get), again.image
     if plan.spec.init_image is None:
         return context.shared_array(Work(Stage.BASE, image).key(plan))
-    return context.shared_picture(plan.spec.init_image)
+    return fitted(plan, context.shared_picture(plan.spec.init_image))
 
 
 def read_control(

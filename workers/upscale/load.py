@@ -77,9 +77,15 @@ def load_upscaler(name: str, scale: int, device: torch.device) -> Upscaler:
         raise ConfigurationError(f"upscale must be one of {SCALES}, got {scale}")
     if name == COMPACT:
         return Upscaler(_bundled(scale), scale=scale, device=device)
-    network, native = _from_file(Path(name))
-    if native != scale:
+    upscaler = read_upscaler(Path(name), device)
+    if (native := upscaler.scale) != scale:
         raise ModelError(f"upscaler {name} must enlarge {scale} times, got a network for {native}")
+    return upscaler
+
+
+def read_upscaler(path: Path, device: torch.device) -> Upscaler:
+    """The upscaler in the file at *path*, at the scale it was trained for."""
+    network, scale = _from_file(path)
     return Upscaler(network, scale=scale, device=device)
 
 

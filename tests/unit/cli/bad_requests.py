@@ -124,6 +124,8 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("upscale-three", {"upscale": 3}, "upscale should be 1, 2 or 4, got 3"),
     ("unknown-priority", {"priority": "urgent"}, "priority should be 'high', 'normal' or 'low', got 'urgent'"),
     ("mask-alone", {"mask": "inputs/mask"}, "mask needs an init_image"),
+    ("fit-alone", {"init_fit": "crop"}, "init_fit needs an init_image"),
+    ("unknown-fit", {"init_fit": "pad"}, "init_fit should be 'stretch', 'crop' or 'error', got 'pad'"),
     ("long-model-name", {"model": "m" * 201}, f"model should have at most 200 characters, got {'m' * 60!r} and 141 more characters"),
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from app.bootstrap import runtime
 from app.cli import cli
 from app.cli.serving import celery_arguments, is_rendering
+from app.domain.prediction import Predictor, Shape
 from app.domain.spec import Priority
 from app.entries import entry_of
 from app.jobs import JobLedger
@@ -36,7 +37,22 @@ def test_plan_tells_a_person_what_would_happen(installation: Installation) -> No
     assert "2 × 24 of 64x64 px" in result.stdout
     assert "2 times the canvas" in result.stdout
     assert "seed 7" in result.stdout
+    assert "200 UNet evaluations, 0.819 megapixels" in result.stdout
+    assert "kB more by every worker, before compression" in result.stdout
+    assert "not known: nothing like it was rendered with this store" in result.stdout
     assert installation.blobs() == []
+
+
+def test_plan_tells_the_time_that_was_learned_here(installation: Installation) -> None:
+    seen = {"base": 768, "prepare": 3072, "tile": 256, "core": 3072}
+    predictor = Predictor()
+    for stage, area in seen.items():
+        predictor.observe(Shape("tiny", stage, float(area), "cpu"), 1.0)
+    runtime().store.put("predictions/1.json", json.dumps(predictor.to_record()).encode())
+
+    result = installation.invoke("plan", "a hill", "--size", "256x192", "--seed", "7")
+
+    assert re.search(r"time +about .+ s on cpu: work of one worker, as learned", result.stdout)
 
 
 def test_plan_json_is_one_canonical_line(installation: Installation) -> None:
@@ -87,6 +103,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "refine_model": "tiny",
         "upscaler": "",
         "init_image": None,
+        "init_fit": None,
         "format": "webp",
         "wrap": "x",
         "blend": "uniform",

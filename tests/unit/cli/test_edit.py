@@ -119,3 +119,37 @@ def test_the_plan_of_an_edit_counts_what_the_mask_touches(
     assert {phase["tiles"] for phase in planned["phases"]} == {1}
     assert (planned["cores"], planned["spec"]["nsr"] > 10) == (1, True)
     assert installation.blobs() == []
+
+
+@pytest.mark.parametrize(
+    ("fit", "told"),
+    [
+        ((), "init      stretched in width 1.50 times; --init-fit crop keeps its aspect"),
+        (("--init-fit", "crop"), "init      cropped to its middle"),
+    ],
+    ids=["stretched", "cropped"],
+)
+def test_a_plan_tells_what_becomes_of_a_picture_of_another_aspect(
+    installation: Installation, picture: str, fit: tuple[str, ...], told: str
+) -> None:
+    wide = installation.invoke("plan", "a hill", "--size", "256x128", "--init", picture, *fit)
+    own = installation.invoke("plan", "a hill", *SIZE, "--init", picture)
+
+    assert told.split() in [line.split() for line in wide.stdout.splitlines()]
+    assert "init " not in own.stdout
+
+
+def test_a_picture_of_another_aspect_is_refused_where_that_is_asked_for(
+    installation: Installation, picture: str
+) -> None:
+    options = ("--init", picture, "--init-fit", "error")
+    own = installation.invoke("plan", "a hill", *SIZE, *options)
+
+    wide = installation.invoke("plan", "a hill", "--size", "256x128", *options)
+
+    assert own.exit_code == 0
+    assert (wide.exit_code, wide.stderr) == (
+        2,
+        "tilechord: init_image must have the picture's aspect, 256:128, got 256x192 px; "
+        "init_fit crop or stretch takes it\n",
+    )

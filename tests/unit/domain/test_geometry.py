@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.geometry import Box, parts
+from app.domain.geometry import Box, middle, parts
 
 places = st.integers(-60, 60)
 sizes = st.integers(1, 40)
@@ -45,3 +45,17 @@ def test_the_intersection_is_what_two_boxes_share(other, shared):
 
 def test_a_box_is_padded_up_to_the_edges_it_may_not_leave():
     assert Box(2, 2, 4, 4).padded(3, within=Box(0, -8, 5, 8)) == Box(0, -1, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "box"),
+    [
+        ((100, 80), Box(0, 0, 64, 64), Box(10, 0, 90, 80)),
+        ((80, 100), Box(0, 0, 64, 64), Box(0, 10, 80, 90)),
+        ((100, 80), Box(0, 0, 50, 40), Box(0, 0, 100, 80)),
+        ((3, 3), Box(0, 0, 8, 800), Box(1, 0, 2, 3)),
+    ],
+    ids=["too high", "too wide", "of the same aspect", "less than a pixel high"],
+)
+def test_the_middle_of_a_picture_has_the_aspect_asked_for(size, aspect, box):
+    assert middle(*size, aspect=aspect) == box

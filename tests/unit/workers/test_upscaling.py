@@ -5,11 +5,14 @@ import torch
 from safetensors.torch import save_file
 
 from app.cards import file_sha256
+from app.domain.card import UpscalerCard
 from app.domain.errors import ModelError
+from app.domain.planner import plan_render
+from app.domain.spec import Mode
 from app.planning import BUNDLED_UPSCALER
 from app.settings import UpscalerFile
-from tests.unit.domain.cards import plan
-from workers.upscaling import UpscalerCache
+from tests.unit.domain.cards import LIMITS, SD15, SPEC, plan
+from workers.upscaling import UpscalerCache, check_padding
 
 CPU = torch.device("cpu")
 
@@ -21,6 +24,28 @@ def test_the_planned_padding_is_what_the_networks_need():
 
     assert needed == {2: 19, 4: 18}
     assert max(needed.values()) == BUNDLED_UPSCALER.padding
+
+
+@pytest.mark.parametrize("mode", [Mode.REFINE, Mode.PHASED], ids=["anchored", "own colours"])
+@pytest.mark.parametrize("side", [1024, 4096], ids=["head", "no head"])
+def test_the_room_that_a_plan_leaves_is_what_the_upscaler_was_said_to_need(side, mode):
+    upscaler = UpscalerCache({}, CPU).get(plan(upscale=2))
+
+    def check(padding):
+        spec = replace(SPEC, height=2 * side, width=2 * side, upscale=2, mode=mode)
+        card = UpscalerCard(spec.upscaler, "1", padding)
+        render = plan_render(spec, {"sd15": SD15}, upscaler=card, limits=LIMITS)
+        check_padding(render, SD15, upscaler)
+
+    check(19)
+    with pytest.raises(ModelError) as caught:
+        check(8)
+    room = {Mode.REFINE: 9, Mode.PHASED: 8}[mode]  # 31 px of colours and 8 are five latents
+    assert str(caught.value) == (
+        "upscaler realesr-animevideov3: padding must be at least the 19 px that its layers reach, "
+        f"got {room} px in the plan; set TILECHORD_UPSCALERS where plans are made to what "
+        "`python -m workers.upscale.settings` prints"
+    )
 
 
 def test_an_upscaler_is_loaded_once():

@@ -1,6 +1,5 @@
 import pickle
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -63,21 +62,6 @@ def test_a_file_without_spandrel_is_refused(tmp_path, monkeypatch):
         r"pip install 'tilechord\[upscalers\]', got ",
     ):
         load_upscaler(str(path), 4, CPU)
-
-
-@pytest.fixture
-def spandrel(monkeypatch):
-    """Stands in for spandrel: knows compact networks only."""
-
-    def load_from_state_dict(state):
-        network = SRVGGNetCompact(features=8, convolutions=2)
-        network.load_state_dict(state)
-        return types.SimpleNamespace(scale=4, input_channels=3, output_channels=3, model=network)
-
-    module = types.ModuleType("spandrel")
-    module.ModelLoader = lambda: types.SimpleNamespace(load_from_state_dict=load_from_state_dict)
-    monkeypatch.setitem(sys.modules, "spandrel", module)
-    return module
 
 
 def small_state():

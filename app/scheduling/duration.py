@@ -1,0 +1,50 @@
+"""How long a plan's units will take, by what was learned here or by the model's card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from app.domain.card import ModelCard
+from app.domain.plan import RenderPlan
+from app.domain.prediction import Predictor, Shape
+from app.domain.work import WORKER_STAGES, image_work
+from app.scheduling.shapes import shape_of
+
+
+def learned_s(plan: RenderPlan, predictor: Predictor) -> dict[str, float]:
+    """Seconds that one worker takes for *plan*, by device.
+
+    Devices are left out on which a stage of *plan* was never seen with its model.
+    """
+    units = Counter(
+        shape_of(plan, work, "")
+        for group in image_work(plan, 0)
+        for work in group
+        if work.stage in WORKER_STAGES
+    )
+    seen = {(shape.model, shape.stage, shape.device) for shape in predictor.shapes}
+    return {
+        device: plan.spec.count * _sum_s(units, predictor, device)
+        for device in sorted({shape.device for shape in predictor.shapes})
+        if all((shape.model, shape.stage, device) in seen for shape in units)
+    }
+
+
+def card_s(plan: RenderPlan, card: ModelCard) -> float | None:
+    """Seconds of *plan*'s tiles on the machine that the card's costs were measured on."""
+    costs, seconds = dict(card.tile_costs), 0.0
+    for phase in plan.phases:
+        tile = phase.grid.tile(0)
+        edge = tile.height * card.latent_scale
+        if tile.height != tile.width or edge not in costs:
+            return None
+        seconds += costs[edge] * len(phase.indices) * len(phase.steps)
+    return plan.spec.count * seconds
+
+
+def _sum_s(units: Counter[Shape], predictor: Predictor, device: str) -> float:
+    return sum(
+        count * predictor.predict(replace(shape, device=device)).mean_s
+        for shape, count in units.items()
+    )
