@@ -156,7 +156,7 @@ def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, u
 def test_a_core_with_less_context_than_the_upscaler_reaches_is_refused(vae, upscaler):
     render = from_noise(height=192, width=1056, upscale=2)
     short = replace(render, decode=replace(render.decode, padding=render.decode.padding - 1))
-    context = stored(short, canvas_of(short), vae, upscaler)
+    context = stored(short, canvas_of(short, vae), vae, upscaler)
 
     with pytest.raises(
         ModelError, match="padding must be at least the 18 px that its layers reach"

@@ -1,20 +1,24 @@
 """Trains the bundled model: ``python -m workers.models.train_atlas --help``.
 
 The stages run in order, each resumable from its checkpoint: autoencoder, latents, denoiser,
-positions, export.
+binding, positions, export.
 """
 
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from rich.progress import Progress
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from app.cards import write_manifest
+from workers.models.atlas_training.apart import told_apart
 from workers.models.atlas_training.autoencoder import new_autoencoder, train_autoencoder
+from workers.models.atlas_training.binding import deepened, teach_binding
 from workers.models.atlas_training.diffusion import (
     Averages,
     new_denoiser,
@@ -29,10 +33,11 @@ from workers.models.atlas_training.latents import (
     standardise,
 )
 from workers.models.atlas_training.optimiser import Optimiser
-from workers.models.atlas_training.placing import (
+from workers.models.atlas_training.placing import write_placement
+from workers.models.atlas_training.quarters import Code, Former, states_by_quarter
+from workers.models.atlas_training.steering import (
     collect_queries,
-    cross_attentions,
-    former_self,
+    steer,
     teach_positions,
 )
 from workers.models.atlas_training.text import new_text_encoder, new_tokenizer
@@ -41,7 +46,9 @@ from workers.models.atlas_training.training import Stage, run_stage
 FOLDER = Path(__file__).parent / "atlas"
 WORK = Path(".tilechord/train")
 QUERIES = 192
-"""Noisy windows whose queries stage 4 learns from; more than a few hundred fill memory only."""
+"""Noisy windows whose queries tell how to steer; more than a few hundred fill memory only."""
+CAPTIONS = 300
+"""Captions whose states tell which directions no state takes."""
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Work = Annotated[Path, typer.Option(help="Checkpoints and data; never committed.")]
@@ -132,24 +139,37 @@ def denoiser(
 
 
 @app.command()
-def positions(work: Work = WORK, minutes: Minutes = 10.0, seed: int = 0) -> None:
-    """Stage 4: teach the trained denoiser's cross-attentions where things shall lie."""
-    tokenizer = kept_tokenizer(work)
-    unet, text = averaged_denoiser(work, tokenizer)
-    former, latents = former_self(unet, text), load_latents(work / "latents.pt")
-    queries = collect_queries(unet, text, tokenizer, latents, count=QUERIES, seed=seed)
-    layers = cross_attentions(unet)
-    optimiser = Optimiser(layers, text, matrix_lr=0.005, other_lr=1e-3)
-    parts = {"layers": layers, "text": text, "optimiser": optimiser}
-    stage = Stage("positions", work, minutes * 60, parts)
+def binding(work: Work = WORK, minutes: Minutes = 35.0, seed: int = 0) -> None:
+    """Stage 4: teach the text encoder, deepened, which subject lies where."""
+    _, former = former_self(work)
+    code, text = kept_code(work, former), deepened(former.text)
+    optimiser = Optimiser(text, matrix_lr=0.008, other_lr=1e-3)
+    stage = Stage("binding", work, minutes * 60, {"text": text, "optimiser": optimiser})
+    stage.resume()
+    steps = teach_binding(
+        text, former, code, optimiser, progress=stage.progress, seed=seed + stage.steps
+    )
+    run_stage(stage, steps)
+
+
+@app.command()
+def positions(work: Work = WORK, minutes: Minutes = 16.0, seed: int = 0) -> None:
+    """Stage 5: teach the denoiser to read, everywhere, what the text says of that place."""
+    unet, former = former_self(work)
+    code, latents = kept_code(work, former), load_latents(work / "latents.pt")
+    teacher = told_apart(unet)
+    queries = collect_queries(unet, former, latents, count=QUERIES, seed=seed)
+    steer(unet, code, queries, sample_states(former, code))
+    optimiser = Optimiser(unet, matrix_lr=0.002, other_lr=4e-4)
+    stage = Stage("positions", work, minutes * 60, {"unet": unet, "optimiser": optimiser})
     stage.resume()
     steps = teach_positions(
-        layers,
-        text,
-        tokenizer,
-        queries,
+        unet,
+        teacher,
+        former,
+        code,
+        latents,
         optimiser,
-        former=former,
         progress=stage.progress,
         seed=seed + stage.steps,
     )
@@ -158,16 +178,16 @@ def positions(work: Work = WORK, minutes: Minutes = 10.0, seed: int = 0) -> None
 
 @app.command()
 def export(work: Work = WORK, folder: Path = FOLDER) -> None:
-    """Stage 5: write the averaged weights as a diffusers folder."""
+    """Stage 6: write the weights as a diffusers folder."""
     tokenizer = kept_tokenizer(work)
     autoencoder = standardised_autoencoder(work)
     if (work / "decoder.pt").exists():
         autoencoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["model"])
     unet, text = averaged_denoiser(work, tokenizer)
-    if (work / "positions.pt").exists():
-        taught = torch.load(work / "positions.pt", weights_only=True)
-        cross_attentions(unet).load_state_dict(taught["layers"])
-        text.load_state_dict(taught["text"])
+    if (work / "binding.pt").exists():
+        text = deepened(text)
+        text.load_state_dict(torch.load(work / "binding.pt", weights_only=True)["text"])
+        unet.load_state_dict(torch.load(work / "positions.pt", weights_only=True)["unet"])
     export_folder(folder, autoencoder=autoencoder, unet=unet, text=text, tokenizer=tokenizer)
 
 
@@ -199,6 +219,33 @@ def averaged_denoiser(
     averages.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averages"])
     unet, text = averages.modules
     return unet, text
+
+
+def former_self(work: Path) -> tuple[UNet2DConditionModel, Former]:
+    """The denoiser and the text encoder before they learn positions."""
+    tokenizer = kept_tokenizer(work)
+    unet, text = averaged_denoiser(work, tokenizer)
+    return unet, Former(text.requires_grad_(False).eval(), tokenizer)
+
+
+def kept_code(work: Path, former: Former) -> Code:
+    """The directions that stages 4 and 5 agree on."""
+    path = work / "code.pt"
+    if not path.exists():
+        rng = np.random.default_rng(5)
+        captions = [write_placement(rng).caption for _ in range(CAPTIONS)]
+        torch.save(Code.least_used(former.states(captions)).state_dict(), path)
+    code = Code()
+    code.load_state_dict(torch.load(path, weights_only=True))
+    return code
+
+
+def sample_states(former: Former, code: Code) -> Tensor:
+    """States ``(20, 77, width)`` of captions with positions, as the taught encoder gives them."""
+    rng = np.random.default_rng(6)
+    drawn = (write_placement(rng) for _ in range(CAPTIONS))
+    placed = [placement for placement in drawn if placement.is_placed][:20]
+    return states_by_quarter(former, code, placed)[0]
 
 
 def bundled() -> StableDiffusionPipeline:
