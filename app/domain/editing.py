@@ -125,7 +125,8 @@ def composite(
 ) -> NDArray[np.uint8]:
     """*painted* ``(H, W, 3)`` in ``[0, 1]`` over *ground*, which stays where *opacity* is zero."""
     share = (opacity / np.float32(255.0))[..., None]
-    mixed = ground + share * (painted * np.float32(255.0) - ground)
+    # Neither end is touched by rounding: the difference of the two would be.
+    mixed = ground * (1 - share) + painted * np.float32(255.0) * share
     return np.asarray(np.round(mixed), np.uint8)
 
 

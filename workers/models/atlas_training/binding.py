@@ -28,7 +28,7 @@ BATCH = 48
 PADDING_SEEN = 10
 """Tokens of padding in a shortened lesson; all of them cost three times as much."""
 WHOLE_FROM = 0.9
-PLAIN_CAPTIONS = 1500
+PLAIN_CAPTIONS = 5000
 """Captions without positions that are drawn from; the former states of each are computed once."""
 
 

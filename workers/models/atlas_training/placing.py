@@ -8,11 +8,13 @@ from workers.models.atlas_training.captions import join_phrases, place_words
 from workers.models.atlas_training.latents import BIOMES
 from workers.models.atlas_training.prompts import HELD_OUT
 from workers.models.atlas_training.surface import WATERS
+from workers.models.atlas_training.text import caption_words
 from workers.models.atlas_training.words import (
     COAST,
     DROPPED,
     ISLANDS,
     OPPOSITE,
+    SIDES,
     SNOW_MOUNTAINS,
     WORDS,
 )
@@ -20,8 +22,17 @@ from workers.models.atlas_training.words import (
 # The rest asks for the same everywhere, and holds the networks to what they were.
 PLACED = 0.65
 ALONE, UNSAID = 0.2, 0.2
+LOOSE, SCATTERED = 0.3, 0.2
+"""Of the captions without positions, those joined by other words, and mere words in any order."""
+LINKS = (
+    " in the ", " at the ", " on the ", " to the ", " in a ", " beside a ", " beside the ",
+    " under ", " above ", " near ", " around ", " and a ", " of ", " with a ", " ",
+)  # fmt: skip
+"""Between things that lie nowhere in particular: "islands in the ocean" names no side."""
 QUARTERS = range(4)
 """North-west, north-east, south-west, south-east."""
+_SIDE_WORDS = {word for words in SIDES.values() for word in words}
+_UNPLACED = sorted(set(caption_words()) - _SIDE_WORDS)
 QUARTERS_OF = {"north": (0, 1), "south": (2, 3), "west": (0, 2), "east": (1, 3)}
 
 
@@ -38,7 +49,7 @@ class Placement:
     """A caption, the text it stands for in each quarter, and its phrases in their order."""
 
     caption: str
-    quarters: tuple[str, str, str, str]
+    quarters: tuple[str, ...]
     phrases: tuple[Phrase, ...]
 
     @property
@@ -56,15 +67,25 @@ def write_placement(rng: np.random.Generator) -> Placement:
 def write_plain(rng: np.random.Generator) -> Placement:
     """A caption without positions, which stands for itself everywhere."""
     if rng.random() < DROPPED:
-        return Placement("", ("", "", "", ""), ())
+        return Placement("", ("",) * 4, ())
+    if rng.random() < SCATTERED:
+        words = " ".join(rng.choice(_UNPLACED, int(rng.integers(1, 9))))
+        return Placement(words, (words,) * 4, (Phrase(words, tuple(QUARTERS)),))
     subjects = rng.choice(list(WORDS), int(rng.integers(1, 4)), replace=False)
     phrases = [_words(str(subject), rng) for subject in subjects]
     if rng.random() < 0.25:
         phrases.insert(0, str(rng.choice(ISLANDS + SNOW_MOUNTAINS + COAST)))
     phrases = list(dict.fromkeys(phrases))
-    caption = join_phrases(list(phrases), rng)
+    is_loose = rng.random() < LOOSE
+    caption = _loosely_joined(phrases, rng) if is_loose else join_phrases(list(phrases), rng)
     everywhere = tuple(Phrase(words, tuple(QUARTERS)) for words in phrases)
-    return Placement(caption, (caption, caption, caption, caption), everywhere)
+    return Placement(caption, (caption,) * 4, everywhere)
+
+
+def _loosely_joined(phrases: list[str], rng: np.random.Generator) -> str:
+    links = [str(rng.choice(LINKS)) for _ in phrases]
+    text = phrases[0] + "".join(map("".join, zip(links, phrases[1:], strict=False)))
+    return f"{rng.choice(('a ', 'the ', ''))}{text}"
 
 
 def _sides(rng: np.random.Generator) -> Placement:
@@ -83,10 +104,8 @@ def _sides(rng: np.random.Generator) -> Placement:
         if rng.random() < 0.5:
             phrases.reverse()
     caption = join_phrases([phrase.words for phrase in phrases], rng)
-    north_west, north_east, south_west, south_east = (
-        here if quarter in near else there for quarter in QUARTERS
-    )
-    return Placement(caption, (north_west, north_east, south_west, south_east), tuple(phrases))
+    quarters = tuple(here if quarter in near else there for quarter in QUARTERS)
+    return Placement(caption, quarters, tuple(phrases))
 
 
 def _said(words: str, side: str, rng: np.random.Generator) -> str:
