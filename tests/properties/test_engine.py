@@ -1,10 +1,12 @@
 """What makes a tiled render right: its equality with the render that was never tiled."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from app.domain.card import ModelCard
 from app.domain.geometry import Box
@@ -211,3 +213,27 @@ def test_tiles_with_regions_equal_the_whole_canvas(mode):
     tiled = rendered(render, ToyModel(CARD))
 
     np.testing.assert_allclose(tiled, rendered(whole(render), ToyModel(CARD)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION], ids=str)
+def test_a_mask_over_everything_paints_like_its_box(mode):
+    """White in the upper 192 of 384 rows, as a picture that a user uploads."""
+    mask, uploaded = np.zeros((48, 40), np.uint8), io.BytesIO()
+    mask[:24] = 255
+    Image.fromarray(mask).save(uploaded, "png")
+    everything = Box(0, 0, 384, 320)
+    regions = (
+        Region("a much longer prompt", "", everything, 1.0, 0, "uploads/mask"),
+        Region("a much longer prompt", "", Box(0, 0, 192, 320), 1.0, 0, None),
+        Region("a much longer prompt", "", everything, 1.0, 0, None),
+    )
+    context = toy_context(ToyModel(CARD))
+    context.store.put("uploads/mask", uploaded.getvalue())
+
+    masked, boxed, unmasked = (
+        run_phases(context, render, picture=PICTURE if render.starts_from_picture else None)
+        for render in (toy_plan(mode, regions=(region,)) for region in regions)
+    )
+
+    np.testing.assert_array_equal(masked, boxed)
+    assert np.abs(masked - unmasked).max() > 1e-3
