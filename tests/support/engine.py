@@ -21,7 +21,7 @@ from app.merging import assemble_picture, image_figures, merge_phase
 from app.pictures.codecs import decode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
-from tests.support.upscalers import OneUpscaler, tiny_upscaler
+from tests.support.upscalers import OneUpscaler, TinyUpscaler
 from workers.families.conditioning import Conditioning
 from workers.families.control import Control
 from workers.families.model import Model
@@ -81,7 +81,7 @@ def toy_context(model: Model, store: BlobStore | None = None) -> Context:
     return Context(
         MemoryStore() if store is None else store,
         ToyModels(model),
-        OneUpscaler(tiny_upscaler),
+        OneUpscaler(TinyUpscaler()),
         100.0,
     )
 

@@ -109,9 +109,13 @@ class OneUpscaler:
         return self._upscaler
 
 
-def tiny_upscaler(pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+class TinyUpscaler:
     """Twice as large; it computes in single precision, whatever the model does."""
-    return _tiny_network()(pixels.astype(np.float32))
+
+    padding = TINY_UPSCALER.padding
+
+    def __call__(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+        return _tiny_network()(pixels.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
