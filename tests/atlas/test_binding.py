@@ -42,7 +42,10 @@ def test_layers_added_pass_on_what_they_are_given(former: Former) -> None:
 
 
 def test_padding_states_what_its_quarter_asks_for(former: Former, code: Code) -> None:
-    (states,), quarters = states_by_quarter(former, code, [SNOW_NORTH])
+    (states,), quarters = (
+        states_by_quarter(former, code, [SNOW_NORTH]),
+        former.by_quarter([SNOW_NORTH]),
+    )
 
     snow, ocean = former.states(["snow", "dark ocean"])
     padding = torch.arange(77) >= former.length(SNOW_NORTH.caption)
@@ -53,7 +56,7 @@ def test_padding_states_what_its_quarter_asks_for(former: Former, code: Code) ->
 
 
 def test_codes_tell_the_start_words_and_quarters_apart(former: Former, code: Code) -> None:
-    states, _ = states_by_quarter(former, code, [SNOW_NORTH])
+    states = states_by_quarter(former, code, [SNOW_NORTH])
     length = former.length(SNOW_NORTH.caption)
 
     parts = (code.parts(states)[0] / AMPLITUDE).round().int().tolist()

@@ -101,7 +101,7 @@ def test_steered_attentions_prefer_their_own_quarter(
     quarter = quarter_of_positions(round(asked.shape[1] ** 0.5))
     asked[..., 0], asked[..., 1] = quarter // 2 * 8.0 - 4, quarter % 2 * 8.0 - 4
     asked[..., 2] = 4.0
-    states, _ = states_by_quarter(former, code, [SNOW_NORTH])
+    states = states_by_quarter(former, code, [SNOW_NORTH])
 
     steer(unet, code, queries, states)
 
@@ -117,7 +117,7 @@ def test_steered_attentions_prefer_their_own_quarter(
 def test_attentions_that_are_not_steered_become_blind_to_codes(
     unet: UNet2DConditionModel, former: Former, code: Code, queries: list[torch.Tensor]
 ) -> None:
-    states, _ = states_by_quarter(former, code, [SNOW_NORTH])
+    states = states_by_quarter(former, code, [SNOW_NORTH])
 
     steer(unet, code, queries, states)
 
@@ -130,28 +130,28 @@ def test_attentions_that_are_not_steered_become_blind_to_codes(
 
 
 def test_examples_are_the_teachers_answers(
-    unet: UNet2DConditionModel, former: Former, code: Code, latents: LatentSet
+    unet: UNet2DConditionModel, former: Former, latents: LatentSet
 ) -> None:
     torch.manual_seed(0)
     teacher = told_apart(unet)
 
-    example = write_example(teacher, former, code, latents, np.random.default_rng(0), 3)
+    example = write_example(teacher, former, former.text, latents, np.random.default_rng(0), 3)
 
     rng = np.random.default_rng(0)
-    _, quarters = states_by_quarter(former, code, [write_placement(rng) for _ in range(3)])
+    quarters = former.by_quarter([write_placement(rng) for _ in range(3)])
     answer = teacher(example.noisy, example.steps, torch.cat(quarters, 1)).sample
     torch.testing.assert_close(example.velocity, answer)
 
 
 def test_teaching_moves_the_denoiser_and_not_its_teacher(
-    unet: UNet2DConditionModel, former: Former, code: Code, latents: LatentSet
+    unet: UNet2DConditionModel, former: Former, latents: LatentSet
 ) -> None:
     teacher = told_apart(unet)
     before = copy.deepcopy(teacher.state_dict())
     optimiser = Optimiser(unet, matrix_lr=0.002, other_lr=4e-4)
 
     steps = teach_positions(
-        unet, teacher, former, code, latents, optimiser, progress=counted(2), seed=0, batch=4
+        unet, teacher, former, former.text, latents, optimiser, progress=counted(2), seed=0, batch=4
     )
 
     assert all(np.isfinite(step["error"]) for step in list(steps))

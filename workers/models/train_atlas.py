@@ -167,7 +167,7 @@ def positions(work: Work = WORK, minutes: Minutes = 16.0, seed: int = 0) -> None
         unet,
         teacher,
         former,
-        code,
+        taught_text(work, former.text),
         latents,
         optimiser,
         progress=stage.progress,
@@ -185,8 +185,7 @@ def export(work: Work = WORK, folder: Path = FOLDER) -> None:
         autoencoder.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["model"])
     unet, text = averaged_denoiser(work, tokenizer)
     if (work / "binding.pt").exists():
-        text = deepened(text)
-        text.load_state_dict(torch.load(work / "binding.pt", weights_only=True)["text"])
+        text = taught_text(work, text)
         unet.load_state_dict(torch.load(work / "positions.pt", weights_only=True)["unet"])
     export_folder(folder, autoencoder=autoencoder, unet=unet, text=text, tokenizer=tokenizer)
 
@@ -228,6 +227,13 @@ def former_self(work: Path) -> tuple[UNet2DConditionModel, Former]:
     return unet, Former(text.requires_grad_(False).eval(), tokenizer)
 
 
+def taught_text(work: Path, former: CLIPTextModel) -> CLIPTextModel:
+    """The text encoder as stage 4 left it, from what it was before."""
+    text = deepened(former)
+    text.load_state_dict(torch.load(work / "binding.pt", weights_only=True)["text"])
+    return text.requires_grad_(False).eval()
+
+
 def kept_code(work: Path, former: Former) -> Code:
     """The directions that stages 4 and 5 agree on."""
     path = work / "code.pt"
@@ -245,7 +251,7 @@ def sample_states(former: Former, code: Code) -> Tensor:
     rng = np.random.default_rng(6)
     drawn = (write_placement(rng) for _ in range(CAPTIONS))
     placed = [placement for placement in drawn if placement.is_placed][:20]
-    return states_by_quarter(former, code, placed)[0]
+    return states_by_quarter(former, code, placed)
 
 
 def bundled() -> StableDiffusionPipeline:

@@ -67,7 +67,7 @@ class Lesson:
 def write_lesson(former: Former, code: Code, placements: Sequence[Placement]) -> Lesson:
     """The lesson of *placements*, all 77 tokens of each."""
     ids = token_ids(former.tokenizer, [one.caption for one in placements])
-    states, _ = states_by_quarter(former, code, placements)
+    states = states_by_quarter(former, code, placements)
     lengths = torch.tensor([former.length(one.caption) for one in placements])
     looks = [_looks(former, one) for one in placements]
     return Lesson(

@@ -38,6 +38,10 @@ class Former:
             self._known.update(zip(fresh, answers, strict=True))
         return torch.stack([self._known[text] for text in texts])
 
+    def by_quarter(self, placements: Sequence[Placement]) -> list[Tensor]:
+        """The states of each quarter's texts, four times ``(len(placements), 77, width)``."""
+        return [self.states([one.quarters[quarter] for one in placements]) for quarter in QUARTERS]
+
     def length(self, caption: str) -> int:
         """The tokens before the padding: the start, and those of *caption*."""
         return len(self.tokenizer(caption).input_ids) - 1
@@ -84,22 +88,15 @@ class Code(nn.Module):
 
 
 @torch.no_grad()
-def states_by_quarter(
-    former: Former, code: Code, placements: Sequence[Placement]
-) -> tuple[Tensor, list[Tensor]]:
-    """What a text encoder shall state of each caption, and what the former states of its quarters.
-
-    The first is ``(N, 77, width)`` and carries codes, the others are four of that shape without.
-    """
-    quarters = [
-        former.states([one.quarters[quarter] for one in placements]) for quarter in QUARTERS
-    ]
+def states_by_quarter(former: Former, code: Code, placements: Sequence[Placement]) -> Tensor:
+    """What a text encoder shall state of each caption, codes included: ``(N, 77, width)``."""
+    quarters = former.by_quarter(placements)
     lengths = torch.tensor([former.length(one.caption) for one in placements])
     is_padding = torch.arange(MAX_TOKENS)[None] >= lengths[:, None]
     padding = torch.stack(quarters)[RESERVED, :, torch.arange(MAX_TOKENS)].transpose(0, 1)
     words = former.states([one.caption for one in placements])
     plain = torch.where(is_padding[..., None], padding, words)
-    return code.without(plain) + code.wanted(lengths) @ code.directions.T, quarters
+    return code.without(plain) + code.wanted(lengths) @ code.directions.T
 
 
 def quarter_of_positions(edge: int) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
+from transformers import CLIPTextModel
 
 from workers.models.atlas_training.apart import cross_attentions
 from workers.models.atlas_training.diffusion import NATIVE, new_scheduler, sampled_steps
@@ -26,8 +27,8 @@ from workers.models.atlas_training.quarters import (
     Code,
     Former,
     quarter_of_positions,
-    states_by_quarter,
 )
+from workers.models.atlas_training.text import token_ids
 
 BATCH = 32
 STEERED = (1, 4, 5)
@@ -127,14 +128,19 @@ class Example:
 def write_example(
     teacher: UNet2DConditionModel,
     former: Former,
-    code: Code,
+    text: CLIPTextModel,
     latents: LatentSet,
     rng: np.random.Generator,
     batch: int,
 ) -> Example:
-    """What *teacher*, told each quarter's text apart, answers about noisy windows of *latents*."""
+    """What *teacher*, told each quarter's text apart, answers about noisy windows of *latents*.
+
+    The states are those of *text* as it was taught, so that its errors are learnt to be read.
+    """
     placements = [write_placement(rng) for _ in range(batch)]
-    states, quarters = states_by_quarter(former, code, placements)
+    quarters = former.by_quarter(placements)
+    ids = token_ids(former.tokenizer, [one.caption for one in placements])
+    states = text(ids).last_hidden_state
     clean, _ = latents.batch(rng, count=batch, size=NATIVE)
     steps = sampled_steps(batch)
     noisy = _noised(clean, torch.randn_like(clean), steps)
@@ -146,7 +152,7 @@ def teach_positions(
     unet: UNet2DConditionModel,
     teacher: UNet2DConditionModel,
     former: Former,
-    code: Code,
+    text: CLIPTextModel,
     latents: LatentSet,
     optimiser: Optimiser,
     *,
@@ -158,7 +164,7 @@ def teach_positions(
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     while (done := progress()) < 1:
-        example = write_example(teacher, former, code, latents, rng, batch)
+        example = write_example(teacher, former, text, latents, rng, batch)
         answer = unet(example.noisy, example.steps, example.states).sample
         loss = (answer - example.velocity).square().mean()
         torch.autograd.backward(loss)
