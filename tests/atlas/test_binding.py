@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from tests.atlas.conftest import SNOW_NORTH
 from tests.atlas.test_smoke import counted
 from workers.models.atlas_training.binding import (
-    LAYERS,
+    ADDED,
     binding_losses,
     deepened,
     shortened,
@@ -26,6 +28,7 @@ from workers.models.atlas_training.quarters import (
     states_by_quarter,
 )
 from workers.models.atlas_training.text import token_ids
+from workers.models.train_atlas import bundled
 
 PLAIN = Placement("green islands", ("green islands",) * 4, ())
 
@@ -35,7 +38,7 @@ def test_layers_added_pass_on_what_they_are_given(former: Former) -> None:
 
     deeper = deepened(former.text)
 
-    assert len(deeper.encoder.layers) == len(former.text.encoder.layers) + LAYERS
+    assert len(deeper.encoder.layers) == len(former.text.encoder.layers) + ADDED
     torch.testing.assert_close(
         deeper(ids).last_hidden_state, former.text(ids).last_hidden_state, atol=1e-5, rtol=0
     )
@@ -148,3 +151,21 @@ def test_teaching_shows_where_to_look_and_what_to_be(former: Former, code: Code)
     after = binding_losses(text, code, lesson)
     assert all(after[name] < before[name] for name in ("code", "phrases", "sides"))
     assert all(np.isfinite(value) for step in losses for value in step.values())
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    return bundled()
+
+
+def test_the_bundled_encoder_tells_the_quarters_apart(pipeline: StableDiffusionPipeline) -> None:
+    """Padding of the north is nearer to "snow", that of the south to "forest", not the reverse."""
+    encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
+    texts = ["snow in the north, forest in the south", "snow", "forest"]
+    with torch.no_grad():
+        both, snow, forest = encoder(token_ids(tokenizer, texts)).last_hidden_state
+
+    for quarter, (near, far) in enumerate([(snow, forest)] * 2 + [(forest, snow)] * 2):
+        chosen = (quarter == RESERVED) & (torch.arange(77) >= 12)
+        to_near, to_far = ((both - other)[chosen].square().mean() for other in (near, far))
+        assert to_near < 0.5 * to_far

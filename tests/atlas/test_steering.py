@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from tests.atlas.conftest import SNOW_NORTH
@@ -178,3 +179,19 @@ def test_both_stages_resume_and_are_exported(
     assert layers == len(deepened(former.text).encoder.layers)
     taught = torch.load(tmp_path / "positions.pt", weights_only=True)["unet"]
     torch.testing.assert_close(written.unet.conv_in.weight, taught["conv_in.weight"].half().float())
+
+
+def test_what_has_learnt_positions_goes_on_but_is_not_taught_them_again(
+    former: Former, unet: UNet2DConditionModel, tmp_path: Path
+) -> None:
+    """As after `denoiser --warm`, which starts from the bundled weights."""
+    former.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    torch.save(new_autoencoder().state_dict(), tmp_path / "standardised.pt")
+    averages = Averages(unet, deepened(former.text)).state_dict()
+    torch.save({"averages": averages}, tmp_path / "denoiser.pt")
+
+    train_atlas.export(tmp_path, tmp_path / "atlas")
+
+    assert (tmp_path / "atlas" / "tilechord.json").exists()
+    with pytest.raises(typer.BadParameter, match="must have 2 layers, got 5"):
+        train_atlas.binding(tmp_path, minutes=1e-6)

@@ -40,7 +40,7 @@ from workers.models.atlas_training.steering import (
     steer,
     teach_positions,
 )
-from workers.models.atlas_training.text import new_text_encoder, new_tokenizer
+from workers.models.atlas_training.text import LAYERS, new_text_encoder, new_tokenizer
 from workers.models.atlas_training.training import Stage, run_stage
 
 FOLDER = Path(__file__).parent / "atlas"
@@ -214,8 +214,10 @@ def averaged_denoiser(
     work: Path, tokenizer: CLIPTokenizer
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """The denoiser and the text encoder as stage 3 averaged them."""
-    averages = Averages(new_denoiser(), new_text_encoder(tokenizer))
-    averages.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averages"])
+    saved = torch.load(work / "denoiser.pt", weights_only=True)["averages"]
+    layers = sum(name.endswith(".mlp.fc1.bias") for name in saved["modules"][1])
+    averages = Averages(new_denoiser(), new_text_encoder(tokenizer, layers))
+    averages.load_state_dict(saved)
     unet, text = averages.modules
     return unet, text
 
@@ -224,6 +226,11 @@ def former_self(work: Path) -> tuple[UNet2DConditionModel, Former]:
     """The denoiser and the text encoder before they learn positions."""
     tokenizer = kept_tokenizer(work)
     unet, text = averaged_denoiser(work, tokenizer)
+    if text.config.num_hidden_layers != LAYERS:
+        raise typer.BadParameter(
+            f"the text encoder in {work / 'denoiser.pt'} must have {LAYERS} layers, got "
+            f"{text.config.num_hidden_layers}: it has learnt positions already"
+        )
     return unet, Former(text.requires_grad_(False).eval(), tokenizer)
 
 

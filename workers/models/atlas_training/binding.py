@@ -21,8 +21,8 @@ from workers.models.atlas_training.placing import Placement, write_placement, wr
 from workers.models.atlas_training.quarters import RESERVED, Code, Former, states_by_quarter
 from workers.models.atlas_training.text import MAX_TOKENS, token_ids
 
-LAYERS = 3
-"""Layers added."""
+ADDED = 3
+"""Layers."""
 SHOWN_HEADS = 2
 BATCH = 48
 PADDING_SEEN = 10
@@ -33,13 +33,13 @@ PLAIN_CAPTIONS = 5000
 
 
 def deepened(text: CLIPTextModel) -> CLIPTextModel:
-    """*text* with ``LAYERS`` more layers, which pass on what they are given."""
+    """*text* with ``ADDED`` more layers, which pass on what they are given."""
     config = copy.deepcopy(text.config)
-    config.num_hidden_layers += LAYERS
+    config.num_hidden_layers += ADDED
     config._attn_implementation = "eager"  # the others do not tell what they look at
     deeper = CLIPTextModel(config)
     deeper.load_state_dict(text.state_dict(), strict=False)
-    for layer in deeper.encoder.layers[-LAYERS:]:
+    for layer in deeper.encoder.layers[-ADDED:]:
         for last in (layer.self_attn.out_proj, layer.mlp.fc2):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -149,7 +149,7 @@ def binding_losses(text: CLIPTextModel, code: Code, lesson: Lesson) -> dict[str,
     answer = text(lesson.ids, position_ids=lesson.places, output_attentions=True)
     missed = answer.last_hidden_state - lesson.states
     codes = code.parts(missed).square().sum(-1)
-    first = -LAYERS
+    first = -ADDED
     return {
         "error": missed.square().mean(-1)[lesson.is_padding].mean(),
         "code": codes[lesson.is_padding].mean() + codes[~lesson.is_padding].mean(),

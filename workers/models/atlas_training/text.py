@@ -13,6 +13,8 @@ from workers.models.atlas_training import words
 
 TEXT_WIDTH = 160
 MAX_TOKENS = 77
+LAYERS = 2
+"""Before it learns positions."""
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -54,13 +56,13 @@ def new_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def new_text_encoder(tokenizer: CLIPTokenizer, layers: int = LAYERS) -> CLIPTextModel:
     """An untrained text encoder for *tokenizer*."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=480,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=MAX_TOKENS,
         projection_dim=TEXT_WIDTH,
