@@ -23,7 +23,7 @@ from app.domain.errors import (
 )
 from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
-from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work
+from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work, stage_model
 from app.jobs import present_keys
 from app.merging import assemble_picture, merge_phase, write_manifest
 from app.node_queues import to_node
@@ -151,11 +151,6 @@ def advance_signature(
         immutable=True,
         options=route(runtime.settings, Stage.MERGE, "", priority),
     )
-
-
-def stage_model(plan: RenderPlan, stage: Stage) -> str:
-    """The model that units of *stage* need."""
-    return plan.spec.base_model if stage is Stage.BASE else plan.spec.refine_model
 
 
 def _advance_image(runtime: Runtime, plan: RenderPlan, image: int) -> None:

@@ -66,6 +66,11 @@ def plan_key(plan_hash: str) -> str:
     return f"plans/{plan_hash}/plan.json"
 
 
+def stage_model(plan: RenderPlan, stage: Stage) -> str:
+    """The model that units of *stage* need."""
+    return plan.spec.base_model if stage is Stage.BASE else plan.spec.refine_model
+
+
 def plan_prefix(plan: RenderPlan) -> str:
     return f"plans/{plan.hash}/"
 

@@ -11,14 +11,13 @@ from app.bootstrap import Runtime
 from app.domain.errors import ConfigurationError, TransientError
 from app.domain.scheduling.slices import batch_size, room
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
 from app.scheduling.placing import Crew, Placing
 from app.scheduling.publishing import Depth, Publisher, Slice
-from app.workflow import stage_model
 
 log = logging.getLogger(__name__)
 

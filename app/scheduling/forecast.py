@@ -10,12 +10,11 @@ from collections.abc import Collection, Mapping
 from app.domain.errors import NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, eta_s
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from app.live.port import Record
 from app.scheduling.job import OpenJob
 from app.scheduling.shapes import shape_of
 from app.storage.port import BlobStore
-from app.workflow import stage_model
 
 log = logging.getLogger(__name__)
 _PREFIX = "predictions/"

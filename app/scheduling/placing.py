@@ -12,13 +12,12 @@ from app.bootstrap import Runtime
 from app.domain.scheduling.placement import Need, Node, Placer
 from app.domain.scheduling.slices import UNITS_A_WORKER
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from app.node_queues import strategy_of
 from app.nodes import NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
-from app.workflow import stage_model
 
 
 @dataclass(slots=True)

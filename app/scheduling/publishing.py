@@ -15,10 +15,10 @@ from app.bootstrap import Runtime
 from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from app.node_queues import NODES, node_queue_name
 from app.queues import broker_error, connect, queue_name, route, route_key, translated_send_errors
-from app.workflow import RENDER, advance_signature, slice_chord, stage_model
+from app.workflow import RENDER, advance_signature, slice_chord
 
 _NOT_FOUND = "404"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Shape
-from app.domain.work import Stage, Work
-from app.workflow import stage_model
+from app.domain.work import Stage, Work, stage_model
 
 
 def size_of(plan: RenderPlan, work: Work) -> float:

@@ -16,9 +16,8 @@ from hashlib import sha256
 
 from app.celery import celery
 from app.domain.plan import RenderPlan
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from app.heartbeat import own_node
-from app.workflow import stage_model
 from tests.support.instant_renderer import InstantRenderer, install
 
 SLOW_TIMES = 5.0
