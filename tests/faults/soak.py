@@ -190,6 +190,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tilechord-soak-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):  # another run's history and store would be judged with this one
+            parser.error(f"--folder must be empty, got {folder}")
         verdict = soak(order, folder)
     sys.stdout.write(told(verdict) + "\n")
     if arguments.report:
