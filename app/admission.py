@@ -12,7 +12,7 @@ from app.domain.spec import Priority
 from app.domain.work import Stage
 from app.live.port import Record
 from app.nodes import NodeRecord, NodeState, read_nodes
-from app.queues import route
+from app.queues import pool_of, route
 from app.schemas import RenderRequest
 from app.settings import Settings
 
@@ -24,21 +24,13 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
     settings = runtime.settings
     if settings.is_embedded:  # its one worker is the asking process itself
         return
-    model = request.model or settings.model
-    pool = str(route(settings, Stage.TILE, model, Priority.NORMAL)["routing_key"]).partition(".")[0]
-    need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
+    models = request.stage_models(settings.model)
+    largest_gb, model = max((memory_gb(runtime, name), name) for name in models)
+    pool = pool_of(route(settings, Stage.TILE, models[1], Priority.NORMAL)["routing_key"])
+    need = Need(model, memory_gb=largest_gb, seconds=0.0, unit_id="")
     refusal = admit(need, _load(runtime, request.tenant, pool), _limits(settings))
     if refusal is not None:
         raise AdmissionError(refusal.sentence, refusal.reason, may_pass=refusal.reason.may_pass)
-
-
-def waiting_s(runtime: Runtime, pool: str) -> float | None:
-    """Predicted seconds until a free worker of *pool* would begin a new job's first unit."""
-    record = _shown(runtime, "pools").get(pool)
-    if record is None:
-        return None
-    workers = max(1, int(str(record.get("workers") or 0)))
-    return float(str(record.get("pending_s") or 0.0)) / workers
 
 
 def _load(runtime: Runtime, tenant: str, pool: str) -> Load:
@@ -48,7 +40,7 @@ def _load(runtime: Runtime, tenant: str, pool: str) -> Load:
         open_jobs=len(entries),
         tenant_jobs=sum(entry.tenant == tenant for entry in entries),
         pending_s=float(str(pools.get(pool, {}).get("pending_s", 0.0))),
-        nodes=[_node(node, pool) for node in _alive(runtime) if pool in node.pools],
+        nodes=[_node(node) for node in _alive(runtime) if pool in node.pools],
     )
 
 
@@ -76,11 +68,10 @@ def _alive(runtime: Runtime) -> list[NodeRecord]:
     return [node for node in nodes if not node.is_lost and node.state is not NodeState.DRAINING]
 
 
-def _node(record: NodeRecord, pool: str) -> Node:
+def _node(record: NodeRecord) -> Node:
     return Node(
         name=record.node,
-        pool=pool,
-        memory_gb=record.memory_gb,
+        memory_gb=record.memory_gb or None,
         models=frozenset(record.models),
         weight=record.weight,
         backlog_s=0.0,

@@ -21,11 +21,10 @@ from app.domain.errors import BrokerUnavailableError, TransientError
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work, unit_name
 from app.live.port import LiveBoard
+from app.nodes import LOST_AFTER_BEATS, NODES
 from app.storage.port import BlobStore
 
 log = logging.getLogger(__name__)
-_LOST_HEARTBEATS = 3
-_NODES = "nodes"  # topic of the board on which workers show that they are alive
 
 
 def incarnation() -> str:
@@ -87,11 +86,11 @@ class Attempts:
         began_s, seen = self.clock(), set[str]()
         while len(suspects - seen) >= self.max_deaths:
             elapsed_s = self.clock() - began_s
-            if elapsed_s > _LOST_HEARTBEATS * self.heartbeat_s:
+            if elapsed_s > LOST_AFTER_BEATS * self.heartbeat_s:
                 return seen if self.me in seen else suspects
             wait(self.heartbeat_s / 4)
             try:
-                shown = self.board.shown(_NODES)
+                shown = self.board.shown(NODES)
             except BrokerUnavailableError:
                 return suspects
             # A record that is older than this look may be what a dead worker left.

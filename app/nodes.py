@@ -21,7 +21,7 @@ from app.schemas import WorkMessage
 NODES = "nodes"
 NODE_TTL_S = 600.0
 """How long a lost node is still listed, for a person to see."""
-_LOST_AFTER_BEATS = 3
+LOST_AFTER_BEATS = 3
 
 
 class NodeState(StrEnum):
@@ -90,6 +90,10 @@ class NodeRecord(BaseModel):
     def pools(self) -> list[str]:
         return self.pool.split(",")
 
+    def serves(self, pool: str) -> bool:
+        """Whether it is alive and takes from the queue of *pool*."""
+        return pool in self.pools and not self.is_lost
+
 
 def read_nodes(board: LiveBoard, heartbeat_s: float) -> list[NodeRecord]:
     """All nodes on *board* by name; a record that cannot be read is left out."""
@@ -99,7 +103,7 @@ def read_nodes(board: LiveBoard, heartbeat_s: float) -> list[NodeRecord]:
             node = NodeRecord.model_validate(record)
         except ValidationError:
             continue
-        is_lost = node.age_s > _LOST_AFTER_BEATS * heartbeat_s
+        is_lost = node.age_s > LOST_AFTER_BEATS * heartbeat_s
         found.append(node.model_copy(update={"is_lost": is_lost}))
     return found
 
@@ -165,21 +169,18 @@ class OwnNode:
         *,
         seconds: float = 0.0,
         device: str = "",
-        model: str = "",
     ) -> None:
         """Tell how *work*, a unit of *message*, ended here."""
         self._units_done += status == "rendered"
         unit = {"stage": work.stage, "image": work.image, "phase": work.phase, "index": work.index}
         job = {"job_id": message.job_id, "plan_hash": message.plan_hash}
-        cost = {"seconds": seconds, "device": device, "model": model}
+        cost = {"seconds": seconds, "device": device}
         self.tell({"kind": "unit", "status": status, **job, **unit, **cost})
 
     def pause(self, reason: str) -> None:
+        """Show that this process takes no work because of *reason*; an empty one ends the pause."""
         self._pause_reason = reason
         self.outbox.put(None)
-
-    def resume(self) -> None:
-        self.pause("")
 
     def drain(self, reason: str) -> None:
         """Show that this process takes no more work; there is no way back."""

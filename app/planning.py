@@ -62,8 +62,7 @@ def plan_request(
 
 def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) -> RenderSpec:
     """*request* with every default filled in."""
-    model = request.model or settings.model
-    refine = request.models.refine or model
+    base, refine = request.stage_models(settings.model)
     card = catalogue.card(refine)
     mode, tile = choose_mode(request, card)[0], _tile(request, card)
     return RenderSpec(
@@ -81,7 +80,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         tile=tile,
         overlap=default_overlap(card, tile) if request.overlap is None else request.overlap,
         upscale=request.upscale,
-        base_model=request.models.base or model,
+        base_model=base,
         refine_model=refine,
         upscaler=_upscaler(request.models.upscale, settings).name,
         init_image=request.init_image,
@@ -94,7 +93,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         blend=Blend(request.blend),
         decoder=request.decoder,
         regions=tuple(_region(region, request) for region in request.regions),
-        loras=_loras(request, request.models.base or model, refine),
+        loras=_loras(request, base, refine),
         control=_control(request, mode, card, catalogue),
         tags=dict(sorted(request.tags.items())),
     )

@@ -99,6 +99,11 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
     raise ConfigurationError(f"TILECHORD_POOLS has no pool bound to {routing_key!r}")
 
 
+def pool_of(routing_key: str) -> str:
+    """The pool that ``route_key`` put before what is done there."""
+    return routing_key.partition(".")[0]
+
+
 def routing_word(name: str) -> str:
     """*name* as one word of a routing key."""
     return re.sub(r"[^a-z0-9_-]", "-", name.lower())

@@ -170,6 +170,11 @@ class RenderRequest(BaseModel):
             raise ValueError("must not be empty")
         return text
 
+    def stage_models(self, default: str) -> tuple[str, str]:
+        """Names of the models of the base and of the tiles; *default* where none is asked for."""
+        model = self.model or default
+        return self.models.base or model, self.models.refine or model
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.strength is not None and self.nsr is not None:

@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     max_worker_deaths: Annotated[int, Field(ge=1, le=100)] = 3
     """Workers that may die of a unit after its first delivery; then it is quarantined."""
     broker_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Read and write timeout of a publisher: a broker under a memory alarm never answers."""
+    """Of RabbitMQ and Redis, to connect, to take a message and to answer: a broker under a memory
+    alarm never does."""
 
     # Scheduling.
     lookahead_s: Annotated[float, Field(gt=0, le=3600)] = 3.0

@@ -23,7 +23,7 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, Stage, Work, next_of_image, plan_key, unit_name
+from app.domain.work import Run, Work, next_of_image, plan_key, stage_model, unit_name
 from app.jobs import JobLedger, present_keys
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
@@ -239,11 +239,9 @@ class Executor:
 
     def _tell(self, plan: RenderPlan, message: WorkMessage, work: Work, seconds: float) -> None:
         """Tell that *work* was rendered; how other units ended, their task tells."""
-        model = plan.spec.base_model if work.stage is Stage.BASE else plan.spec.refine_model
+        model = stage_model(plan, work.stage)
         metrics.unit_done(work.stage, model, self._device, seconds)
-        self._node.tell_unit(
-            message, work, "rendered", seconds=seconds, device=self._device, model=model
-        )
+        self._node.tell_unit(message, work, "rendered", seconds=seconds, device=self._device)
         log.info(
             "work.rendered",
             extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},

@@ -14,7 +14,7 @@ import torch
 from app.domain.errors import DeviceOutOfMemoryError
 
 LOST_DEVICE_EXIT = 75  # EX_TEMPFAIL: a supervisor starts the worker again
-_GIB = 2**30
+_GB = 1e9
 # Sticky: after one of these every call of this process on the device fails. An error of one
 # kernel's arguments is not, and says "CUDA error" too.
 _FATAL = (
@@ -73,5 +73,5 @@ def exit_for_good() -> NoReturn:
 
 def _memory_gb(device: str) -> float:
     if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(torch.device(device))[1] / _GIB
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+        return torch.cuda.mem_get_info(torch.device(device))[1] / _GB
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GB

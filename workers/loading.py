@@ -19,6 +19,7 @@ from app.domain.card import Family
 from app.domain.errors import ModelError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.spec import ControlSpec, Lora
+from app.domain.work import model_label
 from app.model_files import TINY_DECODER
 from app.telemetry import metrics
 from workers.device import choose_dtype
@@ -65,7 +66,9 @@ class ModelCache:
             while len(self._models) >= _WARM_MODELS:  # first: there may be no room for one more
                 self._models.popitem(last=False)
             self._models[wanted] = self._read(*wanted)
-            self.warm = [_label(name, loras) for name, _, loras in self._models]
+            self.warm = [
+                model_label(name, [lora for lora, _ in loras]) for name, _, loras in self._models
+            ]
         self._models.move_to_end(wanted)
         return self._models[wanted]
 
@@ -96,11 +99,6 @@ class ModelCache:
                 f"the plan needs revision {revision[:12]} of {kind} {name}, "
                 f"this worker has {found[:12]}"
             )
-
-
-def _label(name: str, loras: tuple[tuple[Lora, str], ...]) -> str:
-    """``atlas``, or ``atlas+ink`` with a LoRA."""
-    return "+".join([name, *(lora.name for lora, _ in loras)])
 
 
 def load_model(

@@ -16,7 +16,7 @@ from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
 from app.domain.work import Stage
 from app.heartbeat import own_node
 from app.patience import WorkerStoppingError
-from app.queues import EXCHANGE, queue_name, translated_send_errors
+from app.queues import EXCHANGE, pool_of, queue_name, translated_send_errors
 from app.schemas import WorkMessage
 from app.settings import settings
 from app.workflow import WORKER_TASKS
@@ -138,4 +138,4 @@ def _bury(task: Task[..., Any], outcome: dict[str, str]) -> NoReturn:
 
 
 def _pool(info: Mapping[str, Any]) -> str:
-    return str(info.get("routing_key")).partition(".")[0]
+    return pool_of(str(info.get("routing_key")))

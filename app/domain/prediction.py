@@ -184,16 +184,6 @@ def eta_s(
     return elapsed_s
 
 
-def deadline_s(
-    predicted_s: float, *, factor: float = 5.0, extra_s: float = 60.0, least_s: float = 300.0
-) -> float:
-    """Seconds after which a job is looked at: far more than *predicted_s*, never under a minimum.
-
-    Infinite if the prediction is: while no worker lives, nothing is late.
-    """
-    return max(least_s, factor * predicted_s + extra_s)
-
-
 def _by_device(
     shape: Shape, predictor: Predictor, devices: Iterable[str], guess_s: float
 ) -> dict[str, Estimate]:

@@ -5,12 +5,13 @@ A job's state is a pure function of the blobs that exist: nothing else is rememb
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
 from app.domain.plan import RenderPlan
+from app.domain.spec import Lora
 
 
 class Stage(StrEnum):
@@ -69,6 +70,11 @@ def plan_key(plan_hash: str) -> str:
 def stage_model(plan: RenderPlan, stage: Stage) -> str:
     """The model that units of *stage* need."""
     return plan.spec.base_model if stage is Stage.BASE else plan.spec.refine_model
+
+
+def model_label(name: str, loras: Iterable[Lora]) -> str:
+    """What a worker that has it loaded calls it: ``atlas``, or ``atlas+ink`` with a LoRA."""
+    return "+".join([name, *(lora.name for lora in loras)])
 
 
 def plan_prefix(plan: RenderPlan) -> str:

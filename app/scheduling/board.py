@@ -25,7 +25,7 @@ class Schedule:
 
     def show(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
         """Show *jobs*, those of *pool* in the order in which they are served."""
-        alive = [node for node in nodes if pool in node.pools and not node.is_lost]
+        alive = [node for node in nodes if node.serves(pool)]
         crew = Counter(node.device for node in alive if node.state is not NodeState.DRAINING)
         pending_s, ready = 0.0, 0
         try:

@@ -202,5 +202,5 @@ class Feeder:
 
 def _workers(pool: str, depth: Depth, nodes: Sequence[NodeRecord]) -> int:
     """Workers of *pool*, at least one: whoever starts first finds something to do."""
-    alive = sum(pool in node.pools and not node.is_lost for node in nodes)
+    alive = sum(node.serves(pool) for node in nodes)
     return max(depth.consumers, alive, 1)

@@ -18,7 +18,6 @@ from app.storage.port import BlobStore
 
 log = logging.getLogger(__name__)
 _PREFIX = "predictions/"
-_GUESS_S = 1.0  # of a unit whose like was never rendered here
 
 
 class Forecast:
@@ -33,7 +32,7 @@ class Forecast:
 
     def unit(self, plan: RenderPlan, work: Work, device: str = "") -> Estimate:
         """Seconds that *work* takes on *device*, or on whatever was seen."""
-        return self._predictor.predict(shape_of(plan, work, device), guess_s=_GUESS_S)
+        return self._predictor.predict(shape_of(plan, work, device))
 
     def on_node(self, plan: RenderPlan, work: Work, node: str, device: str = "") -> Estimate:
         """Seconds that *work* takes on *node*; of one that has done none of its kind, any's."""
@@ -60,7 +59,7 @@ class Forecast:
     def eta_s(self, job: OpenJob, workers: Mapping[str, int], ahead_s: float) -> float:
         """Seconds until *job* is done by *workers*, counted by device; infinite without any."""
         pending = [(shape_of(job.plan, work, ""), count) for work, count in job.left()]
-        return eta_s(pending, self._predictor, workers, guess_s=_GUESS_S, ahead_s=ahead_s)
+        return eta_s(pending, self._predictor, workers, ahead_s=ahead_s)
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""

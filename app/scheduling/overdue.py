@@ -39,7 +39,7 @@ class Sight:
         return [node for node in nodes if node.node == flight.node] if flight.node else nodes
 
     def alive(self, pool: str) -> list[NodeRecord]:
-        return [node for node in self.nodes if pool in node.pools and not node.is_lost]
+        return [node for node in self.nodes if node.serves(pool)]
 
 
 def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
@@ -93,7 +93,7 @@ def _running(
                 expected = forecast.on_node(job.plan, work, node.node) if is_known else None
                 elapsed_s = node.current.elapsed_s_each if node.current else 0.0
                 expected_s = expected.mean_s if expected else None
-                yield Running((job, work), node.node, elapsed_s, expected_s)
+                yield Running((job, work), elapsed_s, expected_s)
 
 
 def _is_nowhere(flight: Flight, sight: Sight) -> bool:

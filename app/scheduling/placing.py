@@ -12,7 +12,7 @@ from app.bootstrap import Runtime
 from app.domain.scheduling.placement import Need, Node, Placer
 from app.domain.scheduling.slices import UNITS_A_WORKER
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work, stage_model
+from app.domain.work import Stage, Work, model_label, stage_model
 from app.node_queues import strategy_of
 from app.nodes import NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
@@ -86,14 +86,14 @@ class Placing:
         ``None`` when its workers choose themselves, or none has a queue of its own.
         """
         strategy = strategy_of(self._runtime.settings, pool)
-        members = [node for node in nodes if pool in node.pools and node.queue and not node.is_lost]
+        members = [node for node in nodes if node.serves(pool) and node.queue]
         if not strategy.names_node or not members:
             return None
         placer = self._placers.setdefault(
             pool, Placer(strategy, self._runtime.settings.steal_after_s)
         )
         flights = list(self._flights(level))
-        known = {node.node: _node(node, pool, flights) for node in members}
+        known = {node.node: _node(node, flights) for node in members}
         most = math.ceil(self._runtime.settings.lookahead_s / max(unit_s, 1e-3))
         most = max(UNITS_A_WORKER, min(most, self._runtime.settings.slice_units))
         return Crew(placer, known, most)
@@ -129,13 +129,12 @@ class Placing:
                     yield _model(job, work.stage), flight
 
 
-def _node(record: NodeRecord, pool: str, flights: Collection[tuple[str, Flight]]) -> Node:
+def _node(record: NodeRecord, flights: Collection[tuple[str, Flight]]) -> Node:
     own = [(model, flight) for model, flight in flights if flight.node == record.node]
     # What it was sent is loaded before the next unit: otherwise all would load a model at once.
     coming = {model for model, _ in own}
     return Node(
         name=record.node,
-        pool=pool,
         memory_gb=record.memory_gb or None,
         models=frozenset(record.models) | coming,
         weight=record.weight,
@@ -146,5 +145,5 @@ def _node(record: NodeRecord, pool: str, flights: Collection[tuple[str, Flight]]
 
 
 def _model(job: OpenJob, stage: Stage) -> str:
-    """As workers tell what they have loaded: ``atlas``, or ``atlas+ink`` with a LoRA."""
-    return "+".join([stage_model(job.plan, stage), *(lora.name for lora in job.plan.spec.loras)])
+    """As workers tell what they have loaded."""
+    return model_label(stage_model(job.plan, stage), job.plan.spec.loras)

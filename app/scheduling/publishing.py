@@ -17,7 +17,15 @@ from app.domain.plan import RenderPlan
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, stage_model
 from app.node_queues import NODES, node_queue_name
-from app.queues import broker_error, connect, queue_name, route, route_key, translated_send_errors
+from app.queues import (
+    broker_error,
+    connect,
+    pool_of,
+    queue_name,
+    route,
+    route_key,
+    translated_send_errors,
+)
 from app.workflow import RENDER, advance_signature, slice_chord
 
 _NOT_FOUND = "404"
@@ -144,4 +152,4 @@ class Publisher:
 
 
 def _pool(options: Mapping[str, Any]) -> str:
-    return str(options["routing_key"]).partition(".")[0]
+    return pool_of(options["routing_key"])

@@ -23,7 +23,7 @@ from prometheus_client import start_http_server
 
 from app import __version__
 from app.domain.spec import Priority
-from app.queues import queue_name
+from app.queues import pool_of, queue_name
 from app.settings import Settings, settings
 from app.telemetry import logs, metrics
 
@@ -74,7 +74,7 @@ def _observe_wait(task: Task[..., Any], **_: object) -> None:
     delivery = request.delivery_info
     if sent_at is None or request.retries or delivery is None:
         return
-    pool = str(delivery["routing_key"]).partition(".")[0]
+    pool = pool_of(str(delivery["routing_key"]))
     priority = _PRIORITIES.get(delivery["priority"] or 0, "other")
     metrics.waited_in_queue(queue_name(pool), priority, time.time() - sent_at)
 

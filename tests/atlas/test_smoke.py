@@ -56,7 +56,7 @@ def test_chain_from_crops_to_a_folder_that_paints(earth: Earth, tmp_path: Path) 
 
     assert all(np.isfinite(value) for step in losses for value in step.values())
     assert picture.shape == (1, 128, 128, 3)
-    assert json.loads((tmp_path / "tilechord.json").read_text())["latent_scale"] == 8
+    assert json.loads((tmp_path / "tilechord.json").read_text())["default_steps"] == 12
 
 
 def test_light_comes_from_the_upper_left_whatever_the_symmetry(earth: Earth) -> None:

@@ -61,7 +61,7 @@ def _measure(folder: Path, workers: int, pictures: int, seconds: float, *, dies:
     units = [run.unit for run in read_runs(app.store, plan)]
     rate = pictures / (end_s - began_s)
     console.print(
-        f"{workers} workers: {status.state}, {status.pictures} pictures in "
+        f"{workers} workers: {status.state}, {status.pictures_done} pictures in "
         f"{end_s - began_s:.1f} s, {rate:.2f} a second; "
         f"{len(units) - len(set(units))} of {len(set(units))} units rendered twice"
     )
@@ -69,7 +69,7 @@ def _measure(folder: Path, workers: int, pictures: int, seconds: float, *, dies:
 
 
 def _has_pictures(app: Runtime, job_id: str, count: float) -> bool:
-    return app.ledger.has_plan(job_id) and app.ledger.status(job_id).pictures >= count
+    return app.ledger.has_plan(job_id) and app.ledger.status(job_id).pictures_done >= count
 
 
 if __name__ == "__main__":

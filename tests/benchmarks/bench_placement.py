@@ -150,7 +150,7 @@ class Simulation:
         idle = [place for place, worker in enumerate(self._workers) if worker.unit is None]
         idle.sort(key=lambda place: -self._workers[place].speed)
         running = [
-            Running(worker.unit, str(place), now_s - worker.since_s, self._expected_s(worker))
+            Running(worker.unit, now_s - worker.since_s, self._expected_s(worker))
             for place, worker in enumerate(self._workers)
             if worker.unit is not None
         ]

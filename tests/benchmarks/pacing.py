@@ -14,6 +14,7 @@ from app.bootstrap import Runtime
 from app.client import schedule
 from app.domain.work import Run, Stage
 from app.merging import read_runs
+from app.queues import queue_name
 
 _START_S = 400.0
 _LOOK_S = 0.25
@@ -90,7 +91,7 @@ class Crew:
     def _begin(self, name: str, pool: str, speed: float) -> Path:
         log = self._folder / f"{name}-{time.monotonic_ns()}.log"
         include = ["--include", "workers.tasks"] if pool == "gpu" else []
-        options = ["-P", "threads", "-c", "1", "-Q", f"render.{pool}.v1", "-n", f"{name}@%h"]
+        options = ["-P", "threads", "-c", "1", "-Q", queue_name(pool), "-n", f"{name}@%h"]
         command = [sys.executable, "-m", "tests.benchmarks.paced_worker", "worker"]
         with log.open("wb") as file:
             self._processes[name] = subprocess.Popen(

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.admission import check_admission, waiting_s
+from app.admission import check_admission
 from app.bootstrap import Runtime
 from app.domain.errors import AdmissionError, BrokerUnavailableError, ModelError
 from app.domain.spec import Priority
@@ -111,9 +111,18 @@ def test_a_silent_board_refuses_nothing():
     check_admission(runtime(DeadBoard(), max_pending_s=1), REQUEST)
 
 
-def test_the_wait_is_the_pools_work_over_its_workers():
+@pytest.mark.parametrize("stage", ["base", "refine"])
+def test_the_larger_of_a_jobs_two_models_counts(stage):
     app = runtime()
-    app.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 3, "ready": 4}, ttl_s=60)
+    show_node(app, "w1@a", 8.0)
+    order = {"prompt": "a map", "model": "elsewhere", "models": {stage: "large"}}
 
-    assert waiting_s(app, "gpu") == 30
-    assert waiting_s(app, "other") is None
+    with pytest.raises(AdmissionError, match=r"^model large needs 10 GB"):
+        check_admission(app, read_request(order))
+
+
+def test_a_worker_that_does_not_know_its_memory_refuses_nothing():
+    app = runtime()
+    show_node(app, "w1@a", 0.0)
+
+    check_admission(app, REQUEST)

@@ -109,7 +109,7 @@ def test_a_unit_that_raises_is_not_worked_on_any_more(node):
 def test_the_end_of_a_unit_is_told_with_what_it_cost(node):
     work = MESSAGE.works[1]
 
-    node.tell_unit(MESSAGE, work, "rendered", seconds=0.5, device="cuda", model="atlas")
+    node.tell_unit(MESSAGE, work, "rendered", seconds=0.5, device="cuda")
 
     assert told(node) == [
         {
@@ -124,7 +124,6 @@ def test_the_end_of_a_unit_is_told_with_what_it_cost(node):
             "status": "rendered",
             "seconds": 0.5,
             "device": "cuda",
-            "model": "atlas",
         }
     ]
 
@@ -139,7 +138,7 @@ def test_only_rendered_units_are_counted(board, node):
 def test_a_pause_is_shown_with_its_reason_until_it_ends(board, node):
     node.pause("GPU memory 97 %")
     paused = show(board, node)
-    node.resume()
+    node.pause("")
 
     assert (paused.state, paused.reason) == (NodeState.PAUSED, "GPU memory 97 %")
     assert (show(board, node).state, show(board, node).reason) == (NodeState.READY, "")
@@ -148,7 +147,7 @@ def test_a_pause_is_shown_with_its_reason_until_it_ends(board, node):
 def test_a_draining_node_stays_so_whatever_its_load(board, node):
     node.pause("CPU 99 %")
     node.drain("SIGTERM")
-    node.resume()
+    node.pause("")
 
     shown = show(board, node)
     assert (shown.state, shown.reason, node.is_draining) == (NodeState.DRAINING, "SIGTERM", True)
@@ -156,7 +155,7 @@ def test_a_draining_node_stays_so_whatever_its_load(board, node):
 
 def test_every_change_of_state_asks_to_be_shown_at_once(node):
     node.pause("CPU 99 %")
-    node.resume()
+    node.pause("")
     node.drain("SIGTERM")
 
     assert told(node) == [None, None, None]

@@ -55,6 +55,7 @@ Work = Annotated[Path, typer.Option(help="Checkpoints and data; never committed.
 Minutes = Annotated[float, typer.Option(help="Time budget of the stage, interruptions excluded.")]
 Warm = Annotated[bool, typer.Option(help="Start from the bundled weights if no checkpoint exists.")]
 Compiled = Annotated[bool, typer.Option(help="A third faster; needs a C++ compiler.")]
+Half = Annotated[bool, typer.Option(help="Compute in bfloat16; for processors with AMX.")]
 
 
 @app.command()
@@ -110,8 +111,9 @@ def denoiser(
     seed: int = 0,
     warm: Warm = False,
     compiled: Compiled = False,
+    half: Half = False,
 ) -> None:
-    """Stage 3: the denoiser and the text encoder."""
+    """Stage 3: the denoiser and the text encoder, which is left alone once it knows positions."""
     tokenizer = kept_tokenizer(work, warm=warm)
     unet, text = (
         (bundled().unet, bundled().text_encoder)
@@ -119,6 +121,7 @@ def denoiser(
         else (new_denoiser(), new_text_encoder(tokenizer))
     )
     unet.to(memory_format=torch.channels_last)
+    text.requires_grad_(text.config.num_hidden_layers == LAYERS)
     optimiser = Optimiser(unet, text, matrix_lr=0.02, other_lr=2e-3)
     averages = Averages(unet, text)
     parts = {"unet": unet, "text": text, "optimiser": optimiser, "averages": averages}
@@ -134,6 +137,7 @@ def denoiser(
         optimiser,
         progress=stage.progress,
         seed=seed + stage.steps,
+        half=half,
     )
     run_stage(stage, steps, after_step=averages.update)
 

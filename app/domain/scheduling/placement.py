@@ -36,7 +36,6 @@ class Node:
     """A live worker process, as it last told of itself."""
 
     name: str
-    pool: str
     memory_gb: float | None
     """``None``: it does not know."""
     models: frozenset[str]

@@ -14,22 +14,14 @@ UNITS_A_WORKER = 2
 _SHORTEST_UNIT_S = 1e-3  # a prediction of nothing would ask for an endless queue
 
 
-def slice_size(pending_units: int, workers: int, most: int) -> int:
-    """Units to publish together: half of what is pending, over the workers.
-
-    Guided self-scheduling (Polychronopoulos & Kuck 1987): no worker can get so much that the
-    others wait for it at the end. 0 when nothing is pending.
-    """
-    return _guided(pending_units, 2 * max(1, workers), most)
-
-
 def batch_size(pending_units: int, workers: int, most: int) -> int:
-    """Units of one message, which one worker renders: half of a slice's share.
+    """Units of one message, which one worker renders: a quarter of the rest, over the workers.
 
-    What is in a message cannot be taken over by another worker, and the one that took it may be
-    the slowest.
+    Guided self-scheduling (Polychronopoulos & Kuck 1987), and half of its share: what is in a
+    message cannot be taken over, and the worker that took it may be the slowest. 0 when nothing
+    is pending.
     """
-    return _guided(pending_units, 4 * max(1, workers), most)
+    return min(pending_units, max(1, min(pending_units // (4 * max(1, workers)), most)))
 
 
 def longest_first(units: Iterable[Unit], seconds: Callable[[Unit], float]) -> list[Unit]:
@@ -48,7 +40,3 @@ def room(ready_units: int, unit_s: float, workers: int, lookahead_s: float) -> i
     enough = math.ceil(workers * lookahead_s / max(unit_s, _SHORTEST_UNIT_S))
     enough = max(enough, UNITS_A_WORKER * workers)
     return 0 if 2 * ready_units > enough else enough - ready_units
-
-
-def _guided(pending_units: int, parts: int, most: int) -> int:
-    return min(pending_units, max(1, min(pending_units // parts, most)))

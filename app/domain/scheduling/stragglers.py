@@ -15,13 +15,12 @@ _DEVIATIONS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Running(Generic[Unit]):
-    """A unit that *node* renders, for *elapsed_s* so far."""
+    """A unit that some node renders, for *elapsed_s* so far."""
 
     unit: Unit
-    node: str
     elapsed_s: float
     expected_s: float | None = None
-    """What this node was predicted to need for it in all, if its speed is known."""
+    """What that node was predicted to need for it in all, if its speed is known."""
 
 
 def stragglers(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.prediction import DEFAULT_S, Estimate, Predictor, Shape, deadline_s, eta_s
+from app.domain.prediction import DEFAULT_S, Estimate, Predictor, Shape, eta_s
 
 TILE = Shape("atlas", "tile", 100.0, "cpu")
 
@@ -265,12 +265,3 @@ def test_after_thirty_two_tiles_the_end_is_predicted_within_a_tenth(spread, seed
         ends[np.argmin(ends)] += one
 
     assert eta_s([(TILE, 200)], predictor, {"cpu": 4}) == pytest.approx(ends.max(), rel=0.1)
-
-
-@pytest.mark.parametrize(("predicted_s", "after_s"), [(0, 300), (10, 300), (100, 560)])
-def test_a_deadline_is_generous_and_has_a_minimum(predicted_s, after_s):
-    assert deadline_s(predicted_s) == after_s
-
-
-def test_what_is_not_predicted_has_no_deadline():
-    assert deadline_s(math.inf) == math.inf

@@ -89,7 +89,7 @@ def has_coast(survey: Survey) -> bool:
 
 
 def write_caption(survey: Survey, rng: np.random.Generator) -> str:
-    """One of the many true captions of *survey*; empty for one in ten, so that guidance works.
+    """One of the many true captions of *survey*; ``DROPPED`` of them empty, for guidance.
 
     Never one of the prompts of the acceptance test.
     """

@@ -77,11 +77,16 @@ class Optimiser:
 def split_parameters(
     modules: Iterable[nn.Module],
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Hidden matrices and convolutions; then embeddings, first and last layers, vectors."""
+    """Hidden matrices and convolutions; then embeddings, first and last layers, vectors.
+
+    Without those that are not to be trained.
+    """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
             is_edge = any(edge in name for edge in ("conv_in", "conv_out", "embedding", "embed"))
             (others if parameter.ndim < 2 or is_edge else matrices).append(parameter)
     return matrices, others

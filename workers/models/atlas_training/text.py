@@ -19,7 +19,7 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
 def caption_words() -> list[str]:
-    """Every word a caption can contain, and the letters other words are spelt with."""
+    """Every word of a caption but some links of ``placing``, which are spelt in pieces."""
     groups: Iterable[tuple[str, ...]] = (
         *words.WORDS.values(),
         words.SNOW_MOUNTAINS,

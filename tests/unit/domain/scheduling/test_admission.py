@@ -9,7 +9,7 @@ NEED = Need(model="xl", memory_gb=24.0, seconds=10.0, unit_id="u")
 
 
 def node(name="w1", memory_gb=80.0, *, is_ready=True):
-    return Node(name, "gpu", memory_gb, frozenset(), 1.0, 0.0, 0, is_ready)
+    return Node(name, memory_gb, frozenset(), 1.0, 0.0, 0, is_ready)
 
 
 def load(open_jobs=0, tenant_jobs=0, pending_s=0.0, nodes=()):

@@ -10,7 +10,6 @@ from app.domain.scheduling.placement import Need, Node, Placer, Strategy, fits
 
 def node(name, **facts):
     defaults = {
-        "pool": "gpu",
         "memory_gb": 24.0,
         "models": frozenset(),
         "weight": 1.0,

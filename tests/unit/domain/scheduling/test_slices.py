@@ -9,7 +9,6 @@ from app.domain.scheduling.slices import (
     batch_size,
     longest_first,
     room,
-    slice_size,
 )
 
 units = st.integers(0, 5000)
@@ -18,10 +17,10 @@ most = st.integers(1, 64)
 
 
 @pytest.mark.parametrize(
-    ("pending", "size"), [(1000, 32), (512, 32), (128, 8), (16, 1), (3, 1), (0, 0)]
+    ("pending", "size"), [(1024, 32), (512, 16), (128, 4), (16, 1), (3, 1), (0, 0)]
 )
-def test_slices_shrink_with_what_is_left_for_eight_workers(pending, size):
-    assert slice_size(pending, 8, 32) == size
+def test_messages_shrink_with_what_is_left_for_eight_workers(pending, size):
+    assert batch_size(pending, 8, 32) == size
 
 
 @pytest.mark.parametrize(("pending", "size"), [(1000, 4), (128, 4), (63, 1), (1, 1), (0, 0)])
@@ -30,36 +29,30 @@ def test_messages_hold_one_unit_at_the_tail(pending, size):
 
 
 @given(units, workers, most)
-def test_a_slice_is_at_most_its_guided_share(pending, workers, most):
-    size = slice_size(pending, workers, most)
+def test_a_message_is_at_most_its_guided_share(pending, workers, most):
+    size = batch_size(pending, workers, most)
 
-    assert size <= max(1, pending / (2 * max(1, workers)))
+    assert size <= max(1, pending / (4 * max(1, workers)))
     assert size <= min(pending, most)
 
 
 @given(st.integers(1, 5000), workers, most)
 def test_as_long_as_something_is_pending_something_goes_out(pending, workers, most):
-    assert slice_size(pending, workers, most) >= 1
     assert batch_size(pending, workers, most) >= 1
 
 
-@given(units, workers, most)
-def test_a_message_is_never_larger_than_a_slice(pending, workers, most):
-    assert batch_size(pending, workers, most) <= slice_size(pending, workers, most)
-
-
 @given(st.integers(1, 2000), workers, most)
-def test_slices_never_grow_towards_the_tail(pending, workers, most):
+def test_messages_never_grow_towards_the_tail(pending, workers, most):
     sizes = []
     while pending:
-        sizes.append(slice_size(pending, workers, most))
+        sizes.append(batch_size(pending, workers, most))
         pending -= sizes[-1]
 
     assert all(later <= earlier for earlier, later in pairwise(sizes))
 
 
 def test_a_limit_below_one_still_moves_work():
-    assert slice_size(100, 1, 0) == 1
+    assert batch_size(100, 1, 0) == 1
 
 
 def test_the_longest_unit_goes_first_and_equals_keep_their_order():

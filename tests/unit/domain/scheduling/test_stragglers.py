@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from app.domain.scheduling.stragglers import Running, stragglers
 
 
-def running(unit, elapsed_s, node="w1"):
-    return Running(unit, node, elapsed_s)
+def running(unit, elapsed_s):
+    return Running(unit, elapsed_s)
 
 
 def one_second(_run):
@@ -49,7 +49,7 @@ def test_while_every_worker_is_busy_nothing_is_run_twice():
 
 
 def test_a_unit_that_two_nodes_render_is_not_given_to_a_third():
-    runs = [running("a", 100, "w1"), running("a", 3, "w2"), running("b", 3, "w3")]
+    runs = [running("a", 100), running("a", 3), running("b", 3)]
 
     assert stragglers(runs, one_second, idle_workers=3) == ["b"]
 
@@ -58,7 +58,6 @@ runs = st.lists(
     st.builds(
         Running,
         unit=st.integers(0, 20),
-        node=st.sampled_from(["w1", "w2"]),
         elapsed_s=st.floats(0, 100),
     )
 )
@@ -75,8 +74,8 @@ def test_no_unit_is_chosen_twice_nor_before_its_time(runs, mean_s, sigma_s, idle
 
 def test_a_slow_nodes_unit_is_run_again_at_once_where_that_ends_sooner():
     runs = [
-        Running("slow", "old", 0.5, expected_s=4.0),
-        Running("soon", "old", 1.9, expected_s=3.0),
+        Running("slow", 0.5, expected_s=4.0),
+        Running("soon", 1.9, expected_s=3.0),
     ]
 
     assert stragglers(runs, one_second, idle_workers=2) == ["slow"]
@@ -84,8 +83,8 @@ def test_a_slow_nodes_unit_is_run_again_at_once_where_that_ends_sooner():
 
 def test_the_unit_of_the_slowest_node_goes_first():
     runs = [
-        Running("half", "w1", 0.1, expected_s=2.0),
-        Running("quarter", "w2", 0.1, expected_s=4.0),
+        Running("half", 0.1, expected_s=2.0),
+        Running("quarter", 0.1, expected_s=4.0),
     ]
 
     assert stragglers(runs, one_second, idle_workers=1) == ["quarter"]
