@@ -21,10 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from app.cluster import servers
-from app.cluster.lifecycle import bring_up, take_down
-from app.cluster.local import server_tiers
-from app.cluster.ports import Ports
-from app.cluster.service import open_site
+from tests.benchmarks.ground import servers_in
 from tests.support.cluster import Cluster, running
 
 _SIDES_PX = ("512", "1024")
@@ -42,14 +39,10 @@ def main(sides_px: list[str]) -> None:
         folder = Path(name)
         alone = {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
         _show(console, "embedded", sides_px, alone | {"TILECHORD_BROKER_URL": "memory://"})
-        site = open_site(folder / "site", Ports())
-        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
-        try:
+        with servers_in(folder) as site:
             cluster = Cluster(servers.client_env(site) | {"TILECHORD_THREADS": "1"}, folder)
             with running(cluster, {"control": "control", "w1": "gpu"}):
                 _show(console, "cluster", sides_px, cluster.env)
-        finally:
-            take_down(site.folder, lambda _: None)
 
 
 def _show(console: Console, where: str, sides_px: list[str], env: dict[str, str]) -> None:

@@ -11,16 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from app.cluster import servers
-from app.cluster.lifecycle import bring_up, take_down
-from app.cluster.local import server_tiers
-from app.cluster.ports import Ports
-from app.cluster.service import open_site
 from app.queues import queue_name
+from tests.benchmarks.ground import servers_in, tiny_env
 from tests.support.cluster import Cluster
 from tests.support.tiny_model import build_tiny_model
 
@@ -32,24 +30,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_tiny_model(folder / "models" / "tiny")
-        site = open_site(folder / "site", Ports())
-        env = servers.client_env(site) | {
-            "TILECHORD_MODELS_PATH": str(folder / "models"),
-            "TILECHORD_MODEL": "tiny",
-        }
-        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
-        try:
-            _measure(Cluster(env, folder))
-        finally:
-            take_down(site.folder, lambda _: None)
+        with servers_in(folder) as site:
+            _measure(Cluster(tiny_env(site, folder / "models"), folder))
 
 
 def _measure(cluster: Cluster) -> None:
     console = Console()
     console.print("workers  s/tile  tiles   wall s  tiles/s  overhead ms/tile  parallel efficiency")
     for seed, (workers, seconds, side) in enumerate(_CASES):
-        processes = _start(cluster, workers, seconds)
-        try:
+        with started(cluster, workers, seconds):
             size = side * _TILE_PX
             request = {"prompt": "b", "height": size, "width": size, "tile": _TILE_PX}
             request |= {"overlap": 0, "nsr": 0.25, "seed": seed}  # one phase
@@ -64,16 +53,26 @@ def _measure(cluster: Cluster) -> None:
                 f"{workers:>7} {seconds:>7.2f} {tiles:>6} {wall:>8.2f} {tiles / wall:>8.0f} "
                 f"{overhead:>17.1f}  {efficiency:>19}"
             )
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
 
 
-def _start(cluster: Cluster, workers: int, seconds: float) -> list[subprocess.Popen[bytes]]:
+@contextmanager
+def started(cluster: Cluster, workers: int, seconds: float) -> Iterator[None]:
+    """A control worker and *workers* that take *seconds* for a tile, while the block lasts."""
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        _start(cluster, workers, seconds, processes)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _start(
+    cluster: Cluster, workers: int, seconds: float, processes: list[subprocess.Popen[bytes]]
+) -> None:
     command = [sys.executable, "-m", "tests.benchmarks.service_worker"]
     pools = ["control", *["gpu"] * workers]
-    processes = []
     for number, pool in enumerate(pools):
         include = ["--include", "workers.tasks"] if pool == "gpu" else []
         options = ["-P", "threads", "-c", "1", "-Q", queue_name(pool), "-n", f"b{number}@%h"]
@@ -88,7 +87,6 @@ def _start(cluster: Cluster, workers: int, seconds: float) -> list[subprocess.Po
         )
         while b" ready." not in log.read_bytes():
             time.sleep(0.1)
-    return processes
 
 
 if __name__ == "__main__":

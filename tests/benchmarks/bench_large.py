@@ -19,12 +19,9 @@ from PIL import Image
 from rich.console import Console
 
 from app.cluster import servers
-from app.cluster.lifecycle import bring_up, take_down
-from app.cluster.local import server_tiers
-from app.cluster.ports import Ports
-from app.cluster.service import open_site
 from app.domain.errors import RenderFailedError
 from app.schemas import Manifest
+from tests.benchmarks.ground import servers_in
 from tests.support.cluster import Cluster, running
 
 _WORKERS = {"control": "control", "w1": "gpu", "w2": "gpu"}
@@ -65,12 +62,8 @@ def _installation() -> Iterator[Cluster]:
     """Broker, results and store of this run alone; they end with it."""
     with tempfile.TemporaryDirectory(prefix="tilechord-large-") as name:
         folder = Path(name)
-        site = open_site(folder / "site", Ports())
-        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
-        try:
+        with servers_in(folder) as site:
             yield Cluster(servers.client_env(site), folder)
-        finally:
-            take_down(site.folder, lambda _: None)
 
 
 def _followed(cluster: Cluster, job_id: str) -> Manifest:

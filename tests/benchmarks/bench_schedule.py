@@ -20,11 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from app.cluster import servers
-from app.cluster.lifecycle import bring_up, take_down
-from app.cluster.local import server_tiers
-from app.cluster.ports import Ports
-from app.cluster.service import open_site
+from tests.benchmarks.ground import servers_in, tiny_env
 from tests.benchmarks.pacing import Crew, predicted_error
 from tests.benchmarks.rivals import drawn, plain_celery, pool_makespan, ray_makespan
 from tests.support.tiny_model import build_tiny_model
@@ -61,16 +57,9 @@ def cluster() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_tiny_model(folder / "models" / "tiny")
-        site = open_site(folder / "site", Ports())
-        os.environ |= servers.client_env(site) | {
-            "TILECHORD_MODELS_PATH": str(folder / "models"),
-            "TILECHORD_MODEL": "tiny",
-        }
-        bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
-        try:
+        with servers_in(folder) as site:
+            os.environ |= tiny_env(site, folder / "models")
             yield folder
-        finally:
-            take_down(site.folder, lambda _: None)
 
 
 def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dict[str, Any]:

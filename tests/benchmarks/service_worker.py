@@ -1,17 +1,24 @@
 """A real worker around a renderer that takes a given time: what is left is the queue's cost.
 
-``python -m tests.benchmarks.service_worker SECONDS CELERY-WORKER-ARGUMENTS…``
+``python -m tests.benchmarks.service_worker SECONDS CELERY-WORKER-ARGUMENTS…``. Its tiles are noise,
+which no compression makes smaller. At each of them the processor time that the process has used is
+added to the file that ``CPU_LOG`` names.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 
 from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
+from app.pictures.codecs import encode_array
 from tests.support.instant_renderer import InstantRenderer, install
 
 
@@ -22,9 +29,21 @@ class ServiceRenderer(InstantRenderer):
         self._seconds = seconds
 
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
-        if work.stage is Stage.TILE:
-            time.sleep(self._seconds)
-        return super().render(plan, work, check)
+        if work.stage is not Stage.TILE:
+            return super().render(plan, work, check)
+        time.sleep(self._seconds)
+        with Path(os.environ.get("CPU_LOG", os.devnull)).open("a") as log:
+            log.write(f"{time.process_time()}\n")
+        return noise(plan, work)
+
+
+def noise(plan: RenderPlan, work: Work) -> bytes:
+    """The blob of a tile, as large as one that was rendered."""
+    box = plan.phases[work.phase].tiles[work.index]
+    rng = np.random.default_rng(work.index)
+    return encode_array(
+        rng.standard_normal((plan.latent_channels, box.height, box.width), np.float32)
+    )
 
 
 def main() -> None:

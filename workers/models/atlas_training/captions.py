@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.models.atlas_training.prompts import HELD_OUT
-from workers.models.atlas_training.surface import DESERTS, SUBJECTS, WATERS, Survey
+from workers.models.atlas_training.surface import DESERTS, SUBJECTS, WATERS, Survey, halves
 from workers.models.atlas_training.words import (
     CENTRE,
     COAST,
@@ -62,16 +62,11 @@ def side_of(shares: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str | 
     total = float(shares.sum())
     if total <= 0:
         return None
-    rows, columns = shares.shape
-    halves = {
-        "north": shares[: rows // 2],
-        "south": shares[rows - rows // 2 :],
-        "west": shares[:, : columns // 2],
-        "east": shares[:, columns - columns // 2 :],
-    }
-    side = max(halves, key=lambda name: float(halves[name].sum()))
-    if halves[side].sum() >= ONE_SIDED * total:
+    held = {name: float(half.sum()) for name, half in halves(shares).items()}
+    side = max(held, key=held.__getitem__)
+    if held[side] >= ONE_SIDED * total:
         return side
+    rows, columns = shares.shape
     middle = shares[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
     return "centre" if middle.sum() >= 0.65 * total else None
 

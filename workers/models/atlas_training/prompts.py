@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.models.atlas_training.surface import DESERTS, WATERS, Survey
+from workers.models.atlas_training.surface import DESERTS, WATERS, Survey, halves
 
 # What a word asks for, as the subjects of a survey that satisfy it.
 KINDS = {
@@ -47,18 +47,9 @@ def is_found(survey: Survey, ask: Ask) -> bool:
     layer = np.sum([survey.of(subject) for subject in KINDS[ask.kind]], axis=0)
     if float(layer.mean()) < FOUND:
         return False
-    return ask.side is None or _on_side(layer, ask.side) >= ON_SIDE * float(layer.sum())
-
-
-def _on_side(layer: np.ndarray[tuple[int, ...], np.dtype[np.float32]], side: str) -> float:
-    rows, columns = layer.shape
-    half = {
-        "north": layer[: rows // 2],
-        "south": layer[rows // 2 :],
-        "west": layer[:, : columns // 2],
-        "east": layer[:, columns // 2 :],
-    }[side]
-    return float(half.sum())
+    if ask.side is None:
+        return True
+    return float(halves(layer)[ask.side].sum()) >= ON_SIDE * float(layer.sum())
 
 
 def _single(*pairs: tuple[str, str]) -> tuple[Prompt, ...]:

@@ -65,6 +65,17 @@ def survey(pixels: Array, *, height: Array | None = None, lakes: Array | None = 
     return Survey(np.stack(layers, axis=-1))
 
 
+def halves(layer: Array) -> dict[str, Array]:
+    """The four halves of *layer* ``(rows, columns)``; a middle line belongs to both sides."""
+    rows, columns = layer.shape
+    return {
+        "north": layer[: rows - rows // 2],
+        "south": layer[rows // 2 :],
+        "west": layer[:, : columns - columns // 2],
+        "east": layer[:, columns // 2 :],
+    }
+
+
 def _colour_masks(pixels: Array) -> dict[str, npt.NDArray[np.bool_]]:
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     low, high = pixels.min(axis=-1), pixels.max(axis=-1)

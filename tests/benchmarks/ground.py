@@ -1,0 +1,32 @@
+"""Servers for one measurement, which end with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.cluster import servers
+from app.cluster.lifecycle import bring_up, take_down
+from app.cluster.local import server_tiers
+from app.cluster.ports import Ports
+from app.cluster.service import Site, open_site
+
+
+@contextmanager
+def servers_in(folder: Path) -> Iterator[Site]:
+    """RabbitMQ, Redis and S3 on ports of their own, their data below *folder*."""
+    site = open_site(folder / "site", Ports())
+    bring_up(site.folder, server_tiers(site), site.ports.known, lambda _: None)
+    try:
+        yield site
+    finally:
+        take_down(site.folder, lambda _: None)
+
+
+def tiny_env(site: Site, models: Path) -> dict[str, str]:
+    """What clients and workers of *site* need to use the model ``tiny`` in *models*."""
+    return servers.client_env(site) | {
+        "TILECHORD_MODELS_PATH": str(models),
+        "TILECHORD_MODEL": "tiny",
+    }
