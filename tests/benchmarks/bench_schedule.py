@@ -4,6 +4,8 @@ Run: ``python -m tests.benchmarks.bench_schedule [CASE …]``: 0 to 3, ``high`` 
 Real RabbitMQ, Redis, S3, messages and blobs; a tile's work is a wait of known length. Baselines of
 the same run give the same tiles to a ``multiprocessing`` pool, to plain Celery as it comes (four
 tasks prefetched, acknowledged early) and, where ``RAY_PYTHON`` names a Python that has it, to Ray.
+All are timed from the begin of the first tile to the end of the last, storing it included, over
+the waits alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from rich.console import Console
 
 from tests.benchmarks.ground import servers_in, tiny_env
 from tests.benchmarks.pacing import Crew, predicted_error
-from tests.benchmarks.rivals import drawn, plain_celery, pool_makespan, ray_makespan
+from tests.benchmarks.rivals import drawn, makespan, plain_celery, pool_makespan, ray_makespan
 from tests.support.tiny_model import build_tiny_model
 
 EQUAL = (1.0,) * 8
@@ -34,6 +36,8 @@ _CASES = (
     ("256 tiles of 100 ms, equal workers", EQUAL, 256, 0.1, 0.0),
     ("64 tiles of 1 s, equal workers", EQUAL, 64, 1.0, 0.0),
 )
+_PREDICTED_AFTER = 32
+"""Tiles."""
 console = Console(width=120)
 
 
@@ -41,7 +45,9 @@ def main() -> None:
     wanted = set(sys.argv[1:])
     with cluster() as folder:
         names = "".join(f"{name:>8}" for name in ("ours", "pool", "celery", "ray"))
-        console.print(f"{'makespan / lower bound':42}{names}   error of the end predicted halfway")
+        console.print(
+            f"{'makespan / lower bound':42}{names}   error of the end predicted after 32 tiles"
+        )
         for number, case in enumerate(_CASES):
             if not wanted or str(number) in wanted:
                 _makespans(folder, number, *case)
@@ -87,14 +93,14 @@ def _makespans(
         looks, end_s = crew.follow(app, job_id)
         spans = crew.tile_spans(app, job_id)
         bound_s = crew.lower_bound_s(app, job_id)
-    wall_s = max(end for _, end in spans) - min(start for start, _ in spans)
     seconds = drawn([tile_s] * tiles, slow_share)
     others = [pool_makespan(speeds, seconds), plain_celery(folder, speeds, seconds)]
     others.append(ray_makespan(speeds, seconds))
     other_bound_s = sum(seconds) / sum(speeds)
+    wall_s = makespan(spans)
     ratios = [wall_s / bound_s, *(one and one / other_bound_s for one in others)]
     row = "".join(f"{one:8.3f}" if one else f"{'-':>8}" for one in ratios)
-    error = predicted_error(looks, end_s, spans, tiles // 2)
+    error = predicted_error(looks, end_s, spans, _PREDICTED_AFTER)
     again = len(spans) - tiles
     console.print(f"{name:42}{row}   {error}; {wall_s:.2f} s, {again} second runs", soft_wrap=True)
 

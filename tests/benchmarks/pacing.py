@@ -12,9 +12,10 @@ from typing import Self
 
 from app.bootstrap import Runtime
 from app.client import schedule
-from app.domain.work import Run, Stage
+from app.domain.work import Run, Stage, Work
 from app.merging import read_runs
 from app.queues import queue_name
+from tests.benchmarks.paced_worker import tile_seconds
 
 _START_S = 400.0
 _LOOK_S = 0.25
@@ -78,10 +79,12 @@ class Crew:
         ]
 
     def lower_bound_s(self, app: Runtime, job_id: str) -> float:
-        """The work of every tile's first run, at speed 1, over the sum of all speeds."""
-        first: dict[str, float] = {}
+        """The waits of every tile's first run, at speed 1, over the sum of all speeds."""
+        plan, first = app.ledger.plan(job_id), dict[str, float]()
         for run in self._tile_runs(app, job_id):
-            first.setdefault(run.unit, run.seconds * self._speeds[run.worker.partition("-")[0]])
+            work = Work(Stage.TILE, 0, 0, int(run.unit.rpartition("-")[2]))
+            worker = run.worker.partition("-")[0]
+            first.setdefault(run.unit, tile_seconds(plan, work, worker, speed=1.0))
         return sum(first.values()) / sum(self._speeds.values())
 
     def _tile_runs(self, app: Runtime, job_id: str) -> list[Run]:

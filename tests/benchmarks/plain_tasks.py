@@ -14,5 +14,8 @@ _SPEED = float(os.environ["PACE"])
 
 
 @app.task(name="plain.tile")
-def tile(seconds: float) -> None:
+def tile(seconds: float) -> tuple[float, float]:
+    """When it began and ended, in seconds of the epoch."""
+    began_s = time.time()
     time.sleep(seconds / _SPEED)
+    return began_s, time.time()

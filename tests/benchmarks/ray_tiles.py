@@ -1,5 +1,7 @@
 """The same tiles given out by Ray: ``python ray_tiles.py SPEEDS SECONDS``, both JSON lists.
 
+Prints when each began and ended.
+
 A program of its own, so that Ray need not be installed beside tilechord.
 """
 
@@ -16,8 +18,10 @@ class Worker:
     def __init__(self, speed: float) -> None:
         self._speed = speed
 
-    def tile(self, seconds: float) -> None:
+    def tile(self, seconds: float) -> tuple[float, float]:
+        began_s = time.time()
         time.sleep(seconds / self._speed)
+        return began_s, time.time()
 
 
 def main() -> None:
@@ -25,10 +29,8 @@ def main() -> None:
     ray.init(num_cpus=len(speeds), include_dashboard=False, log_to_driver=False)
     workers = [Worker.remote(speed) for speed in speeds]
     ray.get([worker.tile.remote(0.0) for worker in workers])
-    start = time.perf_counter()
-    for _ in ActorPool(workers).map_unordered(lambda one, s: one.tile.remote(s), seconds):
-        pass
-    sys.stdout.write(f"{time.perf_counter() - start}\n")
+    done = ActorPool(workers).map_unordered(lambda one, s: one.tile.remote(s), seconds)
+    sys.stdout.write(json.dumps(list(done)) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,20 @@ def drawn(seconds: Sequence[float], slow_share: float) -> list[float]:
     return [one * (SLOW_TIMES if rng.random() < slow_share else 1.0) for one in seconds]
 
 
+def makespan(spans: Iterable[Sequence[float]]) -> float:
+    """Seconds from the begin of the first to the end of the last of *spans*."""
+    begins, ends = zip(*spans, strict=True)
+    return max(ends) - min(begins)
+
+
 def pool_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float:
-    """Seconds that a ``multiprocessing`` pool with a process per speed takes for the tiles."""
+    """Makespan of a ``multiprocessing`` pool with a process per speed."""
     free: Any = multiprocessing.Manager().Queue()
     for speed in speeds:
         free.put(speed)
     with multiprocessing.Pool(len(speeds), _take_speed, (free,)) as pool:
         pool.map(_sleep, [0.0] * len(speeds), chunksize=1)
-        start = time.perf_counter()
-        for _ in pool.imap_unordered(_sleep, seconds):
-            pass
-        return time.perf_counter() - start
+        return makespan(pool.imap_unordered(_sleep, seconds))
 
 
 _speed = 1.0
@@ -46,12 +49,14 @@ def _take_speed(free: Any) -> None:
     _speed = free.get()
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: float) -> tuple[float, float]:
+    began_s = time.time()
     time.sleep(seconds / _speed)
+    return began_s, time.time()
 
 
 def plain_celery(folder: Path, speeds: Sequence[float], seconds: Sequence[float]) -> float:
-    """Seconds that Celery takes for the tiles with its own defaults, on the same broker."""
+    """Makespan of Celery with its own defaults, on the same broker."""
     from celery import Celery
 
     app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
@@ -71,11 +76,8 @@ def plain_celery(folder: Path, speeds: Sequence[float], seconds: Sequence[float]
     ]
     try:
         _wait_for(app, len(speeds))
-        start = time.perf_counter()
         results = [app.send_task("plain.tile", (one,)) for one in seconds]
-        for result in results:
-            result.get(timeout=600)
-        return time.perf_counter() - start
+        return makespan(result.get(timeout=600) for result in results)
     finally:
         for process in processes:
             process.kill()
@@ -93,7 +95,7 @@ def _wait_for(app: Any, count: int) -> None:
 
 
 def ray_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """Seconds that Ray takes for the tiles, where it is installed."""
+    """Makespan of Ray, where it is installed."""
     python = os.environ.get("RAY_PYTHON")
     if python is None:
         return None
@@ -105,4 +107,4 @@ def ray_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float | N
         check=True,
         timeout=600,
     )
-    return float(done.stdout.splitlines()[-1])
+    return makespan(json.loads(done.stdout.splitlines()[-1]))
