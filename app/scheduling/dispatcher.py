@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -124,7 +125,8 @@ class Dispatcher:
             elif status == "moved":  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
-                    job.flying[work] = Flight(bigger, now_s, flight.seconds, flight.attempt)
+                    there = replace(flight, pool=bigger, sent_s=now_s, node="")
+                    job.flying[work] = replace(there, unseen_since_s=None)
             else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
         if status == "gone":  # perhaps the plan itself: nobody else has it any more
@@ -147,10 +149,11 @@ class Dispatcher:
         for node in self._nodes:
             job = self._line.get(node.current.job_id) if node.current else None
             if node.current and job and not node.is_lost:
-                name = node.node if node.queue else ""
+                name, level = node.node if node.queue else "", self._line.level(job)
                 for work in node.current.works:
                     begun_s = now_s - node.current.elapsed_s
-                    job.adopt(work, Flight(node.pools[0], begun_s, node=name))
+                    job.adopt(work, Flight(node.pools[0], begun_s, node=name, level=level))
+                self._line.serve(job)
 
     def _send_again(self) -> None:
         """Send units that were lost, or that would be done sooner by an idle worker."""

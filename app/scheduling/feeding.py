@@ -139,9 +139,11 @@ class Feeder:
     def _flying(self, pool: str, level: Priority) -> int:
         """Units of *pool* under way that the broker serves no later than those of *level*."""
         return sum(
-            sum(flight.pool == pool for flight in job.flying.values())
+            sum(
+                flight.pool == pool and flight.level.level >= level.level
+                for flight in job.flying.values()
+            )
             for job in self._line
-            if self._line.level(job).level >= level.level
         )
 
     def _batch(self, jobs: Sequence[OpenJob], workers: int) -> int:
@@ -159,20 +161,12 @@ class Feeder:
         batch: int = 1,
         nodes: Sequence[str] = (),
     ) -> None:
-        level, now_s = self._line.level(job), self._clock.monotonic()
+        # What was lost has waited already: it goes before all that lies in the queue.
+        level = Priority.HIGH if attempt else self._line.level(job)
+        sent = Slice(tuple(units), level, attempt, batch, tuple(nodes))
+        now_s = self._clock.monotonic()
         try:
-            self._publisher.send_slice(
-                job.entry.job_id,
-                job.plan,
-                # What was lost has waited already: it goes before all that lies in the queue.
-                Slice(
-                    tuple(units),
-                    Priority.HIGH if attempt else level,
-                    attempt,
-                    batch,
-                    tuple(nodes),
-                ),
-            )
+            self._publisher.send_slice(job.entry.job_id, job.plan, sent)
         except TransientError:
             if not attempt:
                 job.give_back(units)
@@ -180,9 +174,10 @@ class Feeder:
         for work, node in zip(units, nodes or [""] * len(units), strict=True):
             flight = job.flying[work]
             flight.sent_s, flight.unseen_since_s, flight.attempt = now_s, None, attempt
-            flight.node = node
+            flight.node, flight.level = node, level
             flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
+            self._line.serve(job)
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
 
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:

@@ -336,14 +336,14 @@ def test_what_could_not_be_sent_is_placed_again():
 
 def test_another_dispatcher_knows_what_nodes_work_on():
     scene = placing(slice_units=32)
-    plan = scene.accept()
+    plan = scene.accept(priority=Priority.HIGH)
     held = tiles(TILES)[0]
     show(scene, A, current=("job", plan, held))
 
     scene.round()
     job = next(iter(scene.dispatcher._line))
 
-    assert job.flying[held].node == A
+    assert (job.flying[held].node, job.flying[held].level) == (A, Priority.HIGH)
 
 
 def test_what_nodes_have_of_lower_work_keeps_no_higher_job_waiting():
@@ -356,3 +356,13 @@ def test_what_nodes_have_of_lower_work_keeps_no_higher_job_waiting():
 
     assert {one.job_id for one in later} == {"high"}
     assert later[0].slice.nodes == (A, B, A, B)
+
+
+def test_what_nodes_have_of_a_job_that_was_raised_since_keeps_its_other_units_waiting_no_more():
+    scene = placing()
+    scene.accept("low", priority=Priority.LOW)
+    sent(scene)
+
+    scene.runtime.entries.prioritise("low", Priority.HIGH, 1)
+
+    assert shares(sent(scene, 1.0)) == {A: 2, B: 2}
