@@ -24,8 +24,9 @@ from app.scheduling.board import Schedule
 from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
+from app.scheduling.late import late_units
 from app.scheduling.line import Clock, Line
-from app.scheduling.overdue import Sight, late_units, lost_units
+from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
 from app.schemas import WorkMessage
 
@@ -156,7 +157,7 @@ class Dispatcher:
                 self._line.serve(job)
 
     def _send_again(self) -> None:
-        """Send units that were lost, or that would be done sooner by an idle worker."""
+        """Send units that were lost, or that would be done sooner by another worker."""
         settings = self._runtime.settings
         if settings.is_embedded:  # nothing gets lost inside one process
             return
@@ -169,8 +170,12 @@ class Dispatcher:
         sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
         lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
         self._feeder.send_again(self._missing(lost, now_s), self._nodes)
-        pools = {flight.pool for flight in lanes.values()} - self._feeder.with_work().keys()
-        late = [unit for pool in pools for unit in late_units(jobs, pool, sight, self._forecast)]
+        waiting = self._feeder.with_work()
+        late = [
+            unit
+            for pool in {flight.pool for flight in lanes.values()}
+            for unit in late_units(self._line, pool, waiting.get(pool, ()), sight, self._forecast)
+        ]
         self._feeder.send_again(self._missing(late, now_s), self._nodes, is_late=True)
 
     def _missing(

@@ -65,16 +65,17 @@ class Feeder:
     ) -> None:
         """Send units once more, those of one job that are alike as one slice.
 
-        Late ones only help where nothing else is done, lost ones go to any node.
+        Late ones only help where nothing of their level is done, lost ones go to any node.
         """
         slices: dict[tuple[str, str, str, int, Stage, int], list[tuple[OpenJob, Work]]] = {}
-        crews: dict[str, Crew | None] = {}
+        crews: dict[tuple[str, Priority], Crew | None] = {}
         for job, work in overdue:
             flight = job.flying[work]
-            if flight.pool not in crews:
-                crews[flight.pool] = self._placing.crew(flight.pool, nodes)
+            level = self._line.level(job) if is_late else Priority.LOW
+            if (place := (flight.pool, level)) not in crews:
+                crews[place] = self._placing.crew(flight.pool, nodes, level=level)
             node: str | None = ""
-            if (crew := crews[flight.pool]) is not None:
+            if (crew := crews[place]) is not None:
                 need = self._placing.need(job, work)
                 node = crew.place_again(need, but=flight.node, is_idle=is_late)
             if node is None:  # asked again at the next look
