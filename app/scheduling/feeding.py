@@ -113,6 +113,7 @@ class Feeder:
             count = min(spaces[level] * batch, self._runtime.settings.slice_units)
             units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
             self._send(job, units, pool, batch=batch)
+            self._line.spend_rise(level, job, jobs)
             messages = math.ceil(len(units) / batch)
             ready, spaces[level] = ready + messages, spaces[level] - messages
 
@@ -123,8 +124,10 @@ class Feeder:
             unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
             level = self._line.level(job)
             crew = self._placing.crew(pool, nodes, unit_s=unit_s, level=level)
+            members = jobs
             if crew is None or not self._place(job, pool, crew, self._batch(jobs, len(crew.nodes))):
                 jobs = [other for other in jobs if other is not job]
+            self._line.spend_rise(level, job, members)
 
     def _place(self, job: OpenJob, pool: str, crew: Crew, batch: int) -> bool:
         """Send units of *job* to nodes; whether there were nodes for as many as were taken."""

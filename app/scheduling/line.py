@@ -150,6 +150,19 @@ class Line:
         """Note that a unit of the job was sent, or is rendered now: it waits anew."""
         self._waits.begin(job.entry.job_id)
 
+    def spend_rise(self, level: Priority, job: OpenJob, jobs: Sequence[OpenJob]) -> None:
+        """Let all of *jobs* of its tenant and class wait anew once *job* has used its *level*.
+
+        Otherwise a tenant's thousand low jobs, each with a slice to come, would keep back a new
+        high one, and the same work in one job would not.
+        """
+        if level is self.level(job):  # nothing was sent, or nothing of a higher level
+            return
+        for other in jobs:
+            place = other.entry.tenant, other.entry.priority
+            if place == (job.entry.tenant, job.entry.priority):
+                self.serve(other)
+
     def charge(self, job: OpenJob, pool: str, seconds: float) -> None:
         """Account work that was sent to *pool* to the job's tenant."""
         self._shares_of(pool).charge(job.entry.tenant, seconds)

@@ -68,6 +68,40 @@ def test_low_work_among_endless_high_work_is_served_again_and_again(scene):
     assert sent == [LOW_FIRST, LOW_FIRST]
 
 
+def test_however_many_low_jobs_a_tenant_has_one_slice_goes_before_high_work(scene):
+    scene.accept("low-2", priority=Priority.LOW)
+    behind_high_work(scene, HIGH_AFTER_S)
+    (_, level), later = first(scene), [one for _ in range(3) for one in scene.round(1.0)]
+
+    assert level is Priority.HIGH
+    assert [one.job_id for one in later] == ["high"] * 3
+
+
+def test_one_slice_goes_before_high_work_where_nodes_are_chosen_too():
+    scene = Scene(placing="round_robin", lookahead_s=2.0, slice_units=2, ageing_s=HIGH_AFTER_S / 2)
+    plans = {name: scene.accept(name, priority=Priority.LOW) for name in ("low", "low-2")}
+    plans["work"] = scene.accept("work", priority=Priority.HIGH, count=20)
+    served = []
+    for _ in range(2 * HIGH_AFTER_S):
+        scene.node(queue="render.node.w1@a")
+        for one in scene.round(1.0):
+            served.append(one.job_id)
+            for work in one.units:
+                scene.rendered(one.job_id, plans[one.job_id], work)
+
+    assert len(served) == 2 * HIGH_AFTER_S
+    assert [job_id for job_id in served if job_id != "work"] == ["low"]
+
+
+def test_the_low_jobs_of_other_tenants_rise_all_the_same(scene):
+    scene.accept("low-2", priority=Priority.LOW, tenant="other")
+    behind_high_work(scene, HIGH_AFTER_S)
+
+    sent = {first(scene)} | {(one.job_id, one.slice.priority) for one in scene.round(1.0)}
+
+    assert sent == {LOW_FIRST, ("low-2", Priority.HIGH)}
+
+
 def test_a_job_that_is_served_all_the_time_does_not_rise(scene):
     plan = scene.accept("low", priority=Priority.LOW, count=20)
     for _ in range(HIGH_AFTER_S + 20):
