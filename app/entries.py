@@ -30,6 +30,8 @@ class Entry:
     tenant: str
     deadline_ms: int | None = None
     is_paused: bool = False
+    change: str = ""
+    """Names the last change of its class, be it to the one it had."""
 
     @property
     def key(self) -> str:
@@ -92,18 +94,19 @@ class Entries:
 
 def _entry(keys: Iterable[str]) -> Entry | None:
     """The entry that *keys*, sorted and all of one job, tell; ``None`` when it is not in line."""
-    entry, is_paused, priority = None, False, None
+    entry, is_paused, priority, change = None, False, None, ""
     for key in keys:
         match key.split("/"):
             case [_, job_id, "accepted", accepted_ms, level, tenant, deadline] if entry is None:
                 entry = _accepted(job_id, accepted_ms, level, tenant, deadline)
             case [_, _, "paused"]:
                 is_paused = True
-            case [_, _, "priority", _, level] if level in set(Priority):
-                priority = Priority(level)
+            case [_, _, "priority", changed_ms, level] if level in set(Priority):
+                priority, change = Priority(level), f"{changed_ms}/{level}"
     if entry is None:
         return None
-    return replace(entry, is_paused=is_paused, priority=priority or entry.priority)
+    priority = priority or entry.priority
+    return replace(entry, is_paused=is_paused, priority=priority, change=change)
 
 
 def _accepted(

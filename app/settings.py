@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     tile_batch: Annotated[int, Field(ge=1, le=64)] = 1
     """Tiles denoised together: on a CPU nothing is gained, on a GPU small tiles leave it idle."""
     ageing_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 600.0
-    """A waiting job rises one priority class each time this passes; 0 never."""
+    """A job rises one class each time it has waited this long without being served; 0 never."""
     group: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Pictures of a batch in work at once, where a request does not say."""
     placing: Strategy = Strategy.LEAST_LOADED

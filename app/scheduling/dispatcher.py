@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -23,8 +24,9 @@ from app.scheduling.board import Schedule
 from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
+from app.scheduling.late import late_units
 from app.scheduling.line import Clock, Line
-from app.scheduling.overdue import Sight, late_units, lost_units
+from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
 from app.schemas import WorkMessage
 
@@ -124,7 +126,8 @@ class Dispatcher:
             elif status == "moved":  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
-                    job.flying[work] = Flight(bigger, now_s, flight.seconds, flight.attempt)
+                    there = replace(flight, pool=bigger, sent_s=now_s, node="")
+                    job.flying[work] = replace(there, unseen_since_s=None)
             else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
         if status == "gone":  # perhaps the plan itself: nobody else has it any more
@@ -147,13 +150,14 @@ class Dispatcher:
         for node in self._nodes:
             job = self._line.get(node.current.job_id) if node.current else None
             if node.current and job and not node.is_lost:
-                name = node.node if node.queue else ""
+                name, level = node.node if node.queue else "", self._line.level(job)
                 for work in node.current.works:
                     begun_s = now_s - node.current.elapsed_s
-                    job.adopt(work, Flight(node.pools[0], begun_s, node=name))
+                    job.adopt(work, Flight(node.pools[0], begun_s, node=name, level=level))
+                self._line.serve(job)
 
     def _send_again(self) -> None:
-        """Send units that were lost, or that would be done sooner by an idle worker."""
+        """Send units that were lost, or that would be done sooner by another worker."""
         settings = self._runtime.settings
         if settings.is_embedded:  # nothing gets lost inside one process
             return
@@ -166,8 +170,12 @@ class Dispatcher:
         sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
         lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
         self._feeder.send_again(self._missing(lost, now_s), self._nodes)
-        pools = {flight.pool for flight in lanes.values()} - self._feeder.with_work().keys()
-        late = [unit for pool in pools for unit in late_units(jobs, pool, sight, self._forecast)]
+        waiting = self._feeder.with_work()
+        late = [
+            unit
+            for pool in {flight.pool for flight in lanes.values()}
+            for unit in late_units(self._line, pool, waiting.get(pool, ()), sight, self._forecast)
+        ]
         self._feeder.send_again(self._missing(late, now_s), self._nodes, is_late=True)
 
     def _missing(

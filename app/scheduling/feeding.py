@@ -65,16 +65,17 @@ class Feeder:
     ) -> None:
         """Send units once more, those of one job that are alike as one slice.
 
-        Late ones only help where nothing else is done, lost ones go to any node.
+        Late ones only help where nothing of their level is done, lost ones go to any node.
         """
         slices: dict[tuple[str, str, str, int, Stage, int], list[tuple[OpenJob, Work]]] = {}
-        crews: dict[str, Crew | None] = {}
+        crews: dict[tuple[str, Priority], Crew | None] = {}
         for job, work in overdue:
             flight = job.flying[work]
-            if flight.pool not in crews:
-                crews[flight.pool] = self._placing.crew(flight.pool, nodes)
+            level = self._line.level(job) if is_late else Priority.LOW
+            if (place := (flight.pool, level)) not in crews:
+                crews[place] = self._placing.crew(flight.pool, nodes, level=level)
             node: str | None = ""
-            if (crew := crews[flight.pool]) is not None:
+            if (crew := crews[place]) is not None:
                 need = self._placing.need(job, work)
                 node = crew.place_again(need, but=flight.node, is_idle=is_late)
             if node is None:  # asked again at the next look
@@ -112,6 +113,7 @@ class Feeder:
             count = min(spaces[level] * batch, self._runtime.settings.slice_units)
             units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
             self._send(job, units, pool, batch=batch)
+            self._line.spend_rise(level, job, jobs)
             messages = math.ceil(len(units) / batch)
             ready, spaces[level] = ready + messages, spaces[level] - messages
 
@@ -122,8 +124,10 @@ class Feeder:
             unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
             level = self._line.level(job)
             crew = self._placing.crew(pool, nodes, unit_s=unit_s, level=level)
+            members = jobs
             if crew is None or not self._place(job, pool, crew, self._batch(jobs, len(crew.nodes))):
                 jobs = [other for other in jobs if other is not job]
+            self._line.spend_rise(level, job, members)
 
     def _place(self, job: OpenJob, pool: str, crew: Crew, batch: int) -> bool:
         """Send units of *job* to nodes; whether there were nodes for as many as were taken."""
@@ -139,9 +143,11 @@ class Feeder:
     def _flying(self, pool: str, level: Priority) -> int:
         """Units of *pool* under way that the broker serves no later than those of *level*."""
         return sum(
-            sum(flight.pool == pool for flight in job.flying.values())
+            sum(
+                flight.pool == pool and flight.level.level >= level.level
+                for flight in job.flying.values()
+            )
             for job in self._line
-            if self._line.level(job).level >= level.level
         )
 
     def _batch(self, jobs: Sequence[OpenJob], workers: int) -> int:
@@ -159,20 +165,12 @@ class Feeder:
         batch: int = 1,
         nodes: Sequence[str] = (),
     ) -> None:
-        level, now_s = self._line.level(job), self._clock.monotonic()
+        # What was lost has waited already: it goes before all that lies in the queue.
+        level = Priority.HIGH if attempt else self._line.level(job)
+        sent = Slice(tuple(units), level, attempt, batch, tuple(nodes))
+        now_s = self._clock.monotonic()
         try:
-            self._publisher.send_slice(
-                job.entry.job_id,
-                job.plan,
-                # What was lost has waited already: it goes before all that lies in the queue.
-                Slice(
-                    tuple(units),
-                    Priority.HIGH if attempt else level,
-                    attempt,
-                    batch,
-                    tuple(nodes),
-                ),
-            )
+            self._publisher.send_slice(job.entry.job_id, job.plan, sent)
         except TransientError:
             if not attempt:
                 job.give_back(units)
@@ -180,9 +178,10 @@ class Feeder:
         for work, node in zip(units, nodes or [""] * len(units), strict=True):
             flight = job.flying[work]
             flight.sent_s, flight.unseen_since_s, flight.attempt = now_s, None, attempt
-            flight.node = node
+            flight.node, flight.level = node, level
             flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
+            self._line.serve(job)
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
 
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:

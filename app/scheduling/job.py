@@ -11,6 +11,7 @@ from itertools import islice
 from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
 from app.domain.scheduling.slices import longest_first
+from app.domain.spec import Priority
 from app.domain.work import WORKER_STAGES, Stage, Work, image_work, next_of_image
 from app.entries import Entry
 from app.jobs import present_keys
@@ -33,6 +34,8 @@ class Flight:
     """When it was found in no queue and with no node."""
     node: str = ""
     """The node it was sent to; empty when it is in the pool's shared queue."""
+    level: Priority = Priority.NORMAL
+    """Of its message: the job's may have changed since."""
 
     @property
     def lane(self) -> str:
@@ -63,13 +66,12 @@ class OpenJob:
         self._unopened: deque[int] = deque()
         self._outline = [(units[0], len(units)) for units in image_work(plan, 0) if units]
 
-    @property
-    def waiting(self) -> Waiting:
-        """How the job stands in line."""
+    def waiting(self, waited_s: float) -> Waiting:
+        """How the job stands in line, after *waited_s* without being served."""
         entry = self.entry
         deadline_s = entry.deadline_ms / 1000 if entry.deadline_ms is not None else None
         accepted_s = entry.accepted_ms / 1000
-        return Waiting(entry.job_id, entry.tenant, entry.priority, accepted_s, deadline_s)
+        return Waiting(entry.job_id, entry.tenant, entry.priority, accepted_s, deadline_s, waited_s)
 
     @property
     def is_complete(self) -> bool:

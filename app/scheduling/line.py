@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from app.bootstrap import Runtime
 from app.domain.errors import PermanentError
-from app.domain.scheduling.line import Shares, aged_level, in_order
+from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
 from app.live.port import Record
 from app.outcomes import settle
+from app.scheduling.ageing import Waits
 from app.scheduling.job import Flight, OpenJob
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Line:
         self._runtime = runtime
         self._clock = clock
         self.is_adopting = is_adopting
+        self._waits = Waits(clock.monotonic)
         self._shares: dict[str, Shares] = {}
         self._jobs: dict[str, OpenJob] = {}
         self._unplanned: dict[str, float] = {}
@@ -70,6 +72,7 @@ class Line:
         for job_id in [*self._jobs, *self._unplanned]:
             if job_id not in entries:
                 self.drop(job_id)
+        self._waits.follow(entries)
         looks = self._looks()
         for job_id, entry in entries.items():
             if job_id in self._jobs:
@@ -118,6 +121,7 @@ class Line:
         """Know no job; all are found again in the store."""
         self._jobs.clear()
         self._unplanned.clear()
+        self._waits.clear()
 
     def abandon(self) -> None:
         """Take the jobs that were told out of the store's line; planned ones can be resumed."""
@@ -139,9 +143,25 @@ class Line:
         )
 
     def level(self, job: OpenJob) -> Priority:
-        """The job's class, risen with its age."""
-        ageing_s = self._runtime.settings.ageing_s
-        return _LEVELS[aged_level(job.waiting, self._clock.time(), ageing_s)]
+        """The job's class, risen with its wait."""
+        return _LEVELS[aged_level(self._waiting(job), self._runtime.settings.ageing_s)]
+
+    def serve(self, job: OpenJob) -> None:
+        """Note that a unit of the job was sent, or is rendered now: it waits anew."""
+        self._waits.begin(job.entry.job_id)
+
+    def spend_rise(self, level: Priority, job: OpenJob, jobs: Sequence[OpenJob]) -> None:
+        """Let all of *jobs* of its tenant and class wait anew once *job* has used its *level*.
+
+        Otherwise a tenant's thousand low jobs, each with a slice to come, would keep back a new
+        high one, and the same work in one job would not.
+        """
+        if level is self.level(job):  # nothing was sent, or nothing of a higher level
+            return
+        for other in jobs:
+            place = other.entry.tenant, other.entry.priority
+            if place == (job.entry.tenant, job.entry.priority):
+                self.serve(other)
 
     def charge(self, job: OpenJob, pool: str, seconds: float) -> None:
         """Account work that was sent to *pool* to the job's tenant."""
@@ -165,10 +185,12 @@ class Line:
 
     def _ordered(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
         by_id = {job.entry.job_id: job for job in jobs}
-        waiting = [job.waiting for job in jobs]
-        ageing_s = self._runtime.settings.ageing_s
-        ordered = in_order(waiting, self._shares_of(pool), self._clock.time(), ageing_s)
+        waiting = [self._waiting(job) for job in jobs]
+        ordered = in_order(waiting, self._shares_of(pool), self._runtime.settings.ageing_s)
         return [by_id[job.job_id] for job in ordered]
+
+    def _waiting(self, job: OpenJob) -> Waiting:
+        return job.waiting(self._waits.waited_s(job.entry.job_id))
 
     def _shares_of(self, pool: str) -> Shares:
         return self._shares.setdefault(pool, Shares(self._runtime.settings.tenants))

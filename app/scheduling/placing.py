@@ -123,9 +123,8 @@ class Placing:
     def _flights(self, level: Priority) -> Iterator[tuple[str, Flight]]:
         """Units of no lower *level* that were sent to nodes, each with its model."""
         for job in self._line:
-            is_served_first = self._line.level(job).level >= level.level
             for work, flight in job.flying.items():
-                if flight.node and is_served_first:
+                if flight.node and flight.level.level >= level.level:
                     yield _model(job, work.stage), flight
 
 

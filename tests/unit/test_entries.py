@@ -109,6 +109,17 @@ def test_the_latest_change_of_priority_counts(entries):
     assert entries.find("job").priority is Priority.LOW
 
 
+def test_a_change_to_the_same_class_is_told_from_none(entries):
+    entries.add(entry())
+    before = entries.find("job")
+
+    entries.prioritise("job", Priority.NORMAL, 1_000)
+    once = entries.find("job")
+    entries.prioritise("job", Priority.NORMAL, 2_000)
+
+    assert len({before.change, once.change, entries.find("job").change}) == 3
+
+
 def test_what_is_said_of_a_job_that_is_not_in_line_makes_none(entries):
     entries.pause("gone")
     entries.prioritise("gone", Priority.HIGH, 5)

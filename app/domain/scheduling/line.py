@@ -1,4 +1,4 @@
-"""Whose units are next: class and age of a job, its tenant's share, its deadline."""
+"""Whose units are next: class and wait of a job, its tenant's share, its deadline."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ _LEVELS = sorted(priority.level for priority in Priority)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A job with units that nobody renders yet; times by one clock, in seconds."""
+    """A job with units that nobody renders yet; times by the clock of who ordered, in seconds."""
 
     job_id: str
     tenant: str
     priority: Priority
     accepted_s: float
     deadline_s: float | None = None
+    waited_s: float = 0.0
+    """Without being served until now, by the clock of who serves: others may be wrong."""
 
 
-def aged_level(waiting: Waiting, now_s: float, ageing_s: float) -> int:
+def aged_level(waiting: Waiting, ageing_s: float) -> int:
     """The job's level, one class up for every *ageing_s* it waited; 0 never ages."""
     own = _LEVELS.index(waiting.priority.level)
     if ageing_s <= 0:
         return _LEVELS[own]
-    waited_s = max(0.0, now_s - waiting.accepted_s)  # another machine's clock may be ahead
     highest = len(_LEVELS) - 1
-    return _LEVELS[int(min(own + waited_s // ageing_s, highest))]
+    return _LEVELS[int(min(own + waiting.waited_s // ageing_s, highest))]
 
 
 class Shares:
@@ -86,14 +87,12 @@ class Shares:
         }
 
 
-def in_order(
-    waiting: Sequence[Waiting], shares: Shares, now_s: float, ageing_s: float
-) -> list[Waiting]:
+def in_order(waiting: Sequence[Waiting], shares: Shares, ageing_s: float) -> list[Waiting]:
     """*waiting*, first the one to be served: class, tenant's share, deadline, acceptance."""
 
     def place(job: Waiting) -> tuple[float, float, float, float, str]:
         return (
-            -aged_level(job, now_s, ageing_s),
+            -aged_level(job, ageing_s),
             shares.virtual(job.tenant),
             _due_s(job, ageing_s),
             job.accepted_s,
@@ -104,7 +103,7 @@ def in_order(
 
 
 def _due_s(job: Waiting, ageing_s: float) -> float:
-    """Its deadline; without one, when ageing has lifted any job to the highest class.
+    """Its deadline; without one, when a job that nobody serves has long been in the highest class.
 
     Otherwise a stream of jobs with deadlines would keep back one without for ever.
     """

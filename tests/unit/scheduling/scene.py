@@ -113,10 +113,13 @@ class Scene:
         tenant: str = "default",
         priority: Priority = Priority.NORMAL,
         deadline_s: float | None = None,
+        ahead_s: float = 0.0,
         **changes: object,
     ) -> RenderPlan:
         """Put a planned job in line; its tiles are next."""
-        plan = self.submit(job_id, tenant=tenant, priority=priority, deadline_s=deadline_s)
+        self.submit(
+            job_id, tenant=tenant, priority=priority, deadline_s=deadline_s, ahead_s=ahead_s
+        )
         plan = plan_of(**(SMALL | {"prompt": job_id} | changes))
         self.runtime.ledger.accept(job_id, self.request(tenant), plan)
         for image in range(plan.spec.count):
@@ -130,10 +133,11 @@ class Scene:
         tenant: str = "default",
         priority: Priority = Priority.NORMAL,
         deadline_s: float | None = None,
+        ahead_s: float = 0.0,
     ) -> None:
-        """Put a job in line that nobody has planned."""
+        """Put a job in line that nobody has planned; its client's clock is *ahead_s*."""
         self.runtime.ledger.submit(job_id, self.request(tenant))
-        now_ms = round(self.hand.now_s * 1000)
+        now_ms = round((self.hand.now_s + ahead_s) * 1000)
         deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
         self.runtime.entries.add(Entry(job_id, now_ms, priority, tenant, deadline_ms))
 

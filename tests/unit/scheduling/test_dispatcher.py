@@ -97,6 +97,18 @@ def test_a_unit_that_was_handed_back_is_ready_again(scene):
     assert first[0] in sent(scene, 0.3)
 
 
+def test_a_unit_that_moved_to_a_bigger_pool_keeps_the_class_it_was_sent_with(scene):
+    scene.with_settings(bigger_pool={"gpu": "big"})
+    plan = scene.accept(priority=Priority.LOW)
+    (work, *_) = sent(scene)
+
+    scene.rendered("job", plan, work, status="moved")
+    scene.round(0.1)
+
+    (job,) = scene.dispatcher._line
+    assert (job.flying[work].pool, job.flying[work].level) == ("big", Priority.LOW)
+
+
 def test_an_event_of_another_version_is_no_harm(scene):
     scene.accept()
     scene.told += [{"kind": "unit", "job_id": "job", "colour": 3}, {"kind": "new"}, {}]

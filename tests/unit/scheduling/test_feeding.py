@@ -94,19 +94,3 @@ def test_a_paused_job_lets_the_others_by(scene):
     scene.runtime.entries.pause("first")
 
     assert set(jobs(scene.round(1.0))) == {"second"}
-
-
-def test_low_work_rises_with_its_age():
-    scene = Scene(lookahead_s=2.0, slice_units=2, ageing_s=60.0)
-    scene.node()
-    scene.accept("low", priority=Priority.LOW)
-    scene.runtime.entries.pause("low")
-    scene.round()
-    scene.hand.now_s += 121
-    scene.accept("high", priority=Priority.HIGH)
-    scene.runtime.entries.unpause("low")
-    scene.node()
-
-    (slice_,) = scene.round(1.0)
-
-    assert (slice_.job_id, slice_.slice.priority) == ("low", Priority.HIGH)

@@ -252,10 +252,10 @@ def test_pictures_that_are_not_open_are_left_too():
 
 
 def test_how_a_job_stands_in_line_is_in_seconds():
-    waiting = OpenJob(replace(ENTRY, is_paused=True), PLAN, 1).waiting
+    waiting = OpenJob(replace(ENTRY, is_paused=True), PLAN, 1).waiting(7.0)
 
     assert (waiting.job_id, waiting.tenant, waiting.priority) == ("job", "studio", Priority.HIGH)
-    assert (waiting.accepted_s, waiting.deadline_s) == (5.0, 9.0)
+    assert (waiting.accepted_s, waiting.deadline_s, waiting.waited_s) == (5.0, 9.0, 7.0)
 
 
 @st.composite

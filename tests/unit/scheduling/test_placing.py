@@ -336,14 +336,14 @@ def test_what_could_not_be_sent_is_placed_again():
 
 def test_another_dispatcher_knows_what_nodes_work_on():
     scene = placing(slice_units=32)
-    plan = scene.accept()
+    plan = scene.accept(priority=Priority.HIGH)
     held = tiles(TILES)[0]
     show(scene, A, current=("job", plan, held))
 
     scene.round()
     job = next(iter(scene.dispatcher._line))
 
-    assert job.flying[held].node == A
+    assert (job.flying[held].node, job.flying[held].level) == (A, Priority.HIGH)
 
 
 def test_what_nodes_have_of_lower_work_keeps_no_higher_job_waiting():
@@ -356,3 +356,32 @@ def test_what_nodes_have_of_lower_work_keeps_no_higher_job_waiting():
 
     assert {one.job_id for one in later} == {"high"}
     assert later[0].slice.nodes == (A, B, A, B)
+
+
+def test_what_nodes_have_of_a_job_that_was_raised_since_keeps_its_other_units_waiting_no_more():
+    scene = placing()
+    scene.accept("low", priority=Priority.LOW)
+    sent(scene)
+
+    scene.runtime.entries.prioritise("low", Priority.HIGH, 1)
+
+    assert shares(sent(scene, 1.0)) == {A: 2, B: 2}
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "copied_to"), [(Priority.LOW, [(B,)]), (Priority.HIGH, [])], ids=["low", "high"]
+)
+def test_what_takes_too_long_goes_to_a_node_that_has_lower_work_alone(at_hand, copied_to):
+    scene = placing(lookahead_s=9.0, slice_units=9)
+    plan = scene.accept("high", priority=Priority.HIGH)
+    sent(scene)
+    for work in tiles(TILES)[1:]:
+        scene.rendered("high", plan, work, node=B)
+    other = scene.accept("other", priority=at_hand, count=9)
+    scene.round(1.0)
+    show(scene, A, current=("high", plan, tiles(TILES)[0]), elapsed_s=30.0)
+    show(scene, B, current=("other", other, tiles(TILES)[0]))
+
+    late = [one for one in scene.round(1.0, times=3) if one.slice.attempt]
+
+    assert [one.slice.nodes for one in late] == copied_to

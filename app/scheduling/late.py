@@ -1,0 +1,104 @@
+"""Units that a second run would save: whose they may be, and who would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from app.domain.prediction import Estimate
+from app.domain.scheduling.stragglers import Running, stragglers
+from app.domain.spec import Priority
+from app.domain.work import Work
+from app.nodes import NodeRecord
+from app.scheduling.forecast import Forecast
+from app.scheduling.job import Flight, OpenJob
+from app.scheduling.line import Line
+from app.scheduling.overdue import BEATS, Sight, holders_of
+
+_NOTHING = 0
+"""Below the level of any job."""
+
+
+def late_units(
+    line: Line, pool: str, ready: Collection[OpenJob], sight: Sight, forecast: Forecast
+) -> list[tuple[OpenJob, Work]]:
+    """Units of *pool* that end too late, or that another worker would end sooner.
+
+    Only of jobs above all that waits for the pool, be it in its queue or among *ready*, jobs with
+    units to be sent: a copy keeps nothing waiting that has as good a right. No more than there are
+    workers that would take one next.
+    """
+    floor = _waiting_level(line, pool, ready, sight)
+    urgent = [job for job in line if line.level(job).level > floor]
+    helpers = list(_helpers(urgent, pool, sight))
+    if not helpers:
+        return []
+
+    def on_helper(run: Running[tuple[OpenJob, Work]]) -> Estimate:
+        return min(_estimate(*run.unit, node, line, forecast) for node in helpers)
+
+    running = list(_running(urgent, pool, sight, forecast))
+    # A model that is loaded first takes seconds that no prediction knows of.
+    return stragglers(running, on_helper, len(helpers), least_s=BEATS * sight.heartbeat_s)
+
+
+def _waiting_level(line: Line, pool: str, ready: Collection[OpenJob], sight: Sight) -> int:
+    """The highest level of what waits for *pool*."""
+    levels = [line.level(job).level for job in ready]
+    if messages := sight.ready.get(pool, 0):
+        queued = [flight.level.level for job in line for flight in _queued(job, pool, sight)]
+        # Another dispatcher may have sent the others, at any level.
+        levels += queued if len(queued) >= messages else [Priority.HIGH.level]
+    return max(levels, default=_NOTHING)
+
+
+def _queued(job: OpenJob, pool: str, sight: Sight) -> Iterator[Flight]:
+    """Units of *job* that lie in the queue of *pool*; a copy does until it is begun."""
+    holders = holders_of(job, sight.alive(pool))
+    for work, flight in job.flying.items():
+        begun_s = [
+            sight.now_s - node.age_s - node.current.elapsed_s
+            for node in holders.get(work, [])
+            if node.current is not None
+        ]
+        is_begun = max(begun_s) >= flight.sent_s if begun_s and flight.attempt else bool(begun_s)
+        if flight.pool == pool and not is_begun:
+            yield flight
+
+
+def _helpers(urgent: Sequence[OpenJob], pool: str, sight: Sight) -> Iterator[NodeRecord]:
+    """Nodes that take work and have none, or none of an *urgent* job."""
+    names = {job.entry.job_id for job in urgent}
+    for node in sight.taking(pool):
+        if node.current is None or node.current.job_id not in names:
+            yield node
+
+
+def _estimate(
+    job: OpenJob, work: Work, node: NodeRecord, line: Line, forecast: Forecast
+) -> Estimate:
+    """Seconds until *node* would be done with *work*, after what it has now."""
+    # By experience alone: against a guess every long unit would be late.
+    estimate = forecast.experience(job.plan, work, node.node, node.device)
+    current, other = node.current, line.get(node.current.job_id) if node.current else None
+    if current is None or other is None:
+        return estimate
+    units = [forecast.on_node(other.plan, one, node.node, node.device) for one in current.works]
+    left_s = max(0.0, sum(unit.mean_s for unit in units) - current.elapsed_s)
+    return Estimate(estimate.mean_s + left_s, estimate.sigma)
+
+
+def _running(
+    jobs: Sequence[OpenJob], pool: str, sight: Sight, forecast: Forecast
+) -> Iterator[Running[tuple[OpenJob, Work]]]:
+    """First runs of units of *pool*; those of a batch share its time."""
+    for job in jobs:
+        for work, nodes in holders_of(job, sight.alive(pool)).items():
+            flight = job.flying.get(work)
+            if flight is None or flight.pool != pool or flight.attempt:
+                continue
+            for node in nodes:
+                is_known = forecast.knows(job.plan, work, node.node)
+                expected = forecast.on_node(job.plan, work, node.node) if is_known else None
+                elapsed_s = node.current.elapsed_s_each if node.current else 0.0
+                expected_s = expected.mean_s if expected else None
+                yield Running((job, work), elapsed_s, expected_s)
