@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from app.bootstrap import Runtime
 from app.domain.errors import AdmissionError, ModelError, TransientError
-from app.domain.scheduling.admission import Limits, Load, admit
+from app.domain.scheduling.admission import Demand, Limits, Load, admit
 from app.domain.scheduling.placement import Need, Node
-from app.domain.spec import Priority
+from app.domain.spec import Mode, Priority
 from app.domain.work import Stage
 from app.live.port import Record
 from app.nodes import NodeRecord, NodeState, read_nodes
-from app.queues import pool_of, route
+from app.planning import choose_mode
+from app.queues import pool_of, route, with_bigger
 from app.schemas import RenderRequest
 from app.settings import Settings
 
@@ -24,13 +26,49 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
     settings = runtime.settings
     if settings.is_embedded:  # its one worker is the asking process itself
         return
-    models = request.stage_models(settings.model)
-    largest_gb, model = max((memory_gb(runtime, name), name) for name in models)
-    pool = pool_of(route(settings, Stage.TILE, models[1], Priority.NORMAL)["routing_key"])
-    need = Need(model, memory_gb=largest_gb, seconds=0.0, unit_id="")
-    refusal = admit(need, _load(runtime, request.tenant, pool), _limits(settings))
+    demands, pool = list(_demands(runtime, request)), _pool(settings, request, Stage.TILE)
+    refusal = admit(demands, _load(runtime, request.tenant, pool), _limits(settings))
     if refusal is not None:
         raise AdmissionError(refusal.sentence, refusal.reason, may_pass=refusal.reason.may_pass)
+
+
+def _demands(runtime: Runtime, request: RenderRequest) -> Iterator[Demand]:
+    """What the job asks of nodes: each model of the pool that its stage goes to."""
+    alive = _alive(runtime)
+    for stage in _stages(runtime, request):
+        pools = with_bigger(runtime.settings, _pool(runtime.settings, request, stage))
+        model = _model(runtime.settings, request, stage)
+        need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
+        yield Demand(
+            need, [[_node(node) for node in alive if pool in node.pools] for pool in pools]
+        )
+
+
+def _stages(runtime: Runtime, request: RenderRequest) -> list[Stage]:
+    """Those of the job's two models; without a base picture there is but one."""
+    return [Stage.BASE, Stage.TILE] if _paints_base(runtime, request) else [Stage.TILE]
+
+
+def _paints_base(runtime: Runtime, request: RenderRequest) -> bool:
+    """Whether a picture is painted first, or may be: a client need not have the model's card."""
+    if request.init_image is not None or request.rerender is not None:
+        return False
+    try:
+        card = runtime.catalogue.card(_model(runtime.settings, request, Stage.TILE))
+    except ModelError:
+        return request.mode in ("auto", Mode.REFINE)
+    return choose_mode(request, card)[0] is Mode.REFINE
+
+
+def _model(settings: Settings, request: RenderRequest, stage: Stage) -> str:
+    base, tiles = request.stage_models(settings.model)
+    return base if stage is Stage.BASE else tiles
+
+
+def _pool(settings: Settings, request: RenderRequest, stage: Stage) -> str:
+    """The pool that *stage* of the job goes to."""
+    model = _model(settings, request, stage)
+    return pool_of(route(settings, stage, model, Priority.NORMAL)["routing_key"])
 
 
 def _load(runtime: Runtime, tenant: str, pool: str) -> Load:
@@ -40,7 +78,6 @@ def _load(runtime: Runtime, tenant: str, pool: str) -> Load:
         open_jobs=len(entries),
         tenant_jobs=sum(entry.tenant == tenant for entry in entries),
         pending_s=float(str(pools.get(pool, {}).get("pending_s", 0.0))),
-        nodes=[_node(node) for node in _alive(runtime) if pool in node.pools],
     )
 
 

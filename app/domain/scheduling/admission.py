@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from app.domain.scheduling.placement import Need, Node, fits
 
@@ -48,21 +49,30 @@ class Load:
     tenant_jobs: int
     """Those of the asking tenant."""
     pending_s: float
-    nodes: Sequence[Node]
-    """Live nodes of the pool that the job needs; one that is paused comes back."""
 
 
-def admit(need: Need, load: Load, limits: Limits) -> Refusal | None:
-    """Why the job is refused, or ``None``. *need* is its most demanding unit.
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One of the job's models, and who could serve it."""
+
+    need: Need
+    crews: Sequence[Sequence[Node]]
+    """Live nodes of its pool, then of each bigger one; one that is paused comes back."""
+
+
+def admit(demands: Iterable[Demand], load: Load, limits: Limits) -> Refusal | None:
+    """Why the job is refused, or ``None``.
 
     What can never be served is told first: trying again later would not help.
     """
-    return _servable(need, load.nodes) or _within_quota(load, limits) or _within(load, limits)
+    unserved = next(filter(None, map(_servable, demands)), None)
+    return unserved or _within_quota(load, limits) or _within(load, limits)
 
 
-def _servable(need: Need, nodes: Sequence[Node]) -> Refusal | None:
+def _servable(demand: Demand) -> Refusal | None:
     """An elastic pool starts from no node at all, so that is no reason."""
-    if not nodes or any(fits(node, need) for node in nodes):
+    need, nodes = demand.need, list(chain.from_iterable(demand.crews))
+    if not all(demand.crews) or any(fits(node, need) for node in nodes):
         return None
     largest = max(node.memory_gb or 0.0 for node in nodes)
     return Refusal(
