@@ -100,8 +100,12 @@ def test_too_much_waiting_work_refuses_until_it_is_less():
     app = runtime(max_pending_s=60)
     app.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 3, "ready": 4}, ttl_s=60)
 
-    with pytest.raises(AdmissionError, match=r"^at most 60 s of work may wait, there are 90 s$"):
+    with pytest.raises(AdmissionError) as refusal:
         check_admission(app, REQUEST)
+    assert str(refusal.value) == (
+        "at most 60 s of work may wait, there are 90 s; try again in about 10 s"
+    )
+    assert (refusal.value.reason, refusal.value.retry_s) == ("queue_full", 10.0)
     app.board.show("pools", "gpu", {"pending_s": 30.0, "workers": 3, "ready": 4}, ttl_s=60)
 
     check_admission(app, REQUEST)
@@ -193,3 +197,42 @@ def test_a_job_without_a_base_picture_asks_nothing_of_the_pool_of_those(order):
     check_admission(app, read_request({"prompt": "a map", "model": "large"} | order))
     with pytest.raises(AdmissionError):
         check_admission(app, REQUEST)
+
+
+def show_end(app, job_id, eta_s, tenant="studio") -> None:
+    app.entries.add(Entry(job_id, 1, Priority.NORMAL, tenant))
+    app.board.show("schedule", job_id, {"position": 0, "eta_s": eta_s}, ttl_s=60)
+
+
+def test_a_full_line_is_asked_again_when_enough_of_its_jobs_will_have_ended():
+    app = runtime(max_open_jobs=2)
+    for job_id, eta_s in (("a", 300.0), ("b", 20.2), ("c", 90.0)):
+        show_end(app, job_id, eta_s, tenant="other")
+
+    with pytest.raises(AdmissionError, match=r"there are 3; try again in about 90 s$") as refusal:
+        check_admission(app, REQUEST)
+
+    assert refusal.value.retry_s == pytest.approx(90.0, abs=0.1)
+
+
+def test_a_tenant_over_its_quota_waits_for_the_jobs_of_its_own():
+    app = runtime(max_open_jobs_per_tenant=1)
+    show_end(app, "a", 300.0)
+    show_end(app, "b", 20.0, tenant="other")
+
+    with pytest.raises(AdmissionError) as refusal:
+        check_admission(app, REQUEST)
+
+    assert refusal.value.retry_s == pytest.approx(300.0, abs=0.1)
+
+
+def test_when_to_try_again_is_not_told_where_it_is_not_known():
+    app = runtime(max_open_jobs=1)
+    show_end(app, "a", None)
+    idle = runtime(max_pending_s=60)
+    idle.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 0}, ttl_s=60)
+
+    for full in (app, idle):
+        with pytest.raises(AdmissionError, match=r"there are [^;]*$") as refusal:
+            check_admission(full, REQUEST)
+        assert refusal.value.retry_s is None

@@ -29,6 +29,10 @@ class Refusal:
 
     reason: Reason
     sentence: str
+    jobs_before: int | None = None
+    """How many of the counted jobs have to end before it is taken."""
+    seconds_before: float | None = None
+    """How much of the waiting work has to be done before it is taken, on one worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def _within_quota(load: Load, limits: Limits) -> Refusal | None:
     return Refusal(
         Reason.TENANT_QUOTA,
         f"a tenant may have {most} open jobs, this one has {load.tenant_jobs}",
+        jobs_before=load.tenant_jobs - most + 1,
     )
 
 
@@ -97,11 +102,13 @@ def _within(load: Load, limits: Limits) -> Refusal | None:
         return Refusal(
             Reason.QUEUE_FULL,
             f"at most {limits.max_open_jobs} jobs may be open, there are {load.open_jobs}",
+            jobs_before=load.open_jobs - limits.max_open_jobs + 1,
         )
     if limits.max_pending_s and load.pending_s >= limits.max_pending_s:
         return Refusal(
             Reason.QUEUE_FULL,
             f"at most {limits.max_pending_s:.0f} s of work may wait, "
             f"there are {load.pending_s:.0f} s",
+            seconds_before=load.pending_s - limits.max_pending_s,
         )
     return None

@@ -83,17 +83,23 @@ def test_every_model_of_a_job_has_to_be_served():
         (
             load(open_jobs=10),
             Limits(max_open_jobs=10),
-            Refusal(Reason.QUEUE_FULL, "at most 10 jobs may be open, there are 10"),
+            Refusal(Reason.QUEUE_FULL, "at most 10 jobs may be open, there are 10", jobs_before=1),
         ),
         (
             load(tenant_jobs=3),
             Limits(max_open_jobs_per_tenant=2),
-            Refusal(Reason.TENANT_QUOTA, "a tenant may have 2 open jobs, this one has 3"),
+            Refusal(
+                Reason.TENANT_QUOTA, "a tenant may have 2 open jobs, this one has 3", jobs_before=2
+            ),
         ),
         (
             load(pending_s=61.2),
             Limits(max_pending_s=60),
-            Refusal(Reason.QUEUE_FULL, "at most 60 s of work may wait, there are 61 s"),
+            Refusal(
+                Reason.QUEUE_FULL,
+                "at most 60 s of work may wait, there are 61 s",
+                seconds_before=61.2 - 60,
+            ),
         ),
     ],
     ids=["jobs", "tenant", "seconds"],
