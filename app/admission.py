@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator, Sequence
 
 from app.bootstrap import Runtime
 from app.domain.errors import AdmissionError, ModelError, TransientError
-from app.domain.scheduling.admission import Limits, Load, admit
+from app.domain.scheduling.admission import Demand, Limits, Load, Reason, Refusal, admit
 from app.domain.scheduling.placement import Need, Node
-from app.domain.spec import Priority
+from app.domain.spec import Mode, Priority
 from app.domain.work import Stage
-from app.live.port import Record
 from app.nodes import NodeRecord, NodeState, read_nodes
-from app.queues import pool_of, route
+from app.planning import choose_mode
+from app.queues import pool_of, route, with_bigger
+from app.schedules import read_schedules
 from app.schemas import RenderRequest
 from app.settings import Settings
+from app.telemetry.pools import PoolRecord, read_pools
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +28,75 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
     settings = runtime.settings
     if settings.is_embedded:  # its one worker is the asking process itself
         return
-    models = request.stage_models(settings.model)
-    largest_gb, model = max((memory_gb(runtime, name), name) for name in models)
-    pool = pool_of(route(settings, Stage.TILE, models[1], Priority.NORMAL)["routing_key"])
-    need = Need(model, memory_gb=largest_gb, seconds=0.0, unit_id="")
-    refusal = admit(need, _load(runtime, request.tenant, pool), _limits(settings))
-    if refusal is not None:
-        raise AdmissionError(refusal.sentence, refusal.reason, may_pass=refusal.reason.may_pass)
-
-
-def _load(runtime: Runtime, tenant: str, pool: str) -> Load:
-    entries = runtime.entries.all() if _counts_jobs(runtime.settings) else []
-    pools = _shown(runtime, "pools")
-    return Load(
-        open_jobs=len(entries),
-        tenant_jobs=sum(entry.tenant == tenant for entry in entries),
-        pending_s=float(str(pools.get(pool, {}).get("pending_s", 0.0))),
-        nodes=[_node(node) for node in _alive(runtime) if pool in node.pools],
+    jobs = runtime.entries.all() if _counts_jobs(settings) else []
+    shown = _shown(runtime, pool_for(settings, request, Stage.TILE))
+    mine = [job for job in jobs if job.tenant == request.tenant]
+    load = Load(len(jobs), len(mine), shown.pending_s if shown else 0.0)
+    refusal = admit(_demands(runtime, request), load, _limits(settings))
+    if refusal is None:
+        return
+    counted = mine if refusal.reason is Reason.TENANT_QUOTA else jobs
+    retry_s = _retry_s(runtime, refusal, [job.job_id for job in counted], shown)
+    hint = "" if retry_s is None else f"; try again in about {max(1, math.ceil(retry_s))} s"
+    raise AdmissionError(
+        f"{refusal.sentence}{hint}",
+        refusal.reason,
+        may_pass=refusal.reason.may_pass,
+        retry_s=retry_s,
     )
+
+
+def _retry_s(
+    runtime: Runtime, refusal: Refusal, job_ids: Sequence[str], shown: PoolRecord | None
+) -> float | None:
+    """Seconds until the same order may be taken, as the dispatcher predicts."""
+    if refusal.seconds_before is not None and shown is not None and shown.workers:
+        return refusal.seconds_before / shown.workers
+    if refusal.jobs_before is None:
+        return None
+    told = read_schedules(runtime.board)
+    etas_s = (told[job_id].eta_s for job_id in job_ids if job_id in told)
+    ends_s = sorted(eta_s for eta_s in etas_s if eta_s is not None)
+    return ends_s[refusal.jobs_before - 1] if refusal.jobs_before <= len(ends_s) else None
+
+
+def _demands(runtime: Runtime, request: RenderRequest) -> Iterator[Demand]:
+    """What the job asks of nodes: each model of the pool that its stage goes to."""
+    alive = _alive(runtime)
+    for stage in _stages(runtime, request):
+        pools = with_bigger(runtime.settings, pool_for(runtime.settings, request, stage))
+        model = _model(runtime.settings, request, stage)
+        need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
+        yield Demand(
+            need, [[_node(node) for node in alive if pool in node.pools] for pool in pools]
+        )
+
+
+def _stages(runtime: Runtime, request: RenderRequest) -> list[Stage]:
+    """Those of the job's two models; without a base picture there is but one."""
+    return [Stage.BASE, Stage.TILE] if paints_base(runtime, request) else [Stage.TILE]
+
+
+def paints_base(runtime: Runtime, request: RenderRequest) -> bool:
+    """Whether a picture is painted first, or may be: a client need not have the model's card."""
+    if request.init_image is not None or request.rerender is not None:
+        return False
+    try:
+        card = runtime.catalogue.card(_model(runtime.settings, request, Stage.TILE))
+    except ModelError:
+        return request.mode in ("auto", Mode.REFINE)
+    return choose_mode(request, card)[0] is Mode.REFINE
+
+
+def _model(settings: Settings, request: RenderRequest, stage: Stage) -> str:
+    base, tiles = request.stage_models(settings.model)
+    return base if stage is Stage.BASE else tiles
+
+
+def pool_for(settings: Settings, request: RenderRequest, stage: Stage) -> str:
+    """The pool that *stage* of the job goes to."""
+    model = _model(settings, request, stage)
+    return pool_of(route(settings, stage, model, Priority.NORMAL)["routing_key"])
 
 
 def _counts_jobs(settings: Settings) -> bool:
@@ -80,9 +135,12 @@ def _node(record: NodeRecord) -> Node:
     )
 
 
-def _shown(runtime: Runtime, topic: str) -> dict[str, Record]:
+def _shown(runtime: Runtime, pool: str) -> PoolRecord | None:
+    """What waits for *pool*; asked only where there is a limit to it."""
+    if not runtime.settings.max_pending_s:
+        return None
     try:
-        return runtime.board.shown(topic)
+        return read_pools(runtime.board).get(pool)
     except TransientError as err:
         log.info("board.silent", extra={"reason": str(err)})
-        return {}
+        return None

@@ -16,6 +16,7 @@ from app.domain.errors import BrokerUnavailableError
 from app.domain.scaling import Scaler, ScalingRule
 from app.live.port import LiveBoard
 from app.nodes import read_nodes
+from app.parents import PARENT
 from app.telemetry.pools import pending_seconds
 
 log = logging.getLogger(__name__)
@@ -143,13 +144,18 @@ class Autoscaler:
 
 
 def worker_starter(pool: str, device: str | None) -> Callable[[str], Process]:
-    """What starts a worker of *pool* by name."""
+    """What starts a worker of *pool* by name, which ends with this process.
+
+    With the thread that calls it, to be exact: to be used by one that lives as long.
+    """
 
     def start(name: str) -> Process:
         command = [sys.executable, "-m", "app.cli", "worker", "--queues", pool, "--name", name]
         if device is not None:
             command += ["--device", device]
         # A session of its own: Ctrl-C is for the autoscaler, which drains its workers in order.
-        return subprocess.Popen(command, start_new_session=True)
+        # If it is killed they drain by themselves: nobody else would know that they are there.
+        env = os.environ | {PARENT: str(os.getpid())}
+        return subprocess.Popen(command, start_new_session=True, env=env)
 
     return start

@@ -36,6 +36,7 @@ from app.domain.quality.mending import STANDS_OUT, Mend, mends
 from app.domain.quality.planned import seams_of
 from app.domain.spec import Priority
 from app.entries import entry_of
+from app.expectation import Expectation, expect
 from app.jobs import JobState
 from app.measuring import measure_stored
 from app.outcomes import announce, settle
@@ -77,6 +78,12 @@ def submit(request: RenderRequest | Mapping[str, object]) -> str:
 
     payload = request if isinstance(request, RenderRequest) else dict(request)
     return str(render.delay(payload).id)
+
+
+def estimate(request: RenderRequest | Mapping[str, object]) -> Expectation:
+    """When the render would begin and finish if it were submitted now; nothing is sent."""
+    payload = request if isinstance(request, RenderRequest) else dict(request)
+    return expect(runtime(), read_request(payload))
 
 
 def from_store(request: RenderRequest) -> Manifest | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,6 +102,21 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
 def pool_of(routing_key: str) -> str:
     """The pool that ``route_key`` put before what is done there."""
     return routing_key.partition(".")[0]
+
+
+def with_bigger(settings: Settings, pool: str) -> list[str]:
+    """*pool*, then those to which what does not fit moves on; each once, also in a circle."""
+    chain = [pool]
+    while (bigger := settings.bigger_pool.get(chain[-1])) and bigger not in chain:
+        chain.append(bigger)
+    return chain
+
+
+def to_pool(options: Mapping[str, Any], pool: str) -> dict[str, Any]:
+    """Publishing *options* of one pool for another, which takes over what it is not bound to."""
+    key = str(options["routing_key"]).partition(".")[2]
+    queue = {"queue": queue_name(pool), "exchange": EXCHANGE.name, "routing_key": f"{pool}.{key}"}
+    return dict(options) | queue
 
 
 def routing_word(name: str) -> str:

@@ -28,7 +28,7 @@ from app.jobs import present_keys
 from app.merging import assemble_picture, merge_phase, write_manifest
 from app.node_queues import to_node
 from app.planning import plan_request
-from app.queues import route
+from app.queues import route, to_pool
 from app.repair import remove_damaged
 from app.schemas import Manifest, RenderRequest, WorkMessage
 from app.telemetry import metrics
@@ -115,15 +115,19 @@ def slice_chord(
     attempt: int = 0,
     batch: int = 1,
     nodes: Sequence[str] = (),
+    pool: str = "",
 ) -> Signature:
     """A task for up to *batch* units, all of one stage, then the callback that merges.
 
-    *nodes* are those that get the units, one each; without any they go to the pool.
+    *nodes* are those that get the units, one each; without any they go to the *pool*, by default
+    the one that they are bound to.
     The callback is immutable and carries the job and its images alone: Celery copies it into
     every member.
     """
     stage = units[0].stage
     options = route(runtime.settings, stage, stage_model(plan, stage), priority)
+    if pool:
+        options = to_pool(options, pool)
     header = [
         signature(
             WORKER_TASKS[stage],

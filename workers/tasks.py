@@ -16,7 +16,7 @@ from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
 from app.domain.work import Stage
 from app.heartbeat import own_node
 from app.patience import WorkerStoppingError
-from app.queues import EXCHANGE, pool_of, queue_name, translated_send_errors
+from app.queues import pool_of, to_pool, translated_send_errors
 from app.schemas import WorkMessage
 from app.settings import settings
 from app.workflow import WORKER_TASKS
@@ -115,13 +115,11 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
 def _move(task: Task[..., Any]) -> NoReturn:
     """Send the message to the bigger pool in this task's place: its chord waits for it there."""
     info = task.request.delivery_info or {}
-    pool, _, key = str(info["routing_key"]).partition(".")
+    pool = _pool(info)
     bigger = settings().bigger_pool[pool]
+    sent = {"routing_key": info["routing_key"], "priority": info.get("priority") or 0}
     moved = task.signature(kwargs=dict(task.request.kwargs or {}), immutable=True).set(
-        queue=queue_name(bigger),
-        exchange=EXCHANGE.name,
-        routing_key=f"{bigger}.{key}",
-        priority=info.get("priority") or 0,
+        **to_pool(sent, bigger)
     )
     log.info("work.moved", extra={"pool": pool, "bigger_pool": bigger})
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from app.cli.output import spoken_s
+from app.expectation import Expectation
 from app.schemas import Schedule
 
 
@@ -26,6 +27,17 @@ def outlook(told: Schedule, now_s: float) -> str:
 def time_left(seconds: float | None) -> str:
     """Nothing when that is no second, or not known."""
     return f"about {spoken_s(seconds)} left" if seconds is not None and seconds >= 1 else ""
+
+
+def expectation(told: Expectation) -> str:
+    """``begin: in about 40 s, done: not known``."""
+    return f"begin: {_after(told.begin_s)}, done: {_after(told.finish_s)}"
+
+
+def _after(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    return f"in about {spoken_s(seconds)}" if seconds >= 1 else "at once"
 
 
 def is_late(told: Schedule, now_s: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -84,16 +85,20 @@ def plan(
 
 @takes_request
 def submit(options: RequestOptions, json: Json = False) -> None:
-    """Send a render to the cluster and print its job id."""
+    """Send a render to the cluster and print its job id; tell when to expect it."""
     from app import client
     from app.cli import rendering
     from app.cli.broker import require_broker
+    from app.cli.outlook import expectation
 
     fields = options.to_request()
     require_broker("submit")
-    job_id = client.submit(rendering.complete(fields, options.files))
+    request = rendering.complete(fields, options.files)
+    expected = client.estimate(request)  # before the job itself is among what waits
+    job_id = client.submit(request)
     if json:
-        say_json({"job_id": job_id})
+        say_json({"job_id": job_id} | asdict(expected))
         return
     say(job_id)
     note(f"sent {short(options.prompt, 40)!r}; follow it with: tilechord watch {job_id}")
+    note(expectation(expected))

@@ -25,7 +25,9 @@ def worker(
     Checks broker, device, store and model first. A GPU serves exactly one pool.
     """
     from app.cli import serving
+    from app.parents import end_with_parent
 
+    end_with_parent()
     serving.configure(device=device, metrics_port=metrics_port)
     pools = serving.read_pools(queues)
     for line in serving.check(pools):

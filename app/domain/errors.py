@@ -39,13 +39,22 @@ class LimitExceededError(InvalidRequestError):
 class AdmissionError(PermanentError):
     """The job is not taken: no worker can serve it, or too much is waiting.
 
-    *reason* is a code for programs; *may_pass* says whether the same request may be taken later.
+    *reason* is a code for programs; *may_pass* says whether the same request may be taken later,
+    *retry_s* after how many seconds, where that is known.
     """
 
-    def __init__(self, sentence: str, reason: str = "", *, may_pass: bool = False) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        reason: str = "",
+        *,
+        may_pass: bool = False,
+        retry_s: float | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.may_pass = may_pass
+        self.retry_s = retry_s
 
 
 class InvalidPlanError(PermanentError):

@@ -37,7 +37,12 @@ class Schedule:
                 if not job.entry.is_paused:
                     pending_s += left_s
                     ready += job.ready_units
-            record = {"ready": ready, "pending_s": round(pending_s, 1), "workers": len(alive)}
+            record: Record = {
+                "ready": ready,
+                "pending_s": round(pending_s, 1),
+                "workers": len(alive),
+            }
+            record |= {"crew": dict(crew)}
             self._runtime.board.show("pools", pool, record, ttl_s=_SHOWN_S)
         except TransientError:  # nothing is lost but a line on a screen
             return

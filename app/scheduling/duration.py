@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from app.domain.card import ModelCard
 from app.domain.plan import RenderPlan
-from app.domain.prediction import Predictor, Shape
+from app.domain.prediction import Predictor, Shape, eta_s
 from app.domain.work import WORKER_STAGES, image_work
 from app.scheduling.shapes import shape_of
 
@@ -17,18 +18,26 @@ def learned_s(plan: RenderPlan, predictor: Predictor) -> dict[str, float]:
 
     Devices are left out on which a stage of *plan* was never seen with its model.
     """
-    units = Counter(
-        shape_of(plan, work, "")
-        for group in image_work(plan, 0)
-        for work in group
-        if work.stage in WORKER_STAGES
-    )
+    units = _units(plan)
     seen = {(shape.model, shape.stage, shape.device) for shape in predictor.shapes}
     return {
         device: plan.spec.count * _sum_s(units, predictor, device)
         for device in sorted({shape.device for shape in predictor.shapes})
         if all((shape.model, shape.stage, device) in seen for shape in units)
     }
+
+
+def finish_s(
+    plan: RenderPlan, predictor: Predictor, crew: Mapping[str, int], *, ahead_s: float
+) -> float | None:
+    """Seconds until *crew*, workers counted by device, has done *plan* after *ahead_s* of work.
+
+    ``None`` without any worker, and where a device has never done some stage of *plan*.
+    """
+    if not crew or not crew.keys() <= learned_s(plan, predictor).keys():
+        return None
+    pending = [(shape, count * plan.spec.count) for shape, count in _units(plan).items()]
+    return eta_s(pending, predictor, crew, ahead_s=ahead_s)
 
 
 def card_s(plan: RenderPlan, card: ModelCard) -> float | None:
@@ -41,6 +50,16 @@ def card_s(plan: RenderPlan, card: ModelCard) -> float | None:
             return None
         seconds += costs[edge] * len(phase.indices) * len(phase.steps)
     return plan.spec.count * seconds
+
+
+def _units(plan: RenderPlan) -> Counter[Shape]:
+    """What workers do for one picture of *plan*, stage after stage."""
+    return Counter(
+        shape_of(plan, work, "")
+        for group in image_work(plan, 0)
+        for work in group
+        if work.stage in WORKER_STAGES
+    )
 
 
 def _sum_s(units: Counter[Shape], predictor: Predictor, device: str) -> float:

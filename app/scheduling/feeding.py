@@ -13,6 +13,7 @@ from app.domain.scheduling.slices import batch_size, room
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, stage_model
 from app.nodes import NodeRecord
+from app.queues import with_bigger
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
@@ -35,9 +36,11 @@ class Feeder:
         self._forecast = forecast
         self._placing = Placing(runtime, line, forecast)
         self._pools: dict[tuple[Stage, str], str] = {}
+        self._nodes: Sequence[NodeRecord] = ()
 
     def fill(self, nodes: Sequence[NodeRecord]) -> None:
         """Fill every pool that some job has units for."""
+        self._nodes = nodes
         for pool, jobs in self.with_work().items():
             self._fill(pool, jobs, nodes)
 
@@ -167,7 +170,8 @@ class Feeder:
     ) -> None:
         # What was lost has waited already: it goes before all that lies in the queue.
         level = Priority.HIGH if attempt else self._line.level(job)
-        sent = Slice(tuple(units), level, attempt, batch, tuple(nodes))
+        moved = pool if self._may_serve(pool, job, units[0].stage) else ""
+        sent = Slice(tuple(units), level, attempt, batch, tuple(nodes), moved)
         now_s = self._clock.monotonic()
         try:
             self._publisher.send_slice(job.entry.job_id, job.plan, sent)
@@ -188,7 +192,16 @@ class Feeder:
         return [stage for stage in job.ready_stages() if self._served(job, stage) == pool]
 
     def _served(self, job: OpenJob, stage: Stage) -> str:
-        """The pool that serves *stage* of the job; the job ends here when there is none."""
+        """The pool that serves *stage* of the job now: a bigger one where its own cannot."""
+        own, model = self._own(job, stage), stage_model(job.plan, stage)
+        return own and self._placing.pool_with_room(own, model, self._nodes)
+
+    def _may_serve(self, pool: str, job: OpenJob, stage: Stage) -> bool:
+        """Whether units are sent there; a worker that has one may serve other pools too."""
+        return pool in with_bigger(self._runtime.settings, self._own(job, stage))
+
+    def _own(self, job: OpenJob, stage: Stage) -> str:
+        """The pool that *stage* of the job is bound to; the job ends here when there is none."""
         key = stage, stage_model(job.plan, stage)
         try:
             if key not in self._pools:

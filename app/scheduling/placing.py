@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from app.admission import memory_gb
 from app.bootstrap import Runtime
-from app.domain.scheduling.placement import Need, Node, Placer
+from app.domain.scheduling.placement import Need, Node, Placer, fits
 from app.domain.scheduling.slices import UNITS_A_WORKER
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, model_label, stage_model
 from app.node_queues import strategy_of
 from app.nodes import NodeRecord, NodeState
+from app.queues import with_bigger
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
@@ -97,6 +98,20 @@ class Placing:
         most = math.ceil(self._runtime.settings.lookahead_s / max(unit_s, 1e-3))
         most = max(UNITS_A_WORKER, min(most, self._runtime.settings.slice_units))
         return Crew(placer, known, most)
+
+    def pool_with_room(self, pool: str, model: str, nodes: Sequence[NodeRecord]) -> str:
+        """*pool*, or the first bigger one that can hold *model*, which no node of *pool* can.
+
+        Where workers choose themselves, one that lacks the memory moves the unit on.
+        """
+        settings, need = self._runtime.settings, Need(model, self._need_gb(model), 0.0, "")
+        for candidate in with_bigger(settings, pool):
+            if not strategy_of(settings, candidate).names_node:
+                return candidate
+            members = [_node(node, ()) for node in nodes if node.serves(candidate) and node.queue]
+            if not members or any(fits(node, need) for node in members):
+                return candidate
+        return pool
 
     def need(self, job: OpenJob, work: Work) -> Need:
         """What *work* asks of a node."""

@@ -50,6 +50,8 @@ class Slice:
     """Units of one message, at most."""
     nodes: tuple[str, ...] = ()
     """Whose queue each unit is put into; without any it is the pool's."""
+    pool: str = ""
+    """The pool that takes the units over; without one it is the one that they are bound to."""
 
 
 class Publisher:
@@ -101,6 +103,7 @@ class Publisher:
                 attempt=sent.attempt,
                 batch=sent.batch,
                 nodes=sent.nodes,
+                pool=sent.pool,
             ).apply_async()
 
     def send_plan(self, job_id: str, request: dict[str, Any], priority: Priority) -> None:

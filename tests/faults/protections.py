@@ -175,6 +175,15 @@ _UNITS = (
         "if False:",
         "tests/unit/test_serving.py",
     ),
+    _protection(
+        "workers-end-with-their-autoscaler",
+        "app/parents.py",
+        "ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)",
+        "pass",
+        "tests/unit/test_parents.py::test_a_worker_drains_when_its_autoscaler_is_killed",
+        "tests/integration/test_autoscale.py"
+        "::test_an_autoscaler_that_is_killed_leaves_no_worker_behind",
+    ),
     Protection(
         "redelivery-and-sending-again",  # two nets, taken away together
         (

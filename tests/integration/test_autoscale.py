@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cluster.process import identify
 from app.nodes import read_nodes
 from app.queues import check_broker
 from tests.support.cluster import Cluster, running
@@ -74,3 +75,14 @@ def test_the_end_of_the_autoscaler_ends_its_workers(cluster, autoscale):
     assert gpu_nodes(cluster) == []
     with pytest.raises(ProcessLookupError):
         os.kill(node.pid, 0)
+
+
+def test_an_autoscaler_that_is_killed_leaves_no_worker_behind(cluster, autoscale):
+    scaler = autoscale("--min", "1", "--max", "1")
+    [node] = wait_for(lambda: gpu_nodes(cluster), limit_s=60)
+    worker = identify(node.pid)
+
+    scaler.send_signal(signal.SIGKILL)
+
+    wait_for(lambda: identify(node.pid) != worker, limit_s=60)
+    assert gpu_nodes(cluster) == []  # it drained: one that is killed is shown for a while

@@ -22,7 +22,7 @@ class Cards:
     def card(self, name):
         if name != "large":
             raise ModelError(f"model {name!r} is not known")
-        return SimpleNamespace(memory_gb=10.0)
+        return SimpleNamespace(memory_gb=10.0, native_size=512)
 
 
 class DeadBoard(MemoryBoard):
@@ -100,8 +100,12 @@ def test_too_much_waiting_work_refuses_until_it_is_less():
     app = runtime(max_pending_s=60)
     app.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 3, "ready": 4}, ttl_s=60)
 
-    with pytest.raises(AdmissionError, match=r"^at most 60 s of work may wait, there are 90 s$"):
+    with pytest.raises(AdmissionError) as refusal:
         check_admission(app, REQUEST)
+    assert str(refusal.value) == (
+        "at most 60 s of work may wait, there are 90 s; try again in about 10 s"
+    )
+    assert (refusal.value.reason, refusal.value.retry_s) == ("queue_full", 10.0)
     app.board.show("pools", "gpu", {"pending_s": 30.0, "workers": 3, "ready": 4}, ttl_s=60)
 
     check_admission(app, REQUEST)
@@ -126,3 +130,109 @@ def test_a_worker_that_does_not_know_its_memory_refuses_nothing():
     show_node(app, "w1@a", 0.0)
 
     check_admission(app, REQUEST)
+
+
+BIGGER = {
+    "pools": {"control": ["plan.*", "finish.*"], "gpu": ["#"], "large": [], "huge": []},
+    "bigger_pool": {"gpu": "large", "large": "huge"},
+}
+
+
+def test_what_fits_into_the_bigger_pool_alone_is_taken():
+    app = runtime(**BIGGER)
+    show_node(app, "w1@a", 8.0)
+    show_node(app, "l1@a", 16.0, pool="large")
+    show_node(app, "h1@a", 4.0, pool="huge")
+
+    check_admission(app, REQUEST)
+
+
+def test_what_fits_into_the_last_of_a_chain_of_pools_is_taken():
+    app = runtime(**BIGGER)
+    show_node(app, "w1@a", 8.0)
+    show_node(app, "l1@a", 9.0, pool="large")
+    show_node(app, "h1@a", 80.0, pool="huge")
+
+    check_admission(app, REQUEST)
+
+
+def test_bigger_pools_that_are_all_too_small_refuse_for_good():
+    app = runtime(**BIGGER | {"bigger_pool": {"gpu": "large", "large": "gpu"}})
+    show_node(app, "w1@a", 8.0)
+    show_node(app, "l1@a", 9.0, pool="large")
+
+    with pytest.raises(AdmissionError, match=r"the largest of 2 live workers has 9 GB$"):
+        check_admission(app, REQUEST)
+
+
+APART = {"pools": {"control": ["plan.*", "finish.*"], "layout": ["base.*"], "gpu": ["tile.*", "#"]}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "layout_gb", "gpu_gb"), [("base", 16.0, 4.0), ("refine", 4.0, 16.0)]
+)
+def test_each_of_a_jobs_models_is_asked_of_the_pool_that_its_stage_goes_to(
+    stage, layout_gb, gpu_gb
+):
+    app, order = runtime(**APART), {"prompt": "a map", "model": "elsewhere"}
+    show_node(app, "b1@a", layout_gb, pool="layout")
+    show_node(app, "w1@a", gpu_gb)
+    other = {"base": "refine", "refine": "base"}[stage]
+
+    check_admission(app, read_request(order | {"models": {stage: "large"}}))
+    with pytest.raises(AdmissionError, match=r"^model large needs 10 GB"):
+        check_admission(app, read_request(order | {"models": {other: "large"}}))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{"mode": "phased"}, {"width": 512, "height": 512}, {"init_image": "inputs/sketch"}],
+    ids=["mode", "one window", "picture"],
+)
+def test_a_job_without_a_base_picture_asks_nothing_of_the_pool_of_those(order):
+    app = runtime(**APART)
+    show_node(app, "b1@a", 4.0, pool="layout")
+    show_node(app, "w1@a", 16.0)
+
+    check_admission(app, read_request({"prompt": "a map", "model": "large"} | order))
+    with pytest.raises(AdmissionError):
+        check_admission(app, REQUEST)
+
+
+def show_end(app, job_id, eta_s, tenant="studio") -> None:
+    app.entries.add(Entry(job_id, 1, Priority.NORMAL, tenant))
+    app.board.show("schedule", job_id, {"position": 0, "eta_s": eta_s}, ttl_s=60)
+
+
+def test_a_full_line_is_asked_again_when_enough_of_its_jobs_will_have_ended():
+    app = runtime(max_open_jobs=2)
+    for job_id, eta_s in (("a", 300.0), ("b", 20.2), ("c", 90.0)):
+        show_end(app, job_id, eta_s, tenant="other")
+
+    with pytest.raises(AdmissionError, match=r"there are 3; try again in about 90 s$") as refusal:
+        check_admission(app, REQUEST)
+
+    assert refusal.value.retry_s == pytest.approx(90.0, abs=0.1)
+
+
+def test_a_tenant_over_its_quota_waits_for_the_jobs_of_its_own():
+    app = runtime(max_open_jobs_per_tenant=1)
+    show_end(app, "a", 300.0)
+    show_end(app, "b", 20.0, tenant="other")
+
+    with pytest.raises(AdmissionError) as refusal:
+        check_admission(app, REQUEST)
+
+    assert refusal.value.retry_s == pytest.approx(300.0, abs=0.1)
+
+
+def test_when_to_try_again_is_not_told_where_it_is_not_known():
+    app = runtime(max_open_jobs=1)
+    show_end(app, "a", None)
+    idle = runtime(max_pending_s=60)
+    idle.board.show("pools", "gpu", {"pending_s": 90.0, "workers": 0}, ttl_s=60)
+
+    for full in (app, idle):
+        with pytest.raises(AdmissionError, match=r"there are [^;]*$") as refusal:
+            check_admission(full, REQUEST)
+        assert refusal.value.retry_s is None

@@ -17,7 +17,9 @@ from app.queues import (
     queues,
     route,
     route_key,
+    to_pool,
     translated_send_errors,
+    with_bigger,
 )
 from app.settings import QueueProfile, Settings
 
@@ -168,3 +170,28 @@ def test_results_are_waited_for_as_long_as_the_broker():
 def test_an_error_that_is_not_about_sending_stays_what_it_is():
     with pytest.raises(RuntimeError, match="a bug"), translated_send_errors(chosen()):
         raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("bigger", "chain"),
+    [
+        ({}, ["gpu"]),
+        ({"large": "huge"}, ["gpu"]),
+        ({"gpu": "large", "large": "huge"}, ["gpu", "large", "huge"]),
+        ({"gpu": "large", "large": "gpu"}, ["gpu", "large"]),
+        ({"gpu": "gpu"}, ["gpu"]),
+        ({"gpu": "large", "large": "huge", "huge": "large"}, ["gpu", "large", "huge"]),
+    ],
+    ids=["none", "of another", "chain", "circle", "itself", "circle behind it"],
+)
+def test_bigger_pools_are_told_in_order_and_each_once(bigger, chain):
+    assert with_bigger(chosen(bigger_pool=bigger), "gpu") == chain
+
+
+def test_what_another_pool_takes_over_keeps_its_kind_and_priority():
+    options = route(chosen(), Stage.TILE, "sd15", Priority.HIGH)
+
+    assert to_pool(options, "large") == options | {
+        "queue": "render.large.v1",
+        "routing_key": "large.tile.sd15",
+    }

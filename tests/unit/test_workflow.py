@@ -236,6 +236,19 @@ def batched(runtime):
     return messages
 
 
+def test_units_that_another_pool_takes_over_are_sent_to_it(runtime):
+    workflow.start(runtime, "job", REQUEST)
+    units = [Work(Stage.TILE, 0, 0, 0)]
+
+    sent = workflow.slice_chord(
+        runtime, "job", runtime.ledger.plan("job"), units, Priority.HIGH, pool="large"
+    )
+
+    [options] = [task.options for task in sent.tasks]
+    assert options["queue"] == "render.large.v1"
+    assert options["routing_key"].startswith("large.tile.")
+
+
 def test_tiles_are_sent_in_batches_of_the_size_that_is_set(batched):
     units = [Work(Stage.TILE, 0, 0, index) for index in range(6)]
 

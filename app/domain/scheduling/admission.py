@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from app.domain.scheduling.placement import Need, Node, fits
 
@@ -28,6 +29,10 @@ class Refusal:
 
     reason: Reason
     sentence: str
+    jobs_before: int | None = None
+    """How many of the counted jobs have to end before it is taken."""
+    seconds_before: float | None = None
+    """How much of the waiting work has to be done before it is taken, on one worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +53,30 @@ class Load:
     tenant_jobs: int
     """Those of the asking tenant."""
     pending_s: float
-    nodes: Sequence[Node]
-    """Live nodes of the pool that the job needs; one that is paused comes back."""
 
 
-def admit(need: Need, load: Load, limits: Limits) -> Refusal | None:
-    """Why the job is refused, or ``None``. *need* is its most demanding unit.
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One of the job's models, and who could serve it."""
+
+    need: Need
+    crews: Sequence[Sequence[Node]]
+    """Live nodes of its pool, then of each bigger one; one that is paused comes back."""
+
+
+def admit(demands: Iterable[Demand], load: Load, limits: Limits) -> Refusal | None:
+    """Why the job is refused, or ``None``.
 
     What can never be served is told first: trying again later would not help.
     """
-    return _servable(need, load.nodes) or _within_quota(load, limits) or _within(load, limits)
+    unserved = next(filter(None, map(_servable, demands)), None)
+    return unserved or _within_quota(load, limits) or _within(load, limits)
 
 
-def _servable(need: Need, nodes: Sequence[Node]) -> Refusal | None:
+def _servable(demand: Demand) -> Refusal | None:
     """An elastic pool starts from no node at all, so that is no reason."""
-    if not nodes or any(fits(node, need) for node in nodes):
+    need, nodes = demand.need, list(chain.from_iterable(demand.crews))
+    if not all(demand.crews) or any(fits(node, need) for node in nodes):
         return None
     largest = max(node.memory_gb or 0.0 for node in nodes)
     return Refusal(
@@ -79,6 +93,7 @@ def _within_quota(load: Load, limits: Limits) -> Refusal | None:
     return Refusal(
         Reason.TENANT_QUOTA,
         f"a tenant may have {most} open jobs, this one has {load.tenant_jobs}",
+        jobs_before=load.tenant_jobs - most + 1,
     )
 
 
@@ -87,11 +102,13 @@ def _within(load: Load, limits: Limits) -> Refusal | None:
         return Refusal(
             Reason.QUEUE_FULL,
             f"at most {limits.max_open_jobs} jobs may be open, there are {load.open_jobs}",
+            jobs_before=load.open_jobs - limits.max_open_jobs + 1,
         )
     if limits.max_pending_s and load.pending_s >= limits.max_pending_s:
         return Refusal(
             Reason.QUEUE_FULL,
             f"at most {limits.max_pending_s:.0f} s of work may wait, "
             f"there are {load.pending_s:.0f} s",
+            seconds_before=load.pending_s - limits.max_pending_s,
         )
     return None

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from app.cli.following import LineReporter
-from app.cli.outlook import outlook, time_left
+from app.cli.outlook import expectation, outlook, time_left
 from app.domain.work import Progress, Stage
+from app.expectation import Expectation
 from app.schemas import Schedule
 
 NOON_S = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
@@ -58,3 +59,18 @@ def test_whoever_watches_is_told_with_every_stage(capsys: pytest.CaptureFixture[
     reporter.show(Progress(0, 20, Stage.CORE), "")
 
     assert capsys.readouterr().err == "tile: 3 of 20 units, 2 before it\ncore: 0 of 20 units\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (Expectation(40.0, 185.0), "begin: in about 40 s, done: in about 3 min 5 s"),
+        (Expectation(0.0, None), "begin: at once, done: not known"),
+        (Expectation(None, None), "begin: not known, done: not known"),
+    ],
+    ids=["both", "one", "neither"],
+)
+def test_what_is_expected_of_a_new_job_is_told_without_guesses(
+    told: Expectation, said: str
+) -> None:
+    assert expectation(told) == said

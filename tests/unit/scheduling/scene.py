@@ -71,7 +71,7 @@ class FakePublisher(Publisher):
     def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
         if self.is_down:
             raise BrokerUnavailableError("broker does not answer")
-        pool = self.pool_of(plan, sent.units[0].stage)
+        pool = sent.pool or self.pool_of(plan, sent.units[0].stage)
         self.slices.append(Sent(job_id, sent, pool))
 
     def send_plan(self, job_id: str, request: object, priority: Priority) -> None:

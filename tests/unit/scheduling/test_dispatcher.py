@@ -161,7 +161,7 @@ def test_people_are_shown_place_time_left_and_work_of_every_pool(scene):
 
     assert (shown["first"]["position"], shown["second"]["position"]) == (0, 1)
     assert shown["first"]["eta_s"] < shown["second"]["eta_s"]
-    assert pools["gpu"]["workers"] == 1
+    assert (pools["gpu"]["workers"], pools["gpu"]["crew"]) == (1, {"cpu": 1})
     assert pools["gpu"]["pending_s"] > TILES * 2.0
 
 
