@@ -20,6 +20,7 @@ from app.domain.errors import (
     RenderError,
     RenderFailedError,
     TransientError,
+    is_outage,
     reason_of,
 )
 from app.domain.plan import RenderPlan
@@ -84,8 +85,8 @@ class Executor:
 
         An expected failure is recorded and reported, not raised: one raising member would
         discard the chord's callback, and with it the reason. Raises ``StorageUnavailableError``
-        when it cannot even be recorded, ``WorkerStoppingError`` when the worker stops between
-        two attempts.
+        when the store is away, which is no unit's failure, or when a failure cannot even be
+        recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
         """
         key = ""
         try:
@@ -103,6 +104,8 @@ class Executor:
         except RenderCancelledError:
             return {"key": key, "status": "abandoned"}
         except RenderError as err:
+            if is_outage(err):
+                raise
             self.fail(message, err)
             return {"key": key, "status": "failed"}
 
@@ -132,6 +135,8 @@ class Executor:
             except RenderCancelledError:
                 raise
             except RenderError as err:
+                if is_outage(err):
+                    raise
                 if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
                     middle = len(part) // 2
                     parts.extendleft([part[middle:], part[:middle]])

@@ -124,6 +124,29 @@ _UNITS = (
         "tests/unit/test_control_tasks.py::test_a_step_is_tried_again_until_the_store_answers",
     ),
     _protection(
+        "outages-fail-no-job",
+        "app/domain/errors.py",
+        "return is_away and not isinstance(error, StorageFullError)",
+        "return False",
+        "tests/unit/workers/test_execution.py::test_an_outage_fails_no_job_however_long_it_lasts",
+        "tests/unit/test_control_tasks.py::test_an_outage_hands_the_message_back_and_fails_no_job",
+    ),
+    _protection(
+        "hand-backs-wait",
+        "app/delivery.py",
+        "Patience.of(chosen).pause()",
+        "pass",
+        "tests/unit/test_delivery.py::test_nobody_hands_back_without_a_wait",
+    ),
+    _protection(
+        "hand-backs-are-no-redeliveries",
+        "app/delivery.py",
+        "        _send_copy(task, chosen)\n",
+        "        raise WorkerStoppingError\n",
+        "tests/unit/test_delivery.py"
+        "::test_a_message_that_is_handed_back_is_sent_anew_and_not_requeued",
+    ),
+    _protection(
         "memory-errors-translated",
         "workers/faults.py",
         "except (torch.OutOfMemoryError, MemoryError) as err:",
