@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from app.attempts import Attempts
+from app.attempts import Attempts, Step
 from app.domain.errors import (
     DeviceOutOfMemoryError,
     NotFoundError,
@@ -99,6 +99,7 @@ class Executor:
             if not missing:
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
+            self._attempts.tidy()
             self._watch.check(message.job_id)
             return {"key": key, "status": self._render_all(plan, message, missing, delivery)}
         except RenderCancelledError:
@@ -156,7 +157,8 @@ class Executor:
 
         def render() -> tuple[float, Sequence[bytes]]:
             began_s = time.monotonic()
-            taken_up = self._attempts.recorded(plan, works) if delivery.is_again else nullcontext()
+            steps = [Step.of(plan, work) for work in works]
+            taken_up = self._attempts.recorded(steps) if delivery.is_again else nullcontext()
             with self._lock, taken_up:
                 return began_s, self._blobs(plan, message, works)
 
@@ -195,15 +197,12 @@ class Executor:
 
     def _is_deadly(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
         """Whether too many workers died of *work*; the job has failed with that then."""
-        deaths = self._patiently(
-            message, lambda: self._attempts.deaths(plan, work, lambda s: self._wait(message, s))
+        step, wait = Step.of(plan, work), lambda s: self._wait(message, s)
+        reason = self._patiently(
+            message, lambda: self._attempts.condemn(message.job_id, step, wait, time.time)
         )
-        if deaths < self._attempts.max_deaths:
+        if reason is None:
             return False
-        reason = f"quarantined, {deaths} workers died of it"
-        self._patience.attempt(
-            lambda: self._attempts.quarantine(message.job_id, plan, work, reason, time.time())
-        )
         self.fail(message, RenderFailedError(reason), work)
         return True
 

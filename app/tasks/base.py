@@ -10,12 +10,14 @@ from celery import Task
 from celery.exceptions import Reject
 
 from app import workflow
+from app.attempts import Step
 from app.bootstrap import runtime
-from app.delivery import hand_back
+from app.delivery import hand_back, is_redelivered
 from app.domain.errors import RenderError, TransientError, is_outage
 from app.outcomes import announce, settle
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import Manifest, RenderRequest
+from app.tasks.again import watching
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -26,12 +28,13 @@ def plan_job(
     task: Task[..., Any], job_id: str, request: Callable[[], RenderRequest]
 ) -> Manifest | None:
     """Plan the job unless it was withdrawn or has ended; its result if that is there already."""
-    app = runtime()
+    app, watched = runtime(), _watched(task, job_id)
 
     def plan() -> Manifest | None:
         if app.ledger.is_withdrawn(job_id) or settle(app, job_id):
             return None
-        manifest = workflow.start(app, job_id, request())
+        with watched(Step(job_id, "plan", "plan")):
+            manifest = workflow.start(app, job_id, request())
         if manifest is None:
             announce(app, {"kind": "job", "job_id": job_id})
         else:
@@ -43,15 +46,20 @@ def plan_job(
 
 def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None:
     """Do the control worker's part of the job, and say that it was done."""
-    app = runtime()
+    app, watched = runtime(), _watched(task, job_id)
 
     def advance() -> None:
-        if workflow.advance(app, job_id, images) is not None:
+        if workflow.advance(app, job_id, images, watched=watched) is not None:
             settle(app, job_id)
         else:
             announce(app, {"kind": "job", "job_id": job_id, "images": images})
 
     _patiently(task, "advance", job_id, advance)
+
+
+def _watched(task: Task[..., Any], job_id: str) -> workflow.Watched:
+    patience = Patience.of(runtime().settings)
+    return watching(job_id, patience, is_again=is_redelivered(task))
 
 
 def _patiently(task: Task[..., Any], name: str, job_id: str, step: Callable[[], T]) -> T:

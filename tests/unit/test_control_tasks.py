@@ -1,12 +1,17 @@
 """What becomes of a control task's failures."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 from celery.exceptions import Ignore, Reject
 
+from app.attempts import Attempts, Quarantine
 from app.bootstrap import Runtime
 from app.cards import Catalogue
 from app.domain.errors import RenderFailedError, StorageFullError, StorageUnavailableError
-from app.jobs import JobLedger, JobState
+from app.domain.work import Stage, Work, next_of_image, unit_name
+from app.jobs import JobLedger, JobState, present_keys
 from app.live.memory import MemoryBoard
 from app.patience import WorkerStoppingError
 from app.schemas import read_request
@@ -18,6 +23,7 @@ from tests.unit.domain.cards import plan
 
 RENDER = plan(height=1024, width=1024)
 REQUEST = read_request({"prompt": "a map"})
+MERGE = Work(Stage.MERGE, 0)
 
 
 class AwayStore(MemoryStore):
@@ -53,6 +59,8 @@ def app(store, monkeypatch):
     )
     runtime = Runtime(chosen, store, JobLedger(store), Catalogue([]), MemoryBoard())
     monkeypatch.setattr("app.tasks.base.runtime", lambda: runtime)
+    attempts = Attempts(store, runtime.board, 0.001, max_deaths=3, me="me")
+    monkeypatch.setattr("app.tasks.again.own_attempts", lambda: attempts)
     runtime.ledger.accept("job", REQUEST, RENDER)
     return runtime
 
@@ -60,6 +68,46 @@ def app(store, monkeypatch):
 @pytest.fixture
 def task():
     return DeliveredTask()
+
+
+@pytest.fixture
+def again():
+    """A task whose message somebody had before."""
+    return DeliveredTask(redelivered=True)
+
+
+@pytest.fixture
+def merging(app, store, monkeypatch):
+    """All tiles are there; what *merging* does when it comes to merging them."""
+    while (missing := next_of_image(RENDER, 0, present_keys(store, RENDER)))[0] != MERGE:
+        for work in missing:
+            store.put(work.key(RENDER), b"")
+    steps = []
+    merging = SimpleNamespace(steps=steps, during=lambda: None)
+
+    def merge_phase(store, plan, image, phase):
+        steps.append(phase)
+        merging.during()
+        raise StorageFullError("store m is full")
+
+    monkeypatch.setattr("app.workflow.merge_phase", merge_phase)
+    return merging
+
+
+def died_of(store, scope, name, *workers):
+    for worker in workers:
+        store.put(f"attempts/{scope}/{name}/{worker}", b"")
+
+
+@pytest.fixture
+def living(app, monkeypatch):
+    """Whenever somebody waits, this worker shows itself."""
+
+    def wait(self, seconds, *_):
+        app.board.show("nodes", "me@host", {"incarnation": "me"}, ttl_s=600)
+        time.sleep(seconds)
+
+    monkeypatch.setattr("app.patience.Patience.wait", wait)
 
 
 def state(app):
@@ -160,3 +208,59 @@ def test_a_withdrawn_job_is_not_planned(app, task):
 
     assert plan_job(task, "job-2", lambda: REQUEST) is None
     assert not app.ledger.has_plan("job-2")
+
+
+@pytest.mark.usefixtures("living")
+def test_a_merge_that_killed_too_many_workers_ends_its_job(app, again, store, merging):
+    died_of(store, RENDER.hash, unit_name(RENDER, MERGE), "a", "b", "c")
+
+    with pytest.raises(RenderFailedError):
+        move_on(again, "job", None)
+
+    assert merging.steps == []
+    assert app.ledger.failure("job") == ("merge 0 of image 0: quarantined, 3 workers died of it")
+    assert [dead.label for dead in Quarantine(store).all()] == ["merge 0 of image 0"]
+
+
+@pytest.mark.usefixtures("living")
+def test_a_plan_that_killed_too_many_workers_ends_its_job(app, again, store):
+    app.ledger.submit("job-2", REQUEST)
+    died_of(store, "job-2", "plan", "a", "b", "c")
+
+    with pytest.raises(RenderFailedError):
+        plan_job(again, "job-2", lambda: REQUEST)
+
+    assert app.ledger.failure("job-2") == "plan: quarantined, 3 workers died of it"
+    assert not app.ledger.has_plan("job-2")
+
+
+def test_who_takes_up_a_merge_again_leaves_its_record_meanwhile(app, again, store, merging):
+    seen = []
+    merging.during = lambda: seen.append(list(store.keys("attempts/")))
+
+    with pytest.raises(StorageFullError):
+        move_on(again, "job", None)
+
+    assert seen[0] == [f"attempts/{RENDER.hash}/{unit_name(RENDER, MERGE)}/me"]
+    assert list(store.keys("attempts/")) == []
+
+
+def test_nothing_is_written_about_a_first_merge(task, store, merging):
+    seen = []
+    merging.during = lambda: seen.extend(store.keys("attempts/"))
+
+    with pytest.raises(StorageFullError):
+        move_on(task, "job", None)
+
+    assert (merging.steps[0], seen) == (0, [])
+
+
+def test_a_worker_that_is_drained_did_not_die(again, store, merging, monkeypatch):
+    merging.during = lambda: monkeypatch.setattr("celery.worker.state.should_stop", 0)
+
+    with pytest.raises(Reject) as caught:
+        move_on(again, "job", None)
+
+    assert caught.value.requeue
+    assert merging.steps == [0]
+    assert list(store.keys("attempts/")) == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.attempts import Attempts, attempts_prefix
+from app.attempts import Attempts, Step, attempts_prefix
 from app.bootstrap import runtime
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, unit_name
@@ -28,7 +28,7 @@ def quarantined(installation: Installation) -> RenderPlan:
     for name in ("a", "b", "c"):
         app.store.put(f"{attempts_prefix(plan.hash, unit_name(plan, WORK))}{name}", b"")
     attempts = Attempts(app.store, app.board, 2.0, max_deaths=3, me="me")
-    attempts.quarantine("job-1", plan, WORK, REASON, 1_700_000_000.25)
+    attempts.quarantine("job-1", Step.of(plan, WORK), REASON, 1_700_000_000.25)
     return plan
 
 
