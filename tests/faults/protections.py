@@ -171,6 +171,21 @@ _UNITS = (
         "tests/unit/workers/test_execution.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
     ),
     _protection(
+        "deadly-steps-end-their-job",
+        "app/tasks/again.py",
+        "if reason := attempts.condemn(job_id, step, patience.wait, time.time):",
+        "if reason := None:",
+        "tests/unit/test_control_tasks.py::test_a_merge_that_killed_too_many_workers_ends_its_job",
+        "tests/unit/test_control_tasks.py::test_a_plan_that_killed_too_many_workers_ends_its_job",
+    ),
+    _protection(
+        "restarts-are-no-deaths",
+        "app/attempts.py",
+        "            self._kept.add(key)\n",
+        "",
+        "tests/unit/test_attempts.py::test_a_record_that_an_outage_kept_is_taken_away_later",
+    ),
+    _protection(
         "dead-letters",
         "app/queues.py",
         'dead = {"x-dead-letter-exchange": DEAD_LETTERS.name}',
