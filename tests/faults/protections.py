@@ -165,8 +165,8 @@ _UNITS = (
     ),
     _protection(
         "quarantine",
-        "workers/execution.py",
-        "if deaths < self._attempts.max_deaths:",
+        "app/attempts.py",
+        "if deaths < self.max_deaths:",
         "if True:",
         "tests/unit/workers/test_execution.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
     ),
