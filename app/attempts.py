@@ -1,6 +1,6 @@
-"""Units that may cost a worker its life: who took them up again, and who did not come back.
+"""Steps that may cost a worker its life: who took them up again, and who did not come back.
 
-Nothing is written for a first delivery. A worker that takes up a unit somebody had before leaves
+Nothing is written for a first delivery. A worker that takes up a step somebody had before leaves
 a record of itself and removes it when it is through, however it went. What stays is the record of
 a worker that is still at it, or dead.
 """
@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 
 from app.domain.errors import BrokerUnavailableError, TransientError
@@ -38,8 +38,23 @@ def _name_of(_pid: int) -> str:  # by process: a forked child is somebody else
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What a worker may die of: a unit of a plan, or what a control worker does for a job."""
+
+    scope: str
+    """The plan's hash; the job's id for what is done before there is a plan."""
+    name: str
+    label: str
+    """What a person calls it."""
+
+    @classmethod
+    def of(cls, plan: RenderPlan, work: Work) -> Step:
+        return cls(plan.hash, unit_name(plan, work), work.label)
+
+
+@dataclass(frozen=True, slots=True)
 class Attempts:
-    """Reads and writes the records of units that were taken up again."""
+    """Reads and writes the records of steps that were taken up again."""
 
     store: BlobStore
     board: LiveBoard
@@ -47,35 +62,49 @@ class Attempts:
     max_deaths: int
     me: str
     clock: Callable[[], float] = time.monotonic
+    _kept: set[str] = field(default_factory=set)
 
     @contextmanager
-    def recorded(self, plan: RenderPlan, works: Sequence[Work]) -> Iterator[None]:
-        """Leave this worker's record of *works* for as long as the block runs."""
+    def recorded(self, steps: Sequence[Step]) -> Iterator[None]:
+        """Leave this worker's record of *steps* for as long as the block runs."""
         with ExitStack() as stack:
-            for work in works:
-                key = f"{attempts_prefix(plan.hash, unit_name(plan, work))}{self.me}"
+            for step in steps:
+                key = f"{attempts_prefix(step.scope, step.name)}{self.me}"
+                stack.callback(self._remove, key)  # also where only the store's answer is lost
                 self.store.put(key, b"")
-                stack.callback(self._remove, key)
             yield
 
-    def deaths(self, plan: RenderPlan, work: Work, wait: Callable[[float], None]) -> int:
-        """How many workers died of *work*, as far as the board can tell.
+    def tidy(self) -> None:
+        """Remove records that an outage kept: they would count once this worker is restarted."""
+        for key in list(self._kept):
+            self._remove(key)
+
+    def condemn(
+        self, job_id: str, step: Step, wait: Callable[[float], None], now_s: Callable[[], float]
+    ) -> str | None:
+        """Why nobody takes up *step* any more, which is recorded; ``None`` while somebody may."""
+        deaths = self.deaths(step, wait)
+        if deaths < self.max_deaths:
+            return None
+        reason = f"quarantined, {deaths} workers died of it"
+        self.quarantine(job_id, step, reason, now_s())
+        return reason
+
+    def deaths(self, step: Step, wait: Callable[[float], None]) -> int:
+        """How many workers died of *step*, as far as the board can tell.
 
         Only when their records reach the limit is it worth the three heartbeats that it takes
         to be sure: meanwhile each must show itself, or is dead.
         """
-        prefix = attempts_prefix(plan.hash, unit_name(plan, work))
+        prefix = attempts_prefix(step.scope, step.name)
         suspects = {key.removeprefix(prefix) for key in self.store.keys(prefix)} - {self.me}
         if len(suspects) < self.max_deaths:
             return 0
         return len(suspects - self._seen_alive(suspects, wait))
 
-    def quarantine(
-        self, job_id: str, plan: RenderPlan, work: Work, reason: str, now_s: float
-    ) -> None:
-        """Record that nobody takes *work* up again until a person says so."""
-        unit = unit_name(plan, work)
-        dead = DeadUnit(job_id, plan.hash, unit, work.label, reason, round(now_s, 3))
+    def quarantine(self, job_id: str, step: Step, reason: str, now_s: float) -> None:
+        """Record that nobody takes *step* up again until a person says so."""
+        dead = DeadUnit(job_id, step.scope, step.name, step.label, reason, round(now_s, 3))
         Quarantine(self.store).put(dead)
 
     def _seen_alive(self, suspects: set[str], wait: Callable[[float], None]) -> set[str]:
@@ -101,16 +130,20 @@ class Attempts:
     def _remove(self, key: str) -> None:
         try:
             self.store.delete(key)
-        except TransientError as err:  # counts only if this worker dies later, of whatever cause
+        except TransientError as err:  # counts only if this worker ends before it is tidied
+            self._kept.add(key)
             log.info("attempt.kept", extra={"key": key, "reason": str(err)})
+        else:
+            self._kept.discard(key)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadUnit:
-    """A unit that no worker takes up any more, until a person says so."""
+    """A step that no worker takes up any more, until a person says so."""
 
     job_id: str
     plan_hash: str
+    """Of its plan; the job's id where there was none."""
     unit: str
     label: str
     reason: str
@@ -143,9 +176,9 @@ class Quarantine:
             self._store.delete(key)
 
 
-def attempts_prefix(plan_hash: str, unit: str) -> str:
-    """Where the records of those who took *unit* up again are."""
-    return f"attempts/{plan_hash}/{unit}/"
+def attempts_prefix(scope: str, name: str) -> str:
+    """Where the records of those who took a step up again are."""
+    return f"attempts/{scope}/{name}/"
 
 
 def _dead_key(job_id: str, unit: str) -> str:

@@ -84,7 +84,7 @@ class DeadLetters:
         found = self.find(name)
         for letter in found:
             self._forget(letter)
-        jobs = {letter.job_id for letter in found if self._can_go_on(letter.job_id)}
+        jobs = {letter.job_id for letter in found if self._can_go_on(letter)}
         for letter in found:
             if letter.job_id not in jobs and letter.message is not None:
                 _send_back(letter.message)
@@ -114,10 +114,16 @@ class DeadLetters:
             unit = unit_name(plan, letter.work.work)
             self._quarantine.forget(attempts_prefix(plan.hash, unit))
 
-    def _can_go_on(self, job_id: str | None) -> bool:
-        if job_id is None or not self._is_planned(job_id):
+    def _can_go_on(self, letter: Letter) -> bool:
+        """Whether the job is there to be sent on; one whose planning was deadly has no plan."""
+        job_id, ledger = letter.job_id, self._app.ledger
+        if job_id is None or not (self._is_planned(job_id) or self._is_plan(letter)):
             return False
-        return self._app.ledger.status(job_id).state is not JobState.SUCCEEDED
+        return ledger.status(job_id).state is not JobState.SUCCEEDED
+
+    def _is_plan(self, letter: Letter) -> bool:
+        is_ordered = letter.job_id is not None and self._app.ledger.has_request(letter.job_id)
+        return is_ordered and letter.unit is not None and letter.message is None
 
     def _is_planned(self, job_id: str | None) -> bool:
         return job_id is not None and self._app.ledger.has_plan(job_id)

@@ -72,6 +72,10 @@ class Patience:
             self.wait(backoff_s(attempt, self.base_s, self.cap_s, self.chance()), check)
         return step()
 
+    def pause(self) -> None:
+        """Wait as before one more attempt, which somebody else will make."""
+        self.wait(backoff_s(self.retries, self.base_s, self.cap_s, self.chance()))
+
     def wait(self, seconds: float, check: Callable[[], None] = nothing) -> None:
         """Let *seconds* pass, in parts: a cancelled job or a stopping worker ends it."""
         left_s = seconds

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     """Seconds to wait before the first retry, in the worker; doubled before each further one."""
     retry_cap_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     max_worker_deaths: Annotated[int, Field(ge=1, le=100)] = 3
-    """Workers that may die of a unit after its first delivery; then it is quarantined."""
+    """Workers that may die of a unit or step after its first delivery; then it is quarantined."""
     broker_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     """Of RabbitMQ and Redis, to connect, to take a message and to answer: a broker under a memory
     alarm never does."""

@@ -6,11 +6,13 @@ Tasks are named, not imported: clients and the control worker have no torch.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from celery import chord, signature
 from celery.canvas import Signature
 
+from app.attempts import Step
 from app.bootstrap import Runtime
 from app.cache import is_being_removed, is_whole, plan_of_order
 from app.domain.batching import batches
@@ -37,6 +39,8 @@ RENDER = "app.tasks.render"
 ADVANCE = "app.tasks.advance"
 MERGE = "app.tasks.merge"
 FINISH = "app.tasks.finish"
+Watched = Callable[[Step], AbstractContextManager[object]]
+"""What is around a step that may cost a control worker its life."""
 WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
@@ -71,7 +75,11 @@ def plan_of(runtime: Runtime, job_id: str, request: RenderRequest) -> RenderPlan
 
 
 def advance(
-    runtime: Runtime, job_id: str, images: Collection[int] | None = None
+    runtime: Runtime,
+    job_id: str,
+    images: Collection[int] | None = None,
+    *,
+    watched: Watched = nullcontext,
 ) -> Manifest | None:
     """Merge what can be merged and assemble what can be assembled; the result if that was all.
 
@@ -89,12 +97,13 @@ def advance(
         raise
     for image in range(plan.spec.count) if images is None else images:
         raise_if_ended(runtime, job_id)
-        _advance_image(runtime, plan, image)
+        _advance_image(runtime, plan, image, watched)
     # Of many pictures a few say nothing about the others, and to list them all takes seconds.
     is_all = images is None or plan.spec.count == 1
     if not is_all or next_work(plan, present_keys(runtime.store, plan)):
         return None
-    return _finish(runtime, job_id, plan)
+    with watched(Step(plan.hash, "result", "result")):
+        return _finish(runtime, job_id, plan)
 
 
 def raise_if_ended(runtime: Runtime, job_id: str) -> None:
@@ -157,17 +166,18 @@ def advance_signature(
     )
 
 
-def _advance_image(runtime: Runtime, plan: RenderPlan, image: int) -> None:
+def _advance_image(runtime: Runtime, plan: RenderPlan, image: int, watched: Watched) -> None:
     store = runtime.store
     while missing := next_of_image(plan, image, present_keys(store, plan, image)):
         work = missing[0]
+        if work.stage in WORKER_STAGES:
+            return
         try:
-            if work.stage is Stage.MERGE:
-                merge_phase(store, plan, image, work.phase)
-            elif work.stage is Stage.PICTURE:
-                assemble_picture(store, plan, image)
-            else:
-                return
+            with watched(Step.of(plan, work)):
+                if work.stage is Stage.MERGE:
+                    merge_phase(store, plan, image, work.phase)
+                else:
+                    assemble_picture(store, plan, image)
         except (CorruptBlobError, NotFoundError):
             # Rendered again when they are a unit's: the dispatcher finds them missing.
             if not remove_damaged(store, plan, image) and _is_next(runtime, plan, work):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from app.attempts import Attempts
+from app.attempts import Attempts, Step
 from app.domain.errors import (
     DeviceOutOfMemoryError,
     NotFoundError,
@@ -20,6 +20,7 @@ from app.domain.errors import (
     RenderError,
     RenderFailedError,
     TransientError,
+    is_outage,
     reason_of,
 )
 from app.domain.plan import RenderPlan
@@ -84,8 +85,8 @@ class Executor:
 
         An expected failure is recorded and reported, not raised: one raising member would
         discard the chord's callback, and with it the reason. Raises ``StorageUnavailableError``
-        when it cannot even be recorded, ``WorkerStoppingError`` when the worker stops between
-        two attempts.
+        when the store is away, which is no unit's failure, or when a failure cannot even be
+        recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
         """
         key = ""
         try:
@@ -98,11 +99,14 @@ class Executor:
             if not missing:
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": "present"}
+            self._attempts.tidy()
             self._watch.check(message.job_id)
             return {"key": key, "status": self._render_all(plan, message, missing, delivery)}
         except RenderCancelledError:
             return {"key": key, "status": "abandoned"}
         except RenderError as err:
+            if is_outage(err):
+                raise
             self.fail(message, err)
             return {"key": key, "status": "failed"}
 
@@ -132,6 +136,8 @@ class Executor:
             except RenderCancelledError:
                 raise
             except RenderError as err:
+                if is_outage(err):
+                    raise
                 if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
                     middle = len(part) // 2
                     parts.extendleft([part[middle:], part[:middle]])
@@ -151,7 +157,8 @@ class Executor:
 
         def render() -> tuple[float, Sequence[bytes]]:
             began_s = time.monotonic()
-            taken_up = self._attempts.recorded(plan, works) if delivery.is_again else nullcontext()
+            steps = [Step.of(plan, work) for work in works]
+            taken_up = self._attempts.recorded(steps) if delivery.is_again else nullcontext()
             with self._lock, taken_up:
                 return began_s, self._blobs(plan, message, works)
 
@@ -190,15 +197,12 @@ class Executor:
 
     def _is_deadly(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
         """Whether too many workers died of *work*; the job has failed with that then."""
-        deaths = self._patiently(
-            message, lambda: self._attempts.deaths(plan, work, lambda s: self._wait(message, s))
+        step, wait = Step.of(plan, work), lambda s: self._wait(message, s)
+        reason = self._patiently(
+            message, lambda: self._attempts.condemn(message.job_id, step, wait, time.time)
         )
-        if deaths < self._attempts.max_deaths:
+        if reason is None:
             return False
-        reason = f"quarantined, {deaths} workers died of it"
-        self._patience.attempt(
-            lambda: self._attempts.quarantine(message.job_id, plan, work, reason, time.time())
-        )
         self.fail(message, RenderFailedError(reason), work)
         return True
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import runtime
 from app.celery import celery
+from app.delivery import hand_back, is_redelivered
 from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
 from app.domain.work import Stage
 from app.heartbeat import own_node
@@ -77,19 +78,27 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
 
 def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
     try:
-        try:
-            return worker_runtime().executor.execute(message, _delivery(task, message))
-        except (TransientError, WorkerStoppingError):
-            raise
-        except Exception as err:  # a bug in one unit must not leave its job waiting for ever
-            fields = {"job_id": message.job_id, "work": message.work.label}
-            log.exception("work.crashed", extra=fields)
-            _fail(message, err)
-    except (TransientError, WorkerStoppingError) as err:
-        # Nothing can be recorded now, or somebody else has more time: the next one goes on.
+        return _executed(task, message)
+    except WorkerStoppingError as err:  # somebody else has more time
         if settings().is_embedded:
             raise
         raise Reject(str(err), requeue=True) from err
+    except TransientError as err:  # nothing can be read or recorded now: somebody will later
+        if not settings().is_embedded:
+            hand_back(task, err, settings())
+        _fail(message, err)  # there is nobody else, and its client waits here
+    return {"key": "", "status": "failed"}
+
+
+def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
+    try:
+        return worker_runtime().executor.execute(message, _delivery(task, message))
+    except (TransientError, WorkerStoppingError):
+        raise
+    except Exception as err:  # a bug in one unit must not leave its job waiting for ever
+        fields = {"job_id": message.job_id, "work": message.work.label}
+        log.exception("work.crashed", extra=fields)
+        _fail(message, err)
     return {"key": "", "status": "failed"}
 
 
@@ -107,7 +116,7 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
     info = task.request.delivery_info or {}
     return Delivery(
         worker=str(task.request.hostname),
-        is_again=bool(info.get("redelivered")) or message.attempt > 0,
+        is_again=is_redelivered(task) or message.attempt > 0,
         bigger_pool=settings().bigger_pool.get(_pool(info)),
     )
 

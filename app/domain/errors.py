@@ -14,7 +14,8 @@ RenderError
 │   ├── RenderFailedError        a stage failed for good; carries its reason
 │   └── RenderCancelledError     the job was cancelled
 └── TransientError               another attempt may succeed; it is made
-    ├── StorageUnavailableError  the blob store does not answer, or has no room
+    ├── StorageUnavailableError  the blob store does not answer
+    │   └── StorageFullError         it answers, and has no room
     ├── BrokerUnavailableError   RabbitMQ or the results backend does not answer
     └── DeviceOutOfMemoryError   the device has too little memory for this batch
 """
@@ -94,7 +95,11 @@ class TransientError(RenderError):
 
 
 class StorageUnavailableError(TransientError):
-    """The blob store does not answer, or has no room."""
+    """The blob store does not answer."""
+
+
+class StorageFullError(StorageUnavailableError):
+    """There is no room for what is to be written; a person has to make some."""
 
 
 class BrokerUnavailableError(TransientError):
@@ -103,6 +108,12 @@ class BrokerUnavailableError(TransientError):
 
 class DeviceOutOfMemoryError(TransientError):
     """The device has too little memory for this batch."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether *error* says nothing about the work: a server is away, and comes back by itself."""
+    is_away = isinstance(error, (StorageUnavailableError, BrokerUnavailableError))
+    return is_away and not isinstance(error, StorageFullError)
 
 
 def reason_of(error: Exception) -> str:

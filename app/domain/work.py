@@ -59,7 +59,11 @@ class Work:
 
     @property
     def label(self) -> str:
-        """What a person calls it: ``tile 7 of image 0``."""
+        """What a person calls it: ``tile 7 of image 0``, ``merge 1 of image 0``."""
+        if self.stage is Stage.MERGE:
+            return f"merge {self.phase} of image {self.image}"
+        if self.stage is Stage.PICTURE:
+            return f"assembly of image {self.image}"
         return f"{self.stage} {self.index} of image {self.image}"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from app.domain.errors import RenderFailedError, StorageUnavailableError
+from app.domain.errors import RenderFailedError, StorageFullError
 from app.domain.geometry import Box
 from app.domain.spec import PictureFormat
 from app.pictures.bands import merged_rows, stored_png
@@ -60,7 +60,7 @@ def assemble(
     another thread; *progress* hears of every core pasted, of how many, and *observe* gets every
     piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes. Raises
     ``InvalidPlanError`` unless the cores cover the canvas exactly once, ``CorruptBlobError``
-    for a core of the wrong shape, ``StorageUnavailableError`` when *target* cannot be written.
+    for a core of the wrong shape, ``StorageFullError`` when *target* cannot be written.
     """
     check_format(format, height, width, quality=quality)
     check_cover(height, width, cores)
@@ -76,7 +76,7 @@ def assemble(
             size_bytes = file.tell()
         scratch.replace(target)
     except OSError as err:
-        raise StorageUnavailableError(f"picture {target} cannot be written: {err}") from err
+        raise StorageFullError(f"picture {target} cannot be written: {err}") from err
     finally:
         scratch.unlink(missing_ok=True)
     return Picture(height, width, format, sha256, size_bytes)

@@ -26,6 +26,7 @@ from app.domain.errors import (
     CorruptBlobError,
     InvalidRequestError,
     NotFoundError,
+    StorageFullError,
     StorageUnavailableError,
 )
 from app.storage.keys import check_key, check_prefix
@@ -191,7 +192,7 @@ class FolderStore:
 
     def _failure(self, err: OSError, key: str, size_bytes: int) -> Exception:
         if err.errno in _NO_ROOM:
-            return StorageUnavailableError(
+            return StorageFullError(
                 f"folder {self._root} has no room for blob {key} of {size_bytes} bytes, "
                 f"{self._free_bytes()} bytes are free"
             )

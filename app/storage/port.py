@@ -24,8 +24,8 @@ class BlobStore(Protocol):
     A key is a relative path of ``[a-z0-9._-]`` segments joined by ``/``. The first writer of
     a key wins, for every later writer the call is a no-op: redelivery is normal.
     Every blob carries its SHA-256; a read that does not match raises ``CorruptBlobError``.
-    An unreachable or full store raises ``StorageUnavailableError``, wrong credentials
-    ``ConfigurationError``.
+    An unreachable store raises ``StorageUnavailableError``, a full one ``StorageFullError``,
+    wrong credentials ``ConfigurationError``.
     """
 
     def put(self, key: str, data: bytes) -> bool:

@@ -19,6 +19,7 @@ from app.domain.errors import (
     ConfigurationError,
     CorruptBlobError,
     NotFoundError,
+    StorageFullError,
     StorageUnavailableError,
 )
 from app.storage.keys import check_key, check_prefix, media_type
@@ -190,5 +191,6 @@ class S3Store:
             )
         # 409: another conditional write of the key is under way. 429, 5xx: too busy or full.
         if status in (409, 429) or (status >= 500 and status != 501):
-            return StorageUnavailableError(f"{self._place()} cannot serve blob {key}: {err.code}")
+            kind = StorageFullError if status == 507 else StorageUnavailableError
+            return kind(f"{self._place()} cannot serve blob {key}: {err.code}")
         return ConfigurationError(f"{self._place()} refuses blob {key}: {err.code}")

@@ -4,52 +4,69 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from celery import Task
 from celery.exceptions import Reject
 
 from app import workflow
+from app.attempts import Step
 from app.bootstrap import runtime
-from app.domain.errors import RenderError, TransientError
+from app.delivery import hand_back, is_redelivered
+from app.domain.errors import RenderError, TransientError, is_outage
 from app.outcomes import announce, settle
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import Manifest, RenderRequest
+from app.tasks.again import watching
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def plan_job(job_id: str, request: Callable[[], RenderRequest]) -> Manifest | None:
+def plan_job(
+    task: Task[..., Any], job_id: str, request: Callable[[], RenderRequest]
+) -> Manifest | None:
     """Plan the job unless it was withdrawn or has ended; its result if that is there already."""
-    app = runtime()
+    app, watched = runtime(), _watched(task, job_id)
 
     def plan() -> Manifest | None:
         if app.ledger.is_withdrawn(job_id) or settle(app, job_id):
             return None
-        manifest = workflow.start(app, job_id, request())
+        with watched(Step(job_id, "plan", "plan")):
+            manifest = workflow.start(app, job_id, request())
         if manifest is None:
             announce(app, {"kind": "job", "job_id": job_id})
+        else:
+            settle(app, job_id)
         return manifest
 
-    return _patiently("plan", job_id, plan)
+    return _patiently(task, "plan", job_id, plan)
 
 
-def move_on(job_id: str, images: list[int] | None) -> None:
+def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None:
     """Do the control worker's part of the job, and say that it was done."""
-    app = runtime()
-    manifest = _patiently("advance", job_id, lambda: workflow.advance(app, job_id, images))
-    if manifest is not None:
-        settle(app, job_id)
-    else:
-        announce(app, {"kind": "job", "job_id": job_id, "images": images})
+    app, watched = runtime(), _watched(task, job_id)
+
+    def advance() -> None:
+        if workflow.advance(app, job_id, images, watched=watched) is not None:
+            settle(app, job_id)
+        else:
+            announce(app, {"kind": "job", "job_id": job_id, "images": images})
+
+    _patiently(task, "advance", job_id, advance)
 
 
-def _patiently(name: str, job_id: str, step: Callable[[], T]) -> T:
+def _watched(task: Task[..., Any], job_id: str) -> workflow.Watched:
+    patience = Patience.of(runtime().settings)
+    return watching(job_id, patience, is_again=is_redelivered(task))
+
+
+def _patiently(task: Task[..., Any], name: str, job_id: str, step: Callable[[], T]) -> T:
     """What *step* returns, after as many attempts as it needs and may have.
 
-    A failure for good ends the job: recorded in the store before it reaches the client. One that
-    cannot even be recorded gives the message back, for a time when it can.
+    A failure for good ends the job: recorded in the store before it reaches the client. While the
+    store is away nothing has failed, and nothing could be recorded: the message is handed back.
     """
 
     def note(error: TransientError) -> None:
@@ -62,12 +79,14 @@ def _patiently(name: str, job_id: str, step: Callable[[], T]) -> T:
     except WorkerStoppingError as err:
         raise Reject(str(err), requeue=True) from err
     except RenderError as err:
+        if is_outage(err) and not chosen.is_embedded:
+            hand_back(task, err, chosen)
         try:
             _end(job_id, str(err))
         except TransientError as unrecorded:
             if chosen.is_embedded:  # there is nobody else, and its client waits here
                 raise
-            raise Reject(str(unrecorded), requeue=True) from unrecorded
+            hand_back(task, unrecorded, chosen)
         raise
 
 

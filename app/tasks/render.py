@@ -17,7 +17,7 @@ from app.domain.errors import ConfigurationError, InvalidRequestError, RenderErr
 from app.domain.spec import Priority
 from app.embedded import is_worker_running
 from app.entries import entry_of
-from app.outcomes import announce, settle
+from app.outcomes import announce
 from app.queues import connect, route_key, translated_send_errors
 from app.schemas import RenderRequest, read_request
 from app.settings import Settings, settings
@@ -93,9 +93,8 @@ def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> objec
 def render(self: Task[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     """Render *request*; the result is a manifest (:class:`app.schemas.Manifest`)."""
     job_id = str(self.request.id)
-    manifest = plan_job(job_id, lambda: read_request(request))
+    manifest = plan_job(self, job_id, lambda: read_request(request))
     if manifest is not None:
-        settle(runtime(), job_id)
         return manifest.model_dump(mode="json")
     # The job's end is this task's result; until then there is none to store.
     self.request.ignore_result = True

@@ -124,6 +124,29 @@ _UNITS = (
         "tests/unit/test_control_tasks.py::test_a_step_is_tried_again_until_the_store_answers",
     ),
     _protection(
+        "outages-fail-no-job",
+        "app/domain/errors.py",
+        "return is_away and not isinstance(error, StorageFullError)",
+        "return False",
+        "tests/unit/workers/test_execution.py::test_an_outage_fails_no_job_however_long_it_lasts",
+        "tests/unit/test_control_tasks.py::test_an_outage_hands_the_message_back_and_fails_no_job",
+    ),
+    _protection(
+        "hand-backs-wait",
+        "app/delivery.py",
+        "Patience.of(chosen).pause()",
+        "pass",
+        "tests/unit/test_delivery.py::test_nobody_hands_back_without_a_wait",
+    ),
+    _protection(
+        "hand-backs-are-no-redeliveries",
+        "app/delivery.py",
+        "        _send_copy(task, chosen)\n",
+        "        raise WorkerStoppingError\n",
+        "tests/unit/test_delivery.py"
+        "::test_a_message_that_is_handed_back_is_sent_anew_and_not_requeued",
+    ),
+    _protection(
         "memory-errors-translated",
         "workers/faults.py",
         "except (torch.OutOfMemoryError, MemoryError) as err:",
@@ -142,10 +165,25 @@ _UNITS = (
     ),
     _protection(
         "quarantine",
-        "workers/execution.py",
-        "if deaths < self._attempts.max_deaths:",
+        "app/attempts.py",
+        "if deaths < self.max_deaths:",
         "if True:",
         "tests/unit/workers/test_execution.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
+    ),
+    _protection(
+        "deadly-steps-end-their-job",
+        "app/tasks/again.py",
+        "if reason := attempts.condemn(job_id, step, patience.wait, time.time):",
+        "if reason := None:",
+        "tests/unit/test_control_tasks.py::test_a_merge_that_killed_too_many_workers_ends_its_job",
+        "tests/unit/test_control_tasks.py::test_a_plan_that_killed_too_many_workers_ends_its_job",
+    ),
+    _protection(
+        "restarts-are-no-deaths",
+        "app/attempts.py",
+        "            self._kept.add(key)\n",
+        "",
+        "tests/unit/test_attempts.py::test_a_record_that_an_outage_kept_is_taken_away_later",
     ),
     _protection(
         "dead-letters",

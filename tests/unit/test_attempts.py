@@ -1,6 +1,6 @@
 import pytest
 
-from app.attempts import Attempts, DeadUnit, Quarantine, attempts_prefix, incarnation
+from app.attempts import Attempts, DeadUnit, Quarantine, Step, attempts_prefix, incarnation
 from app.domain.errors import BrokerUnavailableError, StorageUnavailableError
 from app.domain.work import Stage, Work, unit_name
 from app.live.memory import MemoryBoard
@@ -10,6 +10,7 @@ from tests.unit.domain.cards import plan
 RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)
 OTHER = Work(Stage.TILE, 0, index=4)
+STEP = Step.of(RENDER, WORK)
 PREFIX = attempts_prefix(RENDER.hash, unit_name(RENDER, WORK))
 HEARTBEAT_S = 2.0
 
@@ -56,7 +57,7 @@ def taken_up_by(store, *names, work=WORK):
 
 
 def test_a_worker_leaves_its_record_while_it_works_and_takes_it_away(attempts, store):
-    with attempts.recorded(RENDER, [WORK, OTHER]):
+    with attempts.recorded([STEP, Step.of(RENDER, OTHER)]):
         during = list(store.keys("attempts/"))
 
     assert during == [
@@ -67,16 +68,72 @@ def test_a_worker_leaves_its_record_while_it_works_and_takes_it_away(attempts, s
 
 
 def test_a_worker_that_fails_in_words_takes_its_record_away(attempts, store):
-    with pytest.raises(StorageUnavailableError), attempts.recorded(RENDER, [WORK]):
+    with pytest.raises(StorageUnavailableError), attempts.recorded([STEP]):
         raise StorageUnavailableError("store m is full")
 
     assert list(store.keys("attempts/")) == []
 
 
+class HiccupStore(MemoryStore):
+    """Does what it is told and loses its answer, or does not do it at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.loses_answers = self.is_away = False
+
+    def put(self, key, data):
+        stored = super().put(key, data)
+        if self.loses_answers:
+            raise StorageUnavailableError("store m does not answer")
+        return stored
+
+    def delete(self, key):
+        if self.is_away:
+            raise StorageUnavailableError("store m does not answer")
+        super().delete(key)
+
+
+def test_a_record_whose_confirmation_is_lost_is_taken_away_too(attempts):
+    object.__setattr__(attempts, "store", store := HiccupStore())
+    store.loses_answers = True
+
+    with pytest.raises(StorageUnavailableError), attempts.recorded([STEP]):
+        pass
+
+    assert list(store.keys("attempts/")) == []
+
+
+def test_a_record_that_an_outage_kept_is_taken_away_later(attempts):
+    object.__setattr__(attempts, "store", store := HiccupStore())
+
+    store.is_away = True
+    with attempts.recorded([STEP]):
+        pass
+    attempts.tidy()
+    assert list(store.keys("attempts/")) == [f"{PREFIX}me"]
+    store.is_away = False
+    attempts.tidy()
+
+    assert list(store.keys("attempts/")) == []
+
+
+def test_a_step_that_killed_too_many_is_condemned_and_another_is_not(attempts, store, world):
+    taken_up_by(store, "a", "b", "c")
+
+    reason = attempts.condemn("job", STEP, world.wait, lambda: 20.0)
+
+    assert reason == "quarantined, 3 workers died of it"
+    assert [(dead.label, dead.at_s) for dead in Quarantine(store).all()] == [
+        ("tile 3 of image 0", 20.0)
+    ]
+    other = Step.of(RENDER, OTHER)
+    assert attempts.condemn("job", other, world.wait, lambda: 20.0) is None
+
+
 def test_those_who_do_not_show_themselves_for_three_heartbeats_are_dead(attempts, store, world):
     taken_up_by(store, "a", "b", "c")
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 3
+    assert attempts.deaths(STEP, world.wait) == 3
     assert 3 * HEARTBEAT_S < world.waited_s <= 4 * HEARTBEAT_S
 
 
@@ -84,14 +141,14 @@ def test_a_record_on_the_board_that_a_dead_worker_left_is_no_sign_of_life(attemp
     taken_up_by(store, "a", "b", "c")
     world.show("a")
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 3
+    assert attempts.deaths(STEP, world.wait) == 3
 
 
 def test_a_living_worker_that_lost_its_connection_is_not_counted(attempts, store, world):
     taken_up_by(store, "a", "b", "c")
     world.living.add("b")
 
-    assert attempts.deaths(RENDER, WORK, world.wait) < 3
+    assert attempts.deaths(STEP, world.wait) < 3
     assert world.waited_s <= HEARTBEAT_S  # nobody waits longer than it takes to know
 
 
@@ -99,14 +156,14 @@ def test_too_few_records_cost_no_wait(attempts, store, world):
     taken_up_by(store, "a", "b")
     taken_up_by(store, "x", "y", "z", work=OTHER)
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 0
+    assert attempts.deaths(STEP, world.wait) == 0
     assert world.waited_s == 0
 
 
 def test_a_workers_own_record_is_not_held_against_the_unit(attempts, store, world):
     taken_up_by(store, "a", "b", "me")
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 0
+    assert attempts.deaths(STEP, world.wait) == 0
 
 
 def test_nobody_is_dead_while_the_board_does_not_answer(attempts, store, world, monkeypatch):
@@ -117,21 +174,21 @@ def test_nobody_is_dead_while_the_board_does_not_answer(attempts, store, world, 
 
     monkeypatch.setattr(world.board, "shown", shown)
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 0
+    assert attempts.deaths(STEP, world.wait) == 0
 
 
 def test_nobody_is_dead_on_a_board_that_does_not_show_the_one_who_looks(attempts, store, world):
     taken_up_by(store, "a", "b", "c")
     world.living.clear()
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 0
+    assert attempts.deaths(STEP, world.wait) == 0
 
 
 def test_a_board_that_was_flushed_buries_nobody(attempts, store, world):
     taken_up_by(store, "a", "b", "c")
     world.living |= {"a", "b", "c"}  # they show themselves again with their next heartbeat
 
-    assert attempts.deaths(RENDER, WORK, world.wait) == 0
+    assert attempts.deaths(STEP, world.wait) == 0
 
 
 def test_a_process_keeps_its_name():
@@ -140,9 +197,9 @@ def test_a_process_keeps_its_name():
 
 
 def test_dead_units_are_listed_by_age_and_the_first_record_counts(attempts, store):
-    attempts.quarantine("job-b", RENDER, WORK, "3 workers died of it", 20.0)
-    attempts.quarantine("job-a", RENDER, OTHER, "3 workers died of it", 10.0)
-    attempts.quarantine("job-b", RENDER, WORK, "4 workers died of it", 30.0)
+    attempts.quarantine("job-b", STEP, "3 workers died of it", 20.0)
+    attempts.quarantine("job-a", Step.of(RENDER, OTHER), "3 workers died of it", 10.0)
+    attempts.quarantine("job-b", STEP, "4 workers died of it", 30.0)
 
     first, second = Quarantine(store).all()
 
@@ -158,7 +215,7 @@ def test_dead_units_are_listed_by_age_and_the_first_record_counts(attempts, stor
 
 
 def test_a_unit_that_is_taken_off_the_list_can_be_quarantined_anew(attempts, store):
-    attempts.quarantine("job", RENDER, WORK, "3 workers died of it", 20.0)
+    attempts.quarantine("job", STEP, "3 workers died of it", 20.0)
     quarantine = Quarantine(store)
 
     quarantine.remove(quarantine.all()[0])

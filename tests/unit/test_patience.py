@@ -48,6 +48,18 @@ def test_the_last_failure_is_raised_when_the_retries_are_used_up(patience, slept
     assert sum(slept) == pytest.approx(1 + 2 + 3)
 
 
+def test_a_pause_is_as_long_as_the_next_wait_would_be(patience, slept):
+    patience.pause()
+
+    assert sum(slept) == pytest.approx(3)
+
+
+def test_without_retries_there_is_a_pause_all_the_same(slept):
+    Patience(0, 1.0, 3.0, sleep=slept.append, is_stopping=lambda: False).pause()
+
+    assert 0.5 <= sum(slept) <= 1
+
+
 def test_what_no_retry_can_help_is_raised_at_once(patience, slept):
     step = Step(failures=9, error=ModelError("model m: unet is missing"))
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.attempts import Attempts, attempts_prefix
+from app.attempts import Attempts, Step, attempts_prefix
 from app.bootstrap import runtime
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, unit_name
@@ -28,7 +28,7 @@ def quarantined(installation: Installation) -> RenderPlan:
     for name in ("a", "b", "c"):
         app.store.put(f"{attempts_prefix(plan.hash, unit_name(plan, WORK))}{name}", b"")
     attempts = Attempts(app.store, app.board, 2.0, max_deaths=3, me="me")
-    attempts.quarantine("job-1", plan, WORK, REASON, 1_700_000_000.25)
+    attempts.quarantine("job-1", Step.of(plan, WORK), REASON, 1_700_000_000.25)
     return plan
 
 
@@ -99,3 +99,19 @@ def test_a_dropped_letter_leaves_its_job_and_its_deaths_as_they_are(
     assert list(runtime().store.keys("dead/")) == []
     assert len(list(runtime().store.keys("attempts/"))) == 3
     assert runtime().ledger.status("job-1").state is JobState.FAILED
+
+
+def test_a_job_whose_planning_was_deadly_is_planned_again(installation: Installation) -> None:
+    app = runtime()
+    app.ledger.submit("job-2", read_request({"prompt": "a hill", "width": 256, "height": 192}))
+    app.ledger.fail("job-2", f"plan: {REASON}")
+    app.store.put(f"{attempts_prefix('job-2', 'plan')}a", b"")
+    attempts = Attempts(app.store, app.board, 2.0, max_deaths=3, me="me")
+    attempts.quarantine("job-2", Step("job-2", "plan", "plan"), REASON, 1_700_000_000.25)
+
+    result = installation.invoke("dead", "requeue", "job-2")
+
+    assert result.exit_code == 0
+    assert app.ledger.status("job-2").state is JobState.SUBMITTED
+    assert [entry.job_id for entry in app.entries.all()] == ["job-2"]
+    assert list(app.store.keys("attempts/")) == []

@@ -12,7 +12,7 @@ from app.domain.errors import (
     InvalidPlanError,
     LimitExceededError,
     NotFoundError,
-    StorageUnavailableError,
+    StorageFullError,
 )
 from app.domain.geometry import Box
 from app.pictures.assemble import assemble
@@ -230,7 +230,7 @@ def test_a_failure_after_the_last_pixel_counts_too(tmp_path, monkeypatch):
 def test_a_missing_folder_is_named(tmp_path):
     target = tmp_path / "gone" / "picture.png"
 
-    with pytest.raises(StorageUnavailableError, match=f"^picture {target} cannot be written: "):
+    with pytest.raises(StorageFullError, match=f"^picture {target} cannot be written: "):
         merge(noise(), QUARTERS, target)
 
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, kind):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
 
     try:
-        with pytest.raises(StorageUnavailableError, match=f"^picture {target} cannot be written: "):
+        with pytest.raises(StorageFullError, match=f"^picture {target} cannot be written: "):
             merge(pixels, [Box(0, 0, 600, 800)], target, format=kind)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

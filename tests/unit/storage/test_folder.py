@@ -189,7 +189,7 @@ def test_a_write_that_stops_half_way_leaves_nothing(tmp_path):
 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == ["StorageUnavailableError", "False", "0"]
+    assert done.stdout.split() == ["StorageFullError", "False", "0"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -10,6 +10,7 @@ from app.domain.errors import (
     ConfigurationError,
     CorruptBlobError,
     NotFoundError,
+    StorageFullError,
     StorageUnavailableError,
 )
 from app.storage.s3 import S3Store, bounded_pool
@@ -90,6 +91,15 @@ def test_a_server_in_trouble_is_a_storage_failure(serve, code):
             call()
         assert str(failed.value).startswith("bucket bucket cannot serve blob ")
         assert str(failed.value).endswith(f": {code}")
+
+
+def test_a_bucket_without_room_is_told_from_one_that_is_away(serve):
+    with pytest.raises(StorageFullError):
+        serve(507, error("XMinioStorageFull")).put("tile", b"x")
+    with pytest.raises(StorageUnavailableError) as away:
+        serve(503, error("SlowDown")).put("tile", b"x")
+
+    assert not isinstance(away.value, StorageFullError)
 
 
 def test_a_passing_failure_is_retried_a_bounded_number_of_times(serve):

@@ -5,6 +5,7 @@ from app.attempts import Attempts, Quarantine
 from app.domain.errors import (
     ModelError,
     NotFoundError,
+    StorageFullError,
     StorageUnavailableError,
 )
 from app.domain.work import Stage, Work, plan_key
@@ -197,11 +198,55 @@ def test_a_transient_error_is_retried_with_growing_waits(executor, renderer, led
 
 
 def test_a_unit_fails_for_good_when_its_retries_are_used_up(executor, renderer, ledger):
-    renderer.errors = [StorageUnavailableError("the store is full")] * 9
+    renderer.errors = [StorageFullError("the store is full")] * 9
 
     assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
     assert len(renderer.asked) == 4
     assert ledger.failure("job") == "tile 3 of image 0: the store is full"
+
+
+@pytest.mark.parametrize(
+    ("away", "rounds", "status"),
+    [("plans", 2, "rendered"), ("runs", 1, "present")],
+    ids=["unit", "record"],
+)
+def test_an_outage_fails_no_job_however_long_it_lasts(
+    executor, ledger, store, away, rounds, status
+):
+    store.refused = {away: 4 * rounds}  # it takes a failure, which is what it must not get
+
+    for _ in range(rounds):
+        with pytest.raises(StorageUnavailableError, match=r"^store m does not answer$"):
+            executor.execute(MESSAGE, FIRST)
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == status
+    assert ledger.failure("job") is None
+    assert store.get(WORK.key(RENDER)) == b"pixels 3"
+
+
+def test_an_outage_before_the_first_look_fails_no_job(executor, ledger, store, monkeypatch):
+    away = iter([True] * 5)
+
+    def exists(key):
+        if next(away, False):
+            raise StorageUnavailableError("store m does not answer")
+        return MemoryStore.exists(store, key)
+
+    monkeypatch.setattr(store, "exists", exists)
+
+    with pytest.raises(StorageUnavailableError):
+        executor.execute(MESSAGE, FIRST)
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "rendered"
+    assert ledger.failure("job") is None
+
+
+def test_a_failure_for_good_is_recorded_as_soon_as_the_store_takes_it(executor, renderer, ledger):
+    executor._ledger._store.refused = {"failure": 3}
+    renderer.errors = [ModelError("model m: unet is missing")]
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
+    assert ledger.failure("job") == "tile 3 of image 0: model m: unet is missing"
 
 
 def test_a_rendered_unit_that_cannot_be_stored_yet_is_not_rendered_again(executor, renderer, store):

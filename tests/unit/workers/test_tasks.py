@@ -15,6 +15,7 @@ from app.nodes import OwnNode
 from app.patience import WorkerStoppingError
 from app.settings import Settings
 from app.storage.memory import MemoryStore
+from tests.support.delivered import DeliveredTask
 from workers import tasks
 from workers.execution import Delivery
 
@@ -29,6 +30,7 @@ class FakeExecutor:
         self.error = None
         self.deliveries = []
         self.failed = []
+        self.fail_error = None
 
     def execute(self, message, delivery):
         self.deliveries.append(delivery)
@@ -37,6 +39,8 @@ class FakeExecutor:
         return {"key": "k", "status": self.status}
 
     def fail(self, message, error):
+        if self.fail_error:
+            raise self.fail_error
         self.failed.append(str(error))
 
 
@@ -88,7 +92,12 @@ def node(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch):
-    chosen = Settings(broker_url="amqp://localhost//", bigger_pool={"gpu": "large"})
+    chosen = Settings(
+        broker_url="amqp://localhost//",
+        bigger_pool={"gpu": "large"},
+        retry_base_s=0.001,
+        retry_cap_s=0.002,
+    )
     monkeypatch.setattr(tasks, "settings", lambda: chosen)
     return chosen
 
@@ -156,13 +165,8 @@ def test_a_quarantined_unit_goes_to_the_dead_letters_and_its_slice_to_its_end(ex
     assert told(node) == ["failed"]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [StorageUnavailableError("store m does not answer"), WorkerStoppingError()],
-    ids=["store", "stopping"],
-)
-def test_what_cannot_go_on_here_goes_back_to_its_queue(executor, task, error):
-    executor.error = error
+def test_what_a_stopping_worker_has_goes_back_to_its_queue(executor, task):
+    executor.error = WorkerStoppingError()
 
     with pytest.raises(Reject) as caught:
         tasks._execute(task, PAYLOAD)
@@ -171,9 +175,41 @@ def test_what_cannot_go_on_here_goes_back_to_its_queue(executor, task, error):
     assert executor.failed == []
 
 
-def test_in_one_process_there_is_nobody_to_give_it_back_to(executor, task, monkeypatch):
+def test_a_unit_whose_store_is_away_is_handed_back(executor, monkeypatch):
+    delivered = DeliveredTask()
+    delivered.request.hostname = "gpu1@host"
+    executor.error = StorageUnavailableError("store m does not answer")
+
+    with pytest.raises(Ignore):
+        tasks._execute(delivered, PAYLOAD)
+
+    assert len(delivered.sent) == 1
+    assert executor.failed == []
+
+
+def test_a_bug_that_cannot_be_recorded_is_handed_back(executor):
+    delivered = DeliveredTask()
+    delivered.request.hostname = "gpu1@host"
+    executor.error = ZeroDivisionError("division by zero")
+    executor.fail_error = StorageUnavailableError("store m does not answer")
+
+    with pytest.raises(Ignore):
+        tasks._execute(delivered, PAYLOAD)
+
+    assert len(delivered.sent) == 1
+
+
+def test_in_one_process_there_is_nobody_to_hand_it_back_to(executor, task, monkeypatch):
     monkeypatch.setattr(tasks, "settings", Settings)
     executor.error = StorageUnavailableError("store m does not answer")
+
+    assert tasks._execute(task, PAYLOAD)["status"] == "failed"
+    assert executor.failed == ["store m does not answer"]
+
+
+def test_in_one_process_what_cannot_be_recorded_is_raised(executor, task, monkeypatch):
+    monkeypatch.setattr(tasks, "settings", Settings)
+    executor.error = executor.fail_error = StorageUnavailableError("store m does not answer")
 
     with pytest.raises(StorageUnavailableError):
         tasks._execute(task, PAYLOAD)
