@@ -148,6 +148,13 @@ _UNITS = (
         "tests/unit/workers/test_execution.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
     ),
     _protection(
+        "looks-between-layers",
+        "workers/layers.py",
+        "        check()\n",
+        "        pass\n",
+        "tests/properties/test_cancelling.py::test_every_part_of_a_unit_is_preceded_by_a_look",
+    ),
+    _protection(
         "dead-letters",
         "app/queues.py",
         'dead = {"x-dead-letter-exchange": DEAD_LETTERS.name}',
