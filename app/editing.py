@@ -28,6 +28,7 @@ from app.schemas import read_plan
 from app.storage.port import BlobStore
 
 Pixels = NDArray[np.uint8]
+Check = Callable[[], None]
 
 
 def read_area(spec: RenderSpec, read: Callable[[str], bytes], max_mpx: float) -> Area | None:
@@ -112,24 +113,36 @@ def check_parent(plan: RenderPlan, parent: RenderPlan) -> None:
             )
 
 
-def copy_parent(store: BlobStore, plan: RenderPlan, image: int, again: Rerender) -> None:
-    """Start from the parent's finished latents and pixels; no autoencoder is asked."""
+def copy_parent(
+    store: BlobStore, plan: RenderPlan, image: int, again: Rerender, check: Check
+) -> None:
+    """Start from the parent's finished latents and pixels; no autoencoder is asked.
+
+    *check* runs before each blob and may raise.
+    """
     parent = read_parent(again, store.get)
     for band in range(len(band_boxes(plan))):
+        check()
         latents = store.get(band_key(parent, again.image, len(parent.phases), band))
         store.put(band_key(plan, image, 0, band), latents)
     for core in range(len(plan.decode.cores)):
+        check()
         pixels = store.get(pixels_key(parent, again.image, core))
         store.put(ground_key(plan, image, core), pixels)
 
 
-def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area) -> None:
-    """Store which latents are free and how opaque the painted cores are."""
+def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area, check: Check) -> None:
+    """Store which latents are free and how opaque the painted cores are.
+
+    *check* runs before each blob and may raise.
+    """
     latent = plan.latent_scale * plan.spec.upscale
     for number, band in enumerate(band_boxes(plan)):
+        check()
         free = area.free(band, latent)[None].astype(np.float32)
         store.put(band_key(plan, image, free_number(plan), number), encode_array(free))
     for core in plan.decode.indices:
+        check()
         # One latent: what a held latent decodes to is not quite the picture it was encoded from.
         opacity = area.opacity(plan.core_pixels(core), latent)
         pixels = np.repeat(opacity[..., None], 3, axis=2)

@@ -145,7 +145,7 @@ class JobLedger:
         return str(json.loads(self._store.get(key))["reason"]) if self._store.exists(key) else None
 
     def cancel(self, job_id: str) -> None:
-        """Ask the job to stop; workers look before every tile and between its steps."""
+        """Ask the job to stop; workers look before every unit and between its steps and layers."""
         if not self.has_request(job_id):
             raise NotFoundError(f"job {job_id} is not known")
         self._store.put(_key(job_id, "cancelled.json"), b"{}")

@@ -192,7 +192,7 @@ class OwnNode:
         return self._drain_reason is not None
 
     def leave(self, reason: str) -> None:
-        """Drain, and give up the current unit between two of its steps."""
+        """Drain, and give up the current unit between two of its steps or layers."""
         if self._leaving_since_s is None:
             self._leaving_since_s = self._clock()
         self.drain(reason)

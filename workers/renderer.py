@@ -22,18 +22,18 @@ class Renderer:
         self._context = context
 
     def render(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
-        """The blob of *work*; *check* is called before every denoising step and may raise."""
+        """The blob of *work*; *check* is called between its parts and may raise."""
         match work.stage:
             case Stage.BASE:
                 return render_base(self._context, plan, work, check)
             case Stage.PREPARE:
-                return render_prepare(self._context, plan, work)
+                return render_prepare(self._context, plan, work, check)
             case Stage.TILE:
                 return self.render_tiles(plan, [work], check)[0]
             case Stage.HEAD:
-                return render_head(self._context, plan, work)
+                return render_head(self._context, plan, work, check)
             case Stage.CORE:
-                return render_core(self._context, plan, work)
+                return render_core(self._context, plan, work, check)
             case _:
                 raise InvalidPlanError(f"{work.stage} is no work for a renderer")
 

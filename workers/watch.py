@@ -12,23 +12,29 @@ _WATCH_PERIOD_S = 0.5
 
 
 class JobWatch:
-    """Notices that a job has ended without its result; asks the store twice a second at most."""
+    """Notices that a job has ended without its result.
+
+    Asks the store twice a second at most, and no longer than it works meanwhile: a unit has
+    hundreds of layers, and a silent store takes many seconds to be given up.
+    """
 
     def __init__(self, ledger: JobLedger) -> None:
         self._ledger = ledger
-        self._alive: tuple[str, float] | None = None
+        self._alive = ""
+        self._next_s = 0.0
 
     def check(self, job_id: str) -> None:
         """Raises ``RenderCancelledError`` once the job is cancelled or another unit failed.
 
         A store that does not answer says neither: a tile is not given up for that.
         """
-        now = time.monotonic()
-        if self._alive and self._alive[0] == job_id and now - self._alive[1] < _WATCH_PERIOD_S:
+        began_s = time.monotonic()
+        if self._alive == job_id and began_s < self._next_s:
             return
         with suppress(TransientError):
             self._ask(job_id)
-        self._alive = (job_id, now)
+        ended_s = time.monotonic()
+        self._alive, self._next_s = job_id, ended_s + max(_WATCH_PERIOD_S, ended_s - began_s)
 
     def _ask(self, job_id: str) -> None:
         if self._ledger.is_cancelled(job_id):

@@ -186,6 +186,13 @@ _UNITS = (
         "tests/unit/test_attempts.py::test_a_record_that_an_outage_kept_is_taken_away_later",
     ),
     _protection(
+        "looks-between-layers",
+        "workers/layers.py",
+        "        check()\n",
+        "        pass\n",
+        "tests/properties/test_cancelling.py::test_every_part_of_a_unit_is_preceded_by_a_look",
+    ),
+    _protection(
         "dead-letters",
         "app/queues.py",
         'dead = {"x-dead-letter-exchange": DEAD_LETTERS.name}',

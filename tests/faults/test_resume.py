@@ -103,7 +103,7 @@ def event_of(plan, work):
     return event | where | {"seconds": 1.0, "device": "cpu", "model": "tiny", "node": "w1@a"}
 
 
-@pytest.mark.parametrize("percent", [10, 50, 90, 99])
+@pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
 def test_a_job_stopped_anywhere_renders_exactly_what_is_missing(scene, plan, clean, percent):
     units = units_of(plan)
     run(scene, plan, len(units) * percent // 100 or 1)

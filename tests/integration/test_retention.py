@@ -53,7 +53,7 @@ def test_what_pictures_were_made_from_goes_and_a_cancelled_job_but_its_record(cl
     done = cluster.client("render", SMALL | {"seed": 1})
     cancelled = cluster.client("submit", SMALL | {"seed": 2, "steps": 200})["job_id"]
     plan = wait_for(lambda: ledger.has_plan(cancelled) and ledger.plan(cancelled), limit_s=60)
-    wait_for(lambda: any("tile-" in key for key in store.keys(series_prefix(plan))) or True)
+    wait_for(lambda: any("/tile-" in key for key in store.keys(series_prefix(plan))), limit_s=60)
     tilechord(cluster, "cancel", cancelled)
 
     def clean() -> bool:  # a worker may have written what it was at

@@ -183,7 +183,7 @@ def test_each_tile_of_a_batch_is_held_to_its_own_part_of_the_picture(families, f
 def test_each_tile_of_a_batch_holds_its_own_part_of_an_edited_picture(mode):
     render, area = edited(mode, MASKS["across cells"])
     fleet = Fleet(ToyModel(CARD), size=3)
-    write_area(fleet.store, render, 0, area)
+    write_area(fleet.store, render, 0, area, lambda: None)
 
     distributed = fleet.render(render, KNOWN)
 

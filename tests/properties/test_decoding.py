@@ -75,10 +75,11 @@ def stored(render, canvas, vae, upscaler=None):
 def render_cores(context, render):
     """The picture ``(H, W, 3)`` in ``[0, 1]`` that the plan's cores make."""
     if render.decode.freezes_statistics:
-        render_head(context, render, Work(Stage.HEAD, 0))
+        render_head(context, render, Work(Stage.HEAD, 0), lambda: None)
     picture = np.full((render.spec.height, render.spec.width, 3), np.nan)
     for index in range(len(render.decode.cores)):
-        pixels = decode_pixels(render_core(context, render, Work(Stage.CORE, 0, index=index)))
+        core = render_core(context, render, Work(Stage.CORE, 0, index=index), lambda: None)
+        pixels = decode_pixels(core)
         picture[render.core_pixels(index).window] = pixels / 255
     return picture
 
@@ -134,8 +135,8 @@ def test_beyond_the_limit_cores_see_their_own_part_with_the_same_statistics(vae)
     canvas = canvas_of(render, vae)
     context = stored(render, canvas, vae)
 
-    render_head(context, render, Work(Stage.HEAD, 0))
-    pixels = decode_pixels(render_core(context, render, Work(Stage.CORE, 0))) / 255
+    render_head(context, render, Work(Stage.HEAD, 0), lambda: None)
+    pixels = decode_pixels(render_core(context, render, Work(Stage.CORE, 0), lambda: None)) / 255
 
     part = decode(vae, canvas[:, :, 15:], statistics_of(context, render))
     assert np.abs(pixels - part[:, 18 * 8 :]).max() <= ROUNDED
@@ -187,7 +188,7 @@ def decoded_cores(context, render):
     picture = np.full((render.spec.height, render.spec.width, 3), np.nan)
     for index, core in enumerate(render.decode.cores):
         padded = core.padded(render.decode.padding, within=render.reach)
-        pixels = _decoded(context, render, Work(Stage.CORE, 0, index=index), padded)
+        pixels = _decoded(context, render, Work(Stage.CORE, 0, index=index), padded, lambda: None)
         window = render.core_pixels(index).relative_to(padded.scaled(render.latent_scale)).window
         picture[render.core_pixels(index).window] = pixels[window]
     return picture
@@ -216,7 +217,7 @@ def test_an_attending_decoder_needs_the_planned_padding(vae, missing, is_exact):
     render = replace(render, decode=replace(render.decode, padding=padding))
     canvas, core = canvas_of(render, vae), render.decode.cores[1]
     context = stored(render, canvas, vae)
-    render_head(context, render, Work(Stage.HEAD, 0))
+    render_head(context, render, Work(Stage.HEAD, 0), lambda: None)
     make_loud(context, render, core.padded(7, within=render.canvas))
 
     picture = decoded_cores(context, render)
@@ -233,7 +234,7 @@ def test_a_wrapped_picture_has_a_head_that_attends_past_its_ends(vae, wrap, rows
     render = from_noise(height=96, width=528, wrap=wrap, tile=64, overlap=16)
     canvas = canvas_of(render, vae)
     context = stored(render, canvas, vae)
-    render_head(context, render, Work(Stage.HEAD, 0))
+    render_head(context, render, Work(Stage.HEAD, 0), lambda: None)
 
     picture = decoded_cores(context, render)
 

@@ -157,7 +157,7 @@ def painted_in_bands(render, area, known):
     from app.canvas import write_band
 
     context = toy_context(TOY)
-    write_area(context.store, render, 0, area)
+    write_area(context.store, render, 0, area, lambda: None)
     for number, band in enumerate(band_boxes(render)):
         write_band(context.store, render, 0, 0, number, known[:, band.top : band.bottom])
     return run_phases(context, render)

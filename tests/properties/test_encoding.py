@@ -57,7 +57,7 @@ def prepared(render, vae, picture):
     """The latents ``(C, H, W)`` that the stage leaves in the store."""
     context = toy_context(Autoencoder(vae))
     context.store.put(Work(Stage.BASE, 0).key(render), encode_array(picture))
-    render_prepare(context, render, Work(Stage.PREPARE, 0))
+    render_prepare(context, render, Work(Stage.PREPARE, 0), lambda: None)
     return read_window(render, 0, 0, render.canvas, context.array)
 
 
@@ -147,7 +147,7 @@ def test_a_direct_render_encodes_its_canvas_whole(vae):
     Image.fromarray(picture).save(file, "png")
     context.store.put("inputs/map", file.getvalue())
 
-    render_prepare(context, render, Work(Stage.PREPARE, 0))
+    render_prepare(context, render, Work(Stage.PREPARE, 0), lambda: None)
 
     latents = read_window(render, 0, 0, render.canvas, context.array)
     assert render.encode.windows == ()

@@ -31,7 +31,7 @@ def walked(plan, image) -> dict[str, bytes]:
     """What the toy model makes one image's canvas from, in a store of its own."""
     context = toy_context(ToyModel(CARD), MemoryStore())
     work = Work(Stage.PREPARE, image)
-    _put_prompts(context, plan, work, encode_prompts(ToyModel(CARD), plan))
+    _put_prompts(context, plan, work, encode_prompts(ToyModel(CARD), plan, lambda: None))
     if plan.starts_from_picture:
         write_band(context.store, plan, image, 0, 0, PICTURE)
     context.store.put(work.key(plan), b"{}")

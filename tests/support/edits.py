@@ -49,7 +49,7 @@ def painted(
 ) -> Latents:
     """The finished canvas of an edit of *picture*."""
     context = toy_context(model, store)
-    write_area(context.store, render, 0, area)
+    write_area(context.store, render, 0, area, lambda: None)
     return run_phases(context, render, picture=picture, order=order)
 
 
@@ -74,7 +74,7 @@ def rendered_again(
     spec = replace(parent.spec, rerender=again, init_image=None, seed=seed)
     area = Area(spec, WHITE, box)
     render = reduced(replace(parent, spec=spec, base=None), area)
-    copy_parent(store, render, 0, again)
+    copy_parent(store, render, 0, again, lambda: None)
     executed: list[Work] = []
 
     def counted(works: Iterable[Work]) -> Iterable[Work]:

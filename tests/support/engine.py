@@ -109,7 +109,8 @@ def prepare(context: Context, plan: RenderPlan, picture: NDArray[np.float32] | N
     if Work(Stage.PREPARE, 0).key(plan) in present_keys(context.store, plan):
         return
     model = context.model(plan, plan.spec.refine_model)
-    _put_prompts(context, plan, Work(Stage.PREPARE, 0), encode_prompts(model, plan))
+    prompts = encode_prompts(model, plan, lambda: None)
+    _put_prompts(context, plan, Work(Stage.PREPARE, 0), prompts)
     if picture is not None:
         write_band(context.store, plan, 0, 0, 0, picture)
     context.store.put(Work(Stage.PREPARE, 0).key(plan), b"{}")

@@ -114,6 +114,10 @@ class TinyUpscaler:
 
     padding = TINY_UPSCALER.padding
 
+    @property
+    def network(self) -> nn.Module:
+        return _tiny_network().network
+
     def __call__(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
         return _tiny_network()(pixels.astype(np.float32))
 

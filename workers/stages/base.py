@@ -11,6 +11,7 @@ from app.domain.plan import Base, RenderPlan
 from app.domain.work import Work
 from app.pictures.codecs import encode_array
 from workers.denoise import at_unit_variance
+from workers.layers import before_layers
 from workers.stages.context import Check, Context
 from workers.stages.masks import read_masks
 from workers.stages.walk import Window, as_array, encode_prompts, walk, window_denoiser
@@ -29,13 +30,14 @@ def render_base(context: Context, plan: RenderPlan, work: Work, check: Check) ->
         stream=Stream.BASE,
         image=work.image,
     )
-    steps, prompts = plan.base.steps, encode_prompts(model, plan)
+    steps, prompts = plan.base.steps, list(encode_prompts(model, plan, check))
     window = _base_window(plan, plan.base)
     denoiser = window_denoiser(plan, model, prompts, [window], read_masks(context, plan))
     start = np.float32(steps.noise_scale) * noise[None]
     x, _ = walk(plan, model, denoiser, start, check, steps)
     (latents,) = as_array(at_unit_variance(x, steps.sigmas[-1]))
-    return encode_array(decode(model.vae, latents))
+    with before_layers(model.vae, check):
+        return encode_array(decode(model.vae, latents))
 
 
 def _base_window(plan: RenderPlan, base: Base) -> Window:

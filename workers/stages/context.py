@@ -22,7 +22,8 @@ from workers.upscaling import UpscalerCache
 
 Array = NDArray[np.float32]
 Check = Callable[[], None]
-"""Called before every denoising step; raises when the job has ended."""
+"""Called before every part of a unit that may take a second: a denoising step, a layer of an
+autoencoder, a blob of many; raises when the job has ended."""
 _KEPT_BLOBS = 6  # bands, statistics and embeddings of the job at hand: its tiles share them
 _KEPT_MASKS = 8
 _KEPT_PROMPTS = 128  # one for each region

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
+from diffusers import AutoencoderTiny
 
 from app.canvas import features_number, read_window
 from app.domain.geometry import Box
@@ -10,17 +13,18 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
 from app.pictures.codecs import encode_pixels
 from workers.colour import anchor_colours
-from workers.stages.context import Array, Context
+from workers.layers import before_layers
+from workers.stages.context import Array, Check, Context
 from workers.stages.editing import over_ground
 from workers.stages.picture import enlarged_window
 from workers.upscaling import check_padding
 from workers.vae import decode, decode_tail, decode_tiny
 
 
-def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
+def render_core(context: Context, plan: RenderPlan, work: Work, check: Check) -> bytes:
     """Pixels ``(H, W, 3)`` uint8 of one core."""
     padded = plan.decode.cores[work.index].padded(plan.decode.padding, within=plan.reach)
-    pixels = _decoded(context, plan, work, padded)
+    pixels = _decoded(context, plan, work, padded, check)
     if plan.decode.anchors_colours:
         colours = context.shared_array(image_key(plan, work.image, "colours"))
         anchored = anchor_colours(pixels, enlarged_window(plan, colours, padded))
@@ -28,7 +32,8 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
     if plan.spec.upscale > 1:
         upscaler = context.upscalers.get(plan)
         check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler)
-        pixels = upscaler(pixels)
+        with before_layers(upscaler.network, check):
+            pixels = upscaler(pixels)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     if plan.is_edit:
@@ -36,14 +41,17 @@ def render_core(context: Context, plan: RenderPlan, work: Work) -> bytes:
     return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
 
 
-def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box) -> Array:
+def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box, check: Check) -> Array:
     """Pixels of *box*: of the head's features where there are any, else of the latents."""
     model = context.model(plan, plan.spec.refine_model)
     canvas = features_number(plan) if plan.decode.head else len(plan.phases)
     window = read_window(plan, work.image, canvas, box, context.shared_array)
     if plan.spec.decoder == "tiny":
-        return decode_tiny(model.tiny, window)
-    if not plan.decode.freezes_statistics:
-        return decode(model.vae, window)
-    statistics = context.shared_array(image_key(plan, work.image, "statistics"))
-    return (decode_tail if plan.decode.head else decode)(model.vae, window, statistics)
+        tiny = cast("AutoencoderTiny", model.tiny)  # a plan asks for one where there is one
+        with before_layers(tiny, check):
+            return decode_tiny(tiny, window)
+    with before_layers(model.vae, check):
+        if not plan.decode.freezes_statistics:
+            return decode(model.vae, window)
+        statistics = context.shared_array(image_key(plan, work.image, "statistics"))
+        return (decode_tail if plan.decode.head else decode)(model.vae, window, statistics)

@@ -19,7 +19,7 @@ from app.domain.work import Work, ground_key
 from app.editing import read_area, read_free, read_opacity, write_area
 from app.pictures.codecs import decode_pixels, encode_pixels
 from workers.denoise import Denoiser
-from workers.stages.context import Array, Context
+from workers.stages.context import Array, Check, Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,20 @@ def read_held(context: Context, plan: RenderPlan, image: int, boxes: Sequence[Bo
     )
 
 
-def put_area(context: Context, plan: RenderPlan, work: Work) -> None:
+def put_area(context: Context, plan: RenderPlan, work: Work, check: Check) -> None:
     """Store what *plan*'s edit paints anew."""
     area = read_area(plan.spec, context.store.get, context.max_input_mpx)
     if area is None:
         raise InvalidPlanError("this plan paints no part of a picture anew")
-    write_area(context.store, plan, work.image, area)
+    write_area(context.store, plan, work.image, area, check)
 
 
-def put_ground(context: Context, plan: RenderPlan, work: Work, picture: Array) -> None:
+def put_ground(
+    context: Context, plan: RenderPlan, work: Work, picture: Array, check: Check
+) -> None:
     """Store the *picture* ``(H, W, 3)`` in ``[0, 1]`` of which a part is painted, in cores."""
     for core in range(len(plan.decode.cores)):
+        check()
         window = picture[plan.core_pixels(core).window]
         pixels = np.round(window * np.float32(255.0)).astype(np.uint8)
         context.store.put(ground_key(plan, work.image, core), encode_pixels(pixels))

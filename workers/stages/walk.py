@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +33,14 @@ class Window:
     closes_columns: bool = False
 
 
-def encode_prompts(model: Model, plan: RenderPlan) -> list[Conditioning]:
+def encode_prompts(model: Model, plan: RenderPlan, check: Check) -> Iterator[Conditioning]:
     """Every prompt of *plan* with its negative prompt: the picture's own, then the regions'."""
     spec = plan.spec
     pairs = [(spec.negative_prompt, spec.prompt)]
     pairs += [(region.negative_prompt, region.prompt) for region in spec.regions]
-    return [model.encode_prompts(list(pair)) for pair in pairs]
+    for pair in pairs:
+        check()
+        yield model.encode_prompts(list(pair))
 
 
 def window_denoiser(

@@ -45,7 +45,7 @@ class Upscaler:
         self.scale = scale
         # Measured on the CPU in float32: a device's fast algorithms may smear the probe.
         self.padding = padding_of(network.float().cpu().eval(), scale=scale)
-        self._network = network.to(device)
+        self.network = network.to(device)
         self._device = device
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,7 +56,7 @@ class Upscaler:
         planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
         try:
             with torch.inference_mode():
-                enlarged = self._network(planes.to(self._device))[0].clamp(0, 1)
+                enlarged = self.network(planes.to(self._device))[0].clamp(0, 1)
                 result: NDArray[np.float32] = enlarged.permute(1, 2, 0).float().cpu().numpy()
         except torch.OutOfMemoryError as err:
             height, width = pixels.shape[:2]

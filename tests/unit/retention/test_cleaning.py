@@ -48,6 +48,19 @@ def test_nothing_is_left_of_a_cancelled_job_but_its_record(shelf):
     assert shelf.ledger.status("job").state is JobState.CANCELLED
 
 
+def test_the_record_of_a_cancelled_job_is_kept_as_long_as_results_are(shelf):
+    shelf.order("job")
+    shelf.cancel("job")
+    shelf.store.put("dead/job/0001.json", b"{}")
+    shelf.let_pass(365 * DAY_S)
+
+    shelf.clean()
+
+    assert shelf.blobs("jobs/") == ["jobs/job/cancelled.json", "jobs/job/request.json"]
+    shelf.clean(RESULTS_TOO)
+    assert shelf.blobs() == []
+
+
 def test_a_failed_job_keeps_its_reason(shelf):
     shelf.order("job")
     shelf.work("job", until=Stage.CORE)

@@ -7,6 +7,7 @@ from app.jobs import JobLedger
 from app.schemas import read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
+from tests.unit.scheduling.scene import HandClock
 from workers.watch import JobWatch
 
 
@@ -20,14 +21,32 @@ def ledger():
 def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypatch):
     asked = []
     monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
-    clock = iter([0.0, 0.1, 0.4, 0.6])
-    monkeypatch.setattr("workers.watch.time.monotonic", lambda: next(clock))
+    clock = HandClock(0.0)
+    monkeypatch.setattr("workers.watch.time.monotonic", lambda: clock.now_s)
     watch = JobWatch(ledger)
 
-    for _ in range(4):
+    for clock.now_s in (0.0, 0.1, 0.4, 0.6):
         watch.check("job")
 
     assert asked == ["job", "job"]
+
+
+def test_a_slow_store_is_asked_for_half_of_the_time_at_most(ledger, monkeypatch):
+    clock, asked = HandClock(0.0), []
+
+    def is_cancelled(job_id):
+        asked.append(clock.now_s)
+        clock.now_s += 10.0
+
+    monkeypatch.setattr(ledger, "is_cancelled", is_cancelled)
+    monkeypatch.setattr("workers.watch.time.monotonic", lambda: clock.now_s)
+    watch = JobWatch(ledger)
+
+    while clock.now_s < 60.0:
+        watch.check("job")
+        clock.now_s += 1.0
+
+    assert asked == [0.0, 20.0, 40.0]
 
 
 def test_a_job_that_has_ended_is_refused_every_time(ledger):

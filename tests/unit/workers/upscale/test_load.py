@@ -24,7 +24,7 @@ def test_a_device_without_memory_is_a_reason_to_try_again(monkeypatch):
     def run_out(planes):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(upscaler._network, "forward", run_out)
+    monkeypatch.setattr(upscaler.network, "forward", run_out)
 
     with pytest.raises(DeviceOutOfMemoryError, match=r"^upscaling must fit cpu, got 5x3 px$"):
         upscaler(np.zeros((3, 5, 3), np.float32))
