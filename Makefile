@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 # Of a soak: how long faults strike, and what decides which.
 SECONDS ?= 240
 SEED ?= 1
-PROMPT ?= green islands in a turquoise lagoon
+PROMPT ?= green coast with turquoise shallows and blue sea
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +45,7 @@ system: setup
 		|| $(call install,prometheus)
 
 demo: setup ## Render a picture in this process: demo.png and a timeline of its tiles
-	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --seed 5 --nsr 1.1 \
+	@$(BIN)/tilechord render "$(PROMPT)" --size 1024x768 --upscale 2 --seed 1 --nsr 2.3 \
 		--timeline -o demo.png
 
 test: system ## Run all tests, those with real servers included

@@ -14,7 +14,7 @@ def test_repaired_seams_pass_their_gate(tmp_path: Path) -> None:
     order = ("desert coast with turquoise shallows", "--size", "384x384", "--overlap", "0")
 
     done = site.run(
-        *("render", *order, "--nsr", "3", "--steps", "4", "--seed", "3"),
+        *("render", *order, "--nsr", "3", "--steps", "2", "--seed", "3"),
         *("--repair-seams", "-o", "whole.png"),
         timeout_s=300,
     )
