@@ -2,7 +2,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 # Each has servers of its own, and waits most of the time for processes that it started.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 # For example PIP_FLAGS="--extra-index-url …" where torch should come as a CPU build.
 PIP_FLAGS ?=
 # Of a soak: how long faults strike, and what decides which.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -71,15 +73,26 @@ def open_renderer(app: Runtime, device: torch.device) -> Renderer:
     Diffusion's libraries are imported here: that takes seconds, which a process that only checks
     its settings need not wait.
     """
-    from workers.loading import ModelCache
-    from workers.renderer import Renderer
-    from workers.stages.context import Context
-    from workers.upscaling import UpscalerCache
+    with _without_collections():
+        from workers.loading import ModelCache
+        from workers.renderer import Renderer
+        from workers.stages.context import Context
+        from workers.upscaling import UpscalerCache
 
     models = ModelCache(app.catalogue, device)
     own_node().describe_models(lambda: models.warm)
     upscalers = UpscalerCache(app.settings.upscalers, device)
     return Renderer(Context(app.store, models, upscalers, app.settings.max_input_mpx))
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """What is imported is never garbage, and looking for some takes a sixth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @worker_init.connect

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +16,9 @@ from tests.faults.crash_points import ARMED_FILE
 from tests.faults.ground import Ground
 from tests.faults.history import History
 from tests.faults.renderer import NODE, TILE_MS, TRACE
+from tests.support.forked import Forked
 
-_ROOT = Path(__file__).parent.parent.parent
 _READY = b" ready."
-_OPEN_LIMIT_S = 120.0
 _RESTART_DELAY_S = 0.2
 _MOST_BIRTHS = 3
 """Before it is ready for the first time; then something is wrong with it, not with its world."""
@@ -66,27 +62,14 @@ class Fleet:
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
-        self._open = threading.Event()
         self._is_closing = False
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.nursery"],
-            cwd=_ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.ground.folder / "nursery.log").open("wb"),
-            text=True,
-            bufsize=1,
-        )
-        threading.Thread(target=self._listen, name="faults-fleet", daemon=True).start()
-        self.wait(self._is_open, "the nursery is open", _OPEN_LIMIT_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_closing = True
-        assert self._nursery.stdin
-        self._nursery.stdin.close()  # it ends its children, and then itself
-        self._nursery.wait(timeout=60)
+        for name in self.nodes:
+            self.signal(name, signal.SIGKILL)
+        self.wait(lambda: not any(node.pid for node in self.nodes.values()), "all have ended", 60)
 
     def start(self, pools: dict[str, str]) -> None:
         """Start a worker for each of *pools*, name by pool, and wait until all take work."""
@@ -138,39 +121,23 @@ class Fleet:
             raise RuntimeError(f"{node.name} dies at its birth:\n{node.log.read_text()[-2000:]}")
         return node.is_ready
 
-    def _is_open(self) -> bool:
-        if self._nursery.poll() is not None:
-            raise RuntimeError((self.ground.folder / "nursery.log").read_text()[-2000:])
-        return self._open.is_set()
-
     def _bear(self, node: Node) -> None:
         node.ready_from = node.log.stat().st_size if node.log.exists() else 0
-        order = {"name": node.name, "pool": node.pool, "env": node.env, "log": str(node.log)}
-        assert self._nursery.stdin
-        self._nursery.stdin.write(json.dumps(order) + "\n")
-        self._nursery.stdin.flush()
+        with self._lock, node.log.open("ab") as log:
+            if self._is_closing:
+                return
+            command = ["-m", "tests.faults.worker", node.name, node.pool]
+            process = Forked(command, env=node.env, log=log)
+            node.pid, node.births = process.pid, node.births + 1
+        self.history.add("born", node=node.name, process=process.pid)
+        threading.Thread(target=self._bury, args=(node, process), daemon=True).start()
 
-    def _listen(self) -> None:
-        assert self._nursery.stdout
-        for line in self._nursery.stdout:
-            told = json.loads(line)
-            if told["event"] == "open":
-                self._open.set()
-            else:
-                self._note(told)
-
-    def _note(self, told: dict[str, object]) -> None:
-        node = self.nodes[str(told["name"])]
+    def _bury(self, node: Node, process: Forked) -> None:
+        process.wait()
         with self._lock:
-            if told["event"] == "born":
-                node.pid, node.births = int(str(told["pid"])), node.births + 1
-            elif node.pid == told["pid"]:
+            if node.pid == process.pid:
                 node.pid = 0
-        self.history.add(str(told["event"]), node=node.name, process=told["pid"])
-        if told["event"] == "died" and node.is_wanted and not self._is_closing:
-            threading.Timer(_RESTART_DELAY_S, self._bear_again, [node]).start()
-
-    def _bear_again(self, node: Node) -> None:
-        with suppress(OSError, ValueError):  # the nursery has closed meanwhile
-            if node.is_wanted and not self._is_closing:
-                self._bear(node)
+        self.history.add("died", node=node.name, process=process.pid)
+        if node.is_wanted:
+            time.sleep(_RESTART_DELAY_S)
+            self._bear(node)

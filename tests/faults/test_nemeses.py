@@ -1,9 +1,7 @@
 """Faults do what they are named after, and what they hurt works again afterwards."""
 
 import json
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from random import Random
 
@@ -250,29 +248,6 @@ def test_a_full_disk_refuses_a_blob_and_takes_it_when_there_is_room(tmp_path):
         assert store.put("b", bytes(100_000))
     finally:
         subprocess.run(["umount", str(root)], check=True)
-
-
-def test_a_nursery_whose_owner_is_gone_ends_its_children(field, tmp_path):
-    code = (
-        "import json, subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'tests.faults.nursery'],"
-        " stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)\n"
-        "p.stdout.readline()\n"
-        "p.stdin.write(sys.argv[1] + '\\n'); p.stdin.flush()\n"
-        "print(json.loads(p.stdout.readline())['pid'], flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    node = field.fleet.nodes["w1"]
-    order = {"name": "w9", "pool": "idle", "env": node.env, "log": str(tmp_path / "w9.log")}
-    owner = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(order)], stdout=subprocess.PIPE, text=True
-    )
-    child = int(owner.stdout.readline())
-
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-
-    wait_for(lambda: not Path(f"/proc/{child}").exists())
 
 
 def declare_queues(ground):

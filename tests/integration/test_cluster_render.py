@@ -9,7 +9,7 @@ from app.domain.work import Stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("usual_workers")]
 
-REQUEST = {"prompt": "a map of islands", "width": 2048, "height": 1536, "guidance": 1}
+REQUEST = {"prompt": "a map of islands", "width": 1280, "height": 1024, "guidance": 1}
 SMALL = {
     "prompt": "a map of islands",
     "width": 512,
@@ -29,7 +29,7 @@ def test_two_workers_render_what_one_process_renders(cluster, reference):
     assert len([share for share in distributed["workers"].values() if share["tiles"]]) == 2
     assert distributed["executions"] == distributed["units"]
     difference = cluster.pixels(distributed) - reference.pixels(alone)
-    assert difference.shape == (1536, 2048, 3)
+    assert difference.shape == (1024, 1280, 3)
     assert np.abs(difference).max() <= 1
 
 

@@ -53,6 +53,14 @@ def nodes(cluster):
     return {node.node.partition("@")[0]: node for node in found}
 
 
+def wait_for_tile(cluster, name):
+    """The node once it renders a tile."""
+    return wait_for(
+        lambda: (unit := (node := nodes(cluster)[name]).current) and unit.stage == "tile" and node,
+        limit_s=60,
+    )
+
+
 def test_every_worker_registers_itself_with_what_it_has(cluster):
     wait_for(lambda: set(nodes(cluster)) == {"control", "w1"})
 
@@ -67,10 +75,7 @@ def test_every_worker_registers_itself_with_what_it_has(cluster):
 def test_a_node_beats_and_shows_its_unit_while_it_renders(cluster, env):
     job = cluster.client("submit", LONG)["job_id"]
 
-    busy = wait_for(
-        lambda: (unit := (node := nodes(cluster)["w1"]).current) and unit.stage == "tile" and node,
-        limit_s=60,
-    )
+    busy = wait_for_tile(cluster, "w1")
     [row] = [line.split("\t") for line in listed(env).splitlines() if line.startswith("w1@")]
     cluster.runtime.ledger.cancel(job)
 
@@ -131,7 +136,7 @@ def test_a_worker_that_is_stopped_drains_and_then_is_gone(cluster):
     cluster.start_all({"w3": "gpu"})
     cluster.stop("w1")
     job = cluster.client("submit", LONG | {"seed": 3})["job_id"]
-    wait_for(lambda: nodes(cluster)["w3"].current, limit_s=60)
+    wait_for_tile(cluster, "w3")
     process = cluster.workers.pop("w3")
 
     process.send_signal(signal.SIGTERM)

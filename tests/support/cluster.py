@@ -6,8 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +24,8 @@ from app.domain.errors import NotFoundError
 from app.domain.work import Run
 from app.merging import read_runs
 from app.settings import Settings
+from tests.support.forked import Forked
 
-_ROOT = Path(__file__).parent.parent.parent
 _READY_S = 90
 
 
@@ -37,7 +35,7 @@ class Cluster:
 
     env: dict[str, str]
     logs: Path
-    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    workers: dict[str, Forked] = field(default_factory=dict)
     _jobs: set[str] = field(default_factory=set)
 
     def become(self, pools: dict[str, str]) -> None:
@@ -50,14 +48,10 @@ class Cluster:
     def start_all(self, pools: dict[str, str]) -> None:
         """Start workers, name by pool, and wait until they take work."""
         for name, pool in pools.items():
-            log = (self.logs / f"{name}.log").open("ab")
-            self.workers[name] = subprocess.Popen(
-                [sys.executable, *celery_arguments([pool], name)],
-                cwd=_ROOT,
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
-            )
+            with (self.logs / f"{name}.log").open("ab") as log:
+                self.workers[name] = Forked(
+                    celery_arguments([pool], name), env=self._environment(), log=log
+                )
         for name in pools:
             self._wait_ready(name)
 
@@ -77,20 +71,14 @@ class Cluster:
         """Run one verb of :mod:`tests.support.client` and return what it prints."""
         return self.finish(self.begin(verb, argument, **env))
 
-    def begin(self, verb: str, argument: object, **env: str) -> subprocess.Popen[str]:
+    def begin(self, verb: str, argument: object, **env: str) -> Forked:
         """Start a client; the jobs that exist now are not its own."""
         self._jobs = set(self.runtime.ledger.job_ids())
         text = argument if isinstance(argument, str) else json.dumps(argument)
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.support.client", verb, text],
-            cwd=_ROOT,
-            env=self._environment() | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = ["-m", "tests.support.client", verb, text]
+        return Forked(command, env=self._environment() | env)
 
-    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+    def finish(self, process: Forked) -> dict[str, Any]:
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         return dict(json.loads(output.splitlines()[-1]))

@@ -16,6 +16,7 @@ from app.entries import KEEPER
 from app.planning import plan_request
 from app.schemas import read_request
 from app.settings import Settings
+from tests.support.forked import ROOT, Forked
 
 
 @dataclass(frozen=True)
@@ -65,33 +66,33 @@ class Installation:
         """The command line in this process."""
         return CliRunner().invoke(cli, list(arguments), prog_name="tilechord")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Forked:
         """The command line in its own process."""
-        return self._start("-m", "app.cli", *arguments)
+        return Forked(["-m", "app.cli", *arguments], env=self.environment, cwd=self.root)
 
     def run(self, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         return _finish(self.start(*arguments), timeout_s)
 
     def python(self, code: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """A client program in its own process."""
-        return _finish(self._start("-c", code), timeout_s)
-
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            env=self.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        """A client program in a process that has imported nothing before."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=self.environment | {"PYTHONPATH": str(ROOT)},
             cwd=self.root,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        return _finish(process, timeout_s)
 
 
-def _finish(process: subprocess.Popen[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+def _finish(
+    process: Forked | subprocess.Popen[str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"no end after {timeout_s} s: {out}\n{err}") from None
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return subprocess.CompletedProcess(process.args, process.returncode or 0, out, err)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from app.jobs import JobState, JobStatus
 from app.merging import read_runs
 from app.queues import EXCHANGE, queue_name
 from app.settings import Settings
+from tests.support.forked import Forked
 from tests.support.supervised import Supervised
 from tests.support.tiny_model import build_tiny_model
 from tests.support.waiting import wait_for
@@ -67,16 +66,10 @@ class PrivateCluster:
 
     def python(self, *arguments: str) -> Any:
         """What a Python process prints as JSON."""
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env=os.environ | self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        process = Forked(arguments, env={**os.environ, **self.env})
+        output, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+        return json.loads(output)
 
     def dead(self, *arguments: str) -> Any:
         """What ``tilechord dead`` prints."""
@@ -105,5 +98,4 @@ class PrivateCluster:
             )
 
     def _supervised(self, name: str, arguments: list[str]) -> Supervised:
-        command, env = [sys.executable, *arguments], os.environ | self.env
-        return Supervised(command, dict(env), self.folder / f"{name}.log")
+        return Supervised(arguments, {**os.environ, **self.env}, self.folder / f"{name}.log")

@@ -1,12 +1,13 @@
-"""Processes that are started again whenever they end, as a supervisor does."""
+"""Python processes that are started again whenever they end, as a supervisor does."""
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
+
+from tests.support.forked import Forked
 
 _STOP_LIMIT_S = 30
 _BREATH_S = 0.2
@@ -15,13 +16,13 @@ _BREATH_S = 0.2
 class Supervised:
     """One command, running again and again until the block ends."""
 
-    def __init__(self, command: Sequence[str], env: dict[str, str], log: Path) -> None:
-        self._command = list(command)
+    def __init__(self, arguments: Sequence[str], env: dict[str, str], log: Path) -> None:
+        self._arguments = list(arguments)
         self._env = env
         self._log = log
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self.ends: list[int] = []
         """How its processes ended, as ``Popen.returncode``."""
 
@@ -42,9 +43,7 @@ class Supervised:
     def _run(self) -> None:
         while not self._ending.is_set():
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    self._command, env=self._env, stdout=log, stderr=log
-                )
+                self._process = Forked(self._arguments, env=self._env, log=log)
             if self._ending.is_set():  # between the look and the start
                 self._process.kill()
             self.ends.append(self._process.wait())

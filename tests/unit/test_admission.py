@@ -138,20 +138,14 @@ BIGGER = {
 }
 
 
-def test_what_fits_into_the_bigger_pool_alone_is_taken():
+@pytest.mark.parametrize(
+    ("large_gb", "huge_gb"), [(16.0, 4.0), (9.0, 80.0)], ids=["the bigger pool", "the one after it"]
+)
+def test_what_fits_into_one_of_a_chain_of_bigger_pools_is_taken(large_gb, huge_gb):
     app = runtime(**BIGGER)
     show_node(app, "w1@a", 8.0)
-    show_node(app, "l1@a", 16.0, pool="large")
-    show_node(app, "h1@a", 4.0, pool="huge")
-
-    check_admission(app, REQUEST)
-
-
-def test_what_fits_into_the_last_of_a_chain_of_pools_is_taken():
-    app = runtime(**BIGGER)
-    show_node(app, "w1@a", 8.0)
-    show_node(app, "l1@a", 9.0, pool="large")
-    show_node(app, "h1@a", 80.0, pool="huge")
+    show_node(app, "l1@a", large_gb, pool="large")
+    show_node(app, "h1@a", huge_gb, pool="huge")
 
     check_admission(app, REQUEST)
 
