@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     # What is taken on at once; 0 is no limit.
     max_open_jobs: Annotated[int, Field(ge=0)] = 0
     max_open_jobs_per_tenant: Annotated[int, Field(ge=0)] = 0
+    unserved_limit_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 86400.0
+    """A job ends when for so long no living worker could take its work; 0 lets it wait for ever."""
     max_pending_s: Annotated[float, Field(ge=0)] = 0.0
     """Predicted seconds of work that wait for a pool."""
 

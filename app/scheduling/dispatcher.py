@@ -14,7 +14,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from app.bootstrap import Runtime
-from app.domain.errors import TransientError
+from app.domain.errors import ConfigurationError, TransientError
 from app.domain.work import Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
@@ -28,6 +28,7 @@ from app.scheduling.late import late_units
 from app.scheduling.line import Clock, Line
 from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
+from app.scheduling.unserved import Unserved
 from app.schemas import WorkMessage
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ class Dispatcher:
         self._forecast = Forecast(runtime.store)
         self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast)
         self._schedule = Schedule(runtime, self._forecast)
-        self._nodes: list[NodeRecord] = []
+        self._unserved = Unserved(clock.monotonic)
+        self._nodes: list[NodeRecord] | None = None
+        """Unknown while the board is silent."""
         self._due: dict[str, float] = {}
 
     def run_round(self, events: Sequence[Record]) -> None:
@@ -68,9 +71,10 @@ class Dispatcher:
         if has_looked:
             self._read_nodes()
         self._asker.ask_for_merges()
-        self._feeder.fill(self._nodes)
+        self._feeder.fill(self._nodes or [])
         if has_looked:
-            self._send_again()
+            self._send_again(self._nodes or [])
+            self._end_unserved()
         if self._is_due("board", _BOARD_PERIOD_S):
             self._show()
         if self._is_due("save", _SAVE_PERIOD_S):
@@ -79,6 +83,7 @@ class Dispatcher:
     def forget(self) -> None:
         """Know nothing: another dispatcher has acted, what this one knows is old."""
         self._line.forget()
+        self._unserved.follow(())
         self._due.clear()
 
     def close(self) -> None:
@@ -139,15 +144,15 @@ class Dispatcher:
         try:
             self._nodes = read_nodes(self._runtime.board, self._runtime.settings.heartbeat_s)
         except TransientError:
-            self._nodes = []  # nobody is known to be alive, nobody is known to be lost
+            self._nodes = None  # nobody is known to be alive, nobody is known to be lost
             return
         self._forecast.forget_nodes({node.node for node in self._nodes})
-        self._adopt()
+        self._adopt(self._nodes)
 
-    def _adopt(self) -> None:
+    def _adopt(self, nodes: Sequence[NodeRecord]) -> None:
         """What a node works on is on its way: another dispatcher has sent it."""
         now_s = self._clock.monotonic()
-        for node in self._nodes:
+        for node in nodes:
             job = self._line.get(node.current.job_id) if node.current else None
             if node.current and job and not node.is_lost:
                 name, level = node.node if node.queue else "", self._line.level(job)
@@ -156,7 +161,22 @@ class Dispatcher:
                     job.adopt(work, Flight(node.pools[0], begun_s, node=name, level=level))
                 self._line.serve(job)
 
-    def _send_again(self) -> None:
+    def _end_unserved(self) -> None:
+        """End jobs that nobody could have taken for too long."""
+        settings = self._runtime.settings
+        if settings.is_embedded or not settings.unserved_limit_s:
+            return
+        # A silent board says nothing: what was known of them before counts no more.
+        missing = {} if self._nodes is None else self._feeder.without_worker()
+        self._unserved.follow(missing)
+        for job_id in self._unserved.longer_than(settings.unserved_limit_s):
+            reason = (
+                f"no living worker of pool {missing[job_id]} could take its work "
+                f"for {settings.unserved_limit_s:g} s (TILECHORD_UNSERVED_LIMIT_S)"
+            )
+            self._line.fail(job_id, ConfigurationError(reason))
+
+    def _send_again(self, nodes: Sequence[NodeRecord]) -> None:
         """Send units that were lost, or that would be done sooner by another worker."""
         settings = self._runtime.settings
         if settings.is_embedded:  # nothing gets lost inside one process
@@ -167,16 +187,16 @@ class Dispatcher:
             lane: self._publisher.depth(flight.pool, flight.node).ready
             for lane, flight in lanes.items()
         }
-        sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
+        sight = Sight(nodes, ready, now_s, settings.heartbeat_s)
         lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
-        self._feeder.send_again(self._missing(lost, now_s), self._nodes)
+        self._feeder.send_again(self._missing(lost, now_s), nodes)
         waiting = self._feeder.with_work()
         late = [
             unit
             for pool in {flight.pool for flight in lanes.values()}
             for unit in late_units(self._line, pool, waiting.get(pool, ()), sight, self._forecast)
         ]
-        self._feeder.send_again(self._missing(late, now_s), self._nodes, is_late=True)
+        self._feeder.send_again(self._missing(late, now_s), nodes, is_late=True)
 
     def _missing(
         self, overdue: Sequence[tuple[OpenJob, Work]], now_s: float
@@ -196,7 +216,7 @@ class Dispatcher:
             jobs[self._feeder.pool_for(job)].append(job)
         for pool in self._runtime.settings.pools:
             standing = self._line.standing(pool, jobs[pool])
-            self._schedule.show(pool, standing, self._nodes)
+            self._schedule.show(pool, standing, self._nodes or [])
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()

@@ -59,6 +59,13 @@ class Feeder:
         ready = (self._served(job, stage) for stage in job.ready_stages())
         return next(flown, "") or next(ready, "") or self._served(job, Stage.TILE)
 
+    def without_worker(self) -> dict[str, str]:
+        """Jobs that no living worker can take now, with the pools whose workers are missing."""
+        asked = {
+            job.entry.job_id: self.pool_for(job) for job in self._line if not self._is_served(job)
+        }
+        return {job_id: pool for job_id, pool in asked.items() if pool}
+
     def send_again(
         self,
         overdue: Iterable[tuple[OpenJob, Work]],
@@ -187,6 +194,20 @@ class Feeder:
         if not attempt:
             self._line.serve(job)
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
+
+    def _is_served(self, job: OpenJob) -> bool:
+        """Whether a worker could take some unit of the job, or it waits for none."""
+        if job.entry.is_paused or job.control_since:
+            return True
+        flown = {flight.pool for flight in job.flying.values()}
+        if any(node.serves(pool) for pool in flown for node in self._nodes):
+            return True
+        return any(
+            self._placing.can_serve(
+                self._served(job, stage), stage_model(job.plan, stage), self._nodes
+            )
+            for stage in job.ready_stages()
+        )
 
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:
         return [stage for stage in job.ready_stages() if self._served(job, stage) == pool]

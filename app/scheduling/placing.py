@@ -113,6 +113,14 @@ class Placing:
                 return candidate
         return pool
 
+    def can_serve(self, pool: str, model: str, nodes: Sequence[NodeRecord]) -> bool:
+        """Whether some living node of *pool* may get what needs *model*."""
+        members = [node for node in nodes if node.serves(pool)]
+        if not strategy_of(self._runtime.settings, pool).names_node:
+            return bool(members)
+        need = Need(model, self._need_gb(model), 0.0, "")
+        return any(fits(_node(node, ()), need) for node in members)
+
     def need(self, job: OpenJob, work: Work) -> Need:
         """What *work* asks of a node."""
         model = _model(job, work.stage)

@@ -23,6 +23,7 @@ from rich.console import Console
 from app.cluster import servers
 from tests.benchmarks.ground import servers_in
 from tests.support.cluster import Cluster, running
+from tests.support.forked import started
 
 _SIDES_PX = ("512", "1024")
 _AGAIN = 20
@@ -40,7 +41,8 @@ def main(sides_px: list[str]) -> None:
         alone = {"TILECHORD_STORE_URL": f"file://{folder / 'store'}"}
         _show(console, "embedded", sides_px, alone | {"TILECHORD_BROKER_URL": "memory://"})
         with servers_in(folder) as site:
-            cluster = Cluster(servers.client_env(site) | {"TILECHORD_THREADS": "1"}, folder)
+            env = servers.client_env(site) | {"TILECHORD_THREADS": "1"}
+            cluster = Cluster(env, folder, started)
             with running(cluster, {"control": "control", "w1": "gpu"}):
                 _show(console, "cluster", sides_px, cluster.env)
 

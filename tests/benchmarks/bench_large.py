@@ -23,6 +23,7 @@ from app.domain.errors import RenderFailedError
 from app.schemas import Manifest
 from tests.benchmarks.ground import servers_in
 from tests.support.cluster import Cluster, running
+from tests.support.forked import started
 
 _WORKERS = {"control": "control", "w1": "gpu", "w2": "gpu"}
 _UPSCALE = 4
@@ -63,7 +64,7 @@ def _installation() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="tilechord-large-") as name:
         folder = Path(name)
         with servers_in(folder) as site:
-            yield Cluster(servers.client_env(site), folder)
+            yield Cluster(servers.client_env(site), folder, started)
 
 
 def _followed(cluster: Cluster, job_id: str) -> Manifest:

@@ -266,6 +266,13 @@ _JOBS = (
         soak="--classes purge --seconds 25 --faults 20 --seed 3 --drain 20",
     ),
     _protection(
+        "unserved-jobs-end",
+        "app/scheduling/dispatcher.py",
+        "            self._line.fail(job_id, ConfigurationError(reason))\n",
+        "            log.info(reason)\n",
+        "tests/unit/scheduling/test_unserved.py::test_a_job_without_any_worker_ends_with_the_pool_and_the_time",
+    ),
+    _protection(
         "plans-asked-for-again",
         "app/scheduling/asking.py",
         "for entry in self._overdue(waits, _PLAN_GRACE_S):",

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +24,7 @@ from app.domain.errors import NotFoundError
 from app.domain.work import Run
 from app.merging import read_runs
 from app.settings import Settings
-from tests.support.forked import Forked
+from tests.support.forked import Forked, Process
 
 _READY_S = 90
 
@@ -35,7 +35,9 @@ class Cluster:
 
     env: dict[str, str]
     logs: Path
-    workers: dict[str, Forked] = field(default_factory=dict)
+    start: Callable[..., Process] = Forked
+    """How a process begins: forked, or for measurements :func:`~tests.support.forked.started`."""
+    workers: dict[str, Process] = field(default_factory=dict)
     _jobs: set[str] = field(default_factory=set)
 
     def become(self, pools: dict[str, str]) -> None:
@@ -49,7 +51,7 @@ class Cluster:
         """Start workers, name by pool, and wait until they take work."""
         for name, pool in pools.items():
             with (self.logs / f"{name}.log").open("ab") as log:
-                self.workers[name] = Forked(
+                self.workers[name] = self.start(
                     celery_arguments([pool], name), env=self._environment(), log=log
                 )
         for name in pools:
@@ -71,14 +73,14 @@ class Cluster:
         """Run one verb of :mod:`tests.support.client` and return what it prints."""
         return self.finish(self.begin(verb, argument, **env))
 
-    def begin(self, verb: str, argument: object, **env: str) -> Forked:
+    def begin(self, verb: str, argument: object, **env: str) -> Process:
         """Start a client; the jobs that exist now are not its own."""
         self._jobs = set(self.runtime.ledger.job_ids())
         text = argument if isinstance(argument, str) else json.dumps(argument)
         command = ["-m", "tests.support.client", verb, text]
-        return Forked(command, env=self._environment() | env)
+        return self.start(command, env=self._environment() | env)
 
-    def finish(self, process: Forked) -> dict[str, Any]:
+    def finish(self, process: Process) -> dict[str, Any]:
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         return dict(json.loads(output.splitlines()[-1]))

@@ -55,17 +55,18 @@ class Forked:
                 self.returncode = int(json.loads(end)) if end else -SIGKILL  # with the nursery
             return self.returncode
 
-    def wait(self, timeout: float = float("inf")) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Raises ``subprocess.TimeoutExpired``."""
-        deadline = time.monotonic() + timeout
+        limit_s = float("inf") if timeout is None else timeout
+        deadline = time.monotonic() + limit_s
         while (code := self.poll()) is None:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise subprocess.TimeoutExpired(self.args, timeout)
+                raise subprocess.TimeoutExpired(self.args, limit_s)
             select.select([self._owned], [], [], min(left_s, _LOOK_S))
         return code
 
-    def communicate(self, timeout: float = float("inf")) -> tuple[str, str]:
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it has written to its streams once it has ended."""
         self.wait(timeout)
         texts = []
@@ -84,6 +85,28 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(SIGKILL)
+
+
+Process = Forked | subprocess.Popen[str]
+
+
+def started(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path = ROOT,
+    log: IO[bytes] | None = None,
+) -> subprocess.Popen[str]:
+    """The same as a user starts it: nothing is imported, and no memory is shared."""
+    output = log or subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=dict(env),
+        cwd=cwd,
+        stdout=output,
+        stderr=output,
+        text=True,
+    )
 
 
 def _bear(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from app.entries import KEEPER
 from app.planning import plan_request
 from app.schemas import read_request
 from app.settings import Settings
-from tests.support.forked import ROOT, Forked
+from tests.support.forked import ROOT, Forked, started
 
 
 @dataclass(frozen=True)
@@ -75,15 +74,8 @@ class Installation:
 
     def python(self, code: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """A client program in a process that has imported nothing before."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=self.environment | {"PYTHONPATH": str(ROOT)},
-            cwd=self.root,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        return _finish(process, timeout_s)
+        env = self.environment | {"PYTHONPATH": str(ROOT)}
+        return _finish(started(["-c", code], env=env, cwd=self.root), timeout_s)
 
 
 def _finish(

@@ -1,0 +1,100 @@
+"""What a tile of one megapixel costs beside its rendering: processor time and bytes of the broker.
+
+Run: ``python -m tests.benchmarks.bench_overhead [TILES]``. Real RabbitMQ, Redis, S3, a control
+worker and one rendering worker, whose tiles are noise that costs nothing to render. Processor time
+is all that the rendering worker's process uses from its first tile to its last, over the tiles;
+*blob* is the part of it that a plain loop needs for the same blobs. Bytes are what crossed any
+connection to the broker, both ways, from before the order to after its last tile.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from app.cluster import servers
+from app.cluster.service import Site
+from app.domain.plan import RenderPlan
+from app.domain.work import Stage, Work
+from tests.benchmarks.bench_cluster import started
+from tests.benchmarks.ground import servers_in, tiny_env
+from tests.benchmarks.service_worker import noise
+from tests.support.cluster import Cluster
+from tests.support.tiny_model import build_tiny_model
+from tests.support.waiting import wait_for
+
+_TILE_PX = 1024
+_GOAL_CPU_MS = 15.0
+_GOAL_BYTES = 4096
+_LIMIT_S = 600.0
+
+
+def main() -> None:
+    side = round(int(sys.argv[1] if len(sys.argv) > 1 else 144) ** 0.5)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_tiny_model(folder / "models" / "tiny", native_px=_TILE_PX)
+        log = folder / "cpu.log"
+        with servers_in(folder) as site:
+            env = tiny_env(site, folder / "models") | {"CPU_LOG": str(log)}
+            cluster = Cluster(env, folder)
+            with started(cluster, workers=1, seconds=0.0):
+                cluster.client("render", _order(1, seed=1))  # what is loaded once is loaded
+                before = _bytes(site)
+                plan = _run_tiles(cluster, _order(side, seed=2))
+                crossed = _bytes(site) - before
+        spent = [float(line) for line in log.read_text().split()][-(side**2) :]
+    _tell(plan, 1e3 * (spent[-1] - spent[0]) / (len(spent) - 1), crossed)
+
+
+def _order(side: int, seed: int) -> dict[str, object]:
+    """A request of *side* by *side* tiles in one phase."""
+    size = {"height": side * _TILE_PX, "width": side * _TILE_PX, "overlap": 0}
+    return {"prompt": "b", "mode": "refine", "nsr": 0.25, "seed": seed, **size}
+
+
+def _run_tiles(cluster: Cluster, order: dict[str, object]) -> RenderPlan:
+    """Render the tiles of *order*, and none of the cores that would follow."""
+    ledger = cluster.runtime.ledger
+    job_id = cluster.client("submit", order)["job_id"]
+    wait_for(lambda: ledger.has_plan(job_id), limit_s=_LIMIT_S)
+    plan = ledger.plan(job_id)
+    count = len(plan.phases[0].tiles)
+    wait_for(
+        lambda: sum(run.stage is Stage.TILE for run in cluster.runs(job_id)) >= count,
+        limit_s=_LIMIT_S,
+        every_s=1.0,  # it lists all runs
+    )
+    ledger.cancel(job_id)
+    return plan
+
+
+def _bytes(site: Site) -> int:
+    """What has crossed the connections to the broker that are open now."""
+    command, env = servers.rabbitmqctl(
+        site, "list_connections", "-q", "--no-table-headers", "recv_oct", "send_oct"
+    )
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return sum(map(int, done.stdout.split()))
+
+
+def _tell(plan: RenderPlan, cpu_ms: float, crossed: int) -> None:
+    count = len(plan.phases[0].tiles)
+    start = time.process_time()
+    for index in range(count):
+        noise(plan, Work(Stage.TILE, 0, 0, index))
+    blob_ms = 1e3 * (time.process_time() - start) / count
+    console = Console()
+    console.print("tiles  CPU ms/tile  of it blob  broker bytes/tile")
+    console.print(f"{count:>5} {cpu_ms:>12.1f} {blob_ms:>11.1f} {crossed / count:>18.0f}")
+    if cpu_ms > _GOAL_CPU_MS or crossed > _GOAL_BYTES * count:
+        console.print(f"more than {_GOAL_CPU_MS:g} ms or {_GOAL_BYTES} bytes")
+
+
+if __name__ == "__main__":
+    main()
