@@ -10,6 +10,7 @@ from app.domain.scaling import ScalingRule
 from app.live.memory import MemoryBoard
 from app.nodes import NODES
 from app.telemetry.pools import POOLS
+from tests.support.clock import HandClock
 from tests.support.waiting import wait_for
 
 # A worker: ends a moment after it is told to, as one that finishes its unit.
@@ -17,13 +18,6 @@ WORKER = "import signal, time; signal.signal(15, lambda *_: exit(0)); print(flus
 OBEYS = WORKER + "while True: time.sleep(0.05)"
 STUBBORN = "import signal, time; signal.signal(15, 1); print(flush=True)\ntime.sleep(60)"
 RULE = ScalingRule(minimum=0, maximum=3, target_s=10.0, cooldown_s=30.0)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Board(MemoryBoard):
@@ -57,7 +51,7 @@ def board():
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return HandClock()
 
 
 @pytest.fixture
@@ -104,11 +98,11 @@ def test_a_pool_without_work_shrinks_to_its_minimum_after_the_cooldown(scaler, b
     show(board, 25.0)
     scaler.look()
     show(board, 0.0)
-    clock.now += 30
+    clock.now_s += 30
     scaler.look()
     assert serving(scaler) == 3
 
-    clock.now += 1
+    clock.now_s += 1
     scaler.look()
 
     assert serving(scaler) == 0
@@ -124,7 +118,7 @@ def test_idle_workers_are_drained_before_busy_ones(scaler, board, clock):
     record = {"node": busy.name, "pid": busy.process.pid, "pool": "gpu", "current": unit}
     board.show(NODES, busy.name, record, ttl_s=60)
     show(board, 5.0)
-    clock.now += 31
+    clock.now_s += 31
     scaler.look()
 
     assert [child.is_draining for child in scaler.children] == [True, True, False]
@@ -155,7 +149,7 @@ def test_a_board_that_is_down_or_empty_changes_nothing(scaler, board, clock):
     for is_down in (True, False):
         board.is_down = is_down
         board.hide(POOLS, "gpu")
-        clock.now += 1000
+        clock.now_s += 1000
         scaler.look()
 
         assert serving(scaler) == 2
@@ -165,7 +159,7 @@ def test_a_worker_that_died_is_replaced_also_while_the_board_is_down(scaler, boa
     show(board, 15.0)
     scaler.look()
     board.is_down = True
-    clock.now += 100
+    clock.now_s += 100
     scaler.children[0].process.kill()
     scaler.children[0].process.wait()
 
@@ -181,7 +175,7 @@ def test_workers_that_end_at_once_are_started_more_and_more_slowly(scaler, board
         scaler.look()
         for child in scaler.children:
             child.process.wait()
-        clock.now += 1
+        clock.now_s += 1
 
     assert 6 <= len(starter.started) <= 10
 
@@ -190,7 +184,7 @@ def test_a_worker_that_lived_long_is_replaced_at_once(scaler, board, clock, star
     show(board, 5.0)
     for _ in range(5):
         scaler.look()
-        clock.now += 60
+        clock.now_s += 60
         for child in scaler.children:
             child.process.kill()
             child.process.wait()

@@ -6,23 +6,16 @@ from app.domain.work import Stage
 from app.live.memory import MemoryBoard
 from app.nodes import NODES, NodeState, OwnNode, read_nodes
 from app.schemas import WorkMessage
+from tests.support.clock import HandClock
 
 MESSAGE = WorkMessage(
     job_id="job", plan_hash="abc", stage=Stage.TILE, image=1, phase=2, index=7, more=[8]
 )
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return HandClock()
 
 
 @pytest.fixture
@@ -67,7 +60,7 @@ def test_a_record_is_plain_json(node):
 
 def test_a_node_shows_the_unit_it_works_on_and_for_how_long(board, node, clock):
     with node.working(MESSAGE):
-        clock.now += 1.5
+        clock.now_s += 1.5
         current = show(board, node).current
         assert node.running_s() == 1.5
 
@@ -92,7 +85,7 @@ def test_a_unit_that_is_begun_asks_to_be_shown_at_once(node):
 
 def test_a_node_shows_all_units_of_a_batch(board, node, clock):
     with node.working(MESSAGE.model_copy(update={"more": [8, 9]})):
-        clock.now += 1.5
+        clock.now_s += 1.5
         current = show(board, node).current
 
     assert [work.index for work in current.works] == [7, 8, 9]
@@ -166,7 +159,7 @@ def test_every_change_of_state_asks_to_be_shown_at_once(node):
 )
 def test_a_node_that_is_silent_for_three_heartbeats_is_lost(board, node, clock, silent_s, is_lost):
     show(board, node)
-    clock.now += silent_s
+    clock.now_s += silent_s
 
     [found] = read_nodes(board, 2.0)
 
@@ -175,7 +168,7 @@ def test_a_node_that_is_silent_for_three_heartbeats_is_lost(board, node, clock, 
 
 def test_a_lost_node_that_shows_itself_again_is_back(board, node, clock):
     show(board, node)
-    clock.now += 60
+    clock.now_s += 60
     assert read_nodes(board, 2.0)[0].is_lost
 
     assert not show(board, node).is_lost
@@ -193,7 +186,7 @@ def test_a_node_that_leaves_drains_and_tells_since_when(board, node, clock):
     assert (node.is_leaving, node.leaving_s()) == (False, 0.0)
 
     node.leave("spot notice")
-    clock.now += 3
+    clock.now_s += 3
 
     assert (node.is_leaving, node.leaving_s()) == (True, 3.0)
     assert show(board, node).reason == "spot notice"

@@ -1,17 +1,11 @@
 from app.live.memory import MemoryBoard
 from app.schedules import read_schedule
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import HandClock
 
 
 def shown(**record):
     """A board on which a job's schedule was shown three seconds ago."""
-    clock = Clock()
+    clock = HandClock()
     board = MemoryBoard(clock)
     board.show("schedule", "job", record, ttl_s=60)
     clock.now_s += 3.0

@@ -20,21 +20,12 @@ from app.scheduling.publishing import Depth, Publisher, Slice
 from app.schemas import RenderRequest, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
+from tests.support.clock import HandClock
 from tests.unit.domain.cards import plan as plan_of
 
 SMALL = {"height": 1024, "width": 1024}
 TILES = 9
 """Tiles of a picture of ``SMALL``."""
-
-
-@dataclass
-class HandClock:
-    """Seconds that pass when a test says so."""
-
-    now_s: float = 1000.0
-
-    def clock(self) -> Clock:
-        return Clock(lambda: self.now_s, lambda: self.now_s)
 
 
 @dataclass
@@ -93,7 +84,7 @@ class Scene:
         values = {"broker_url": "amqp://localhost//", "heartbeat_s": 2.0, "slice_units": 4}
         self.hand = HandClock()
         self.store = MemoryStore()
-        self.board = MemoryBoard(lambda: self.hand.now_s)
+        self.board = MemoryBoard(self.hand)
         chosen = Settings.model_validate(values | settings)
         ledger = JobLedger(self.store)
         self.runtime = Runtime(chosen, self.store, ledger, Catalogue([]), self.board)
@@ -103,7 +94,7 @@ class Scene:
 
     def another(self, *, is_adopting: bool = True) -> Dispatcher:
         """A dispatcher that knows nothing yet."""
-        clock = self.hand.clock()
+        clock = Clock(self.hand, self.hand)
         return Dispatcher(self.runtime, self.publisher, clock, is_adopting=is_adopting)
 
     def accept(

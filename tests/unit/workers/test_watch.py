@@ -6,8 +6,8 @@ from app.domain.errors import RenderCancelledError, StorageUnavailableError
 from app.jobs import JobLedger
 from app.schemas import read_request
 from app.storage.memory import MemoryStore
+from tests.support.clock import HandClock
 from tests.unit.domain.cards import plan
-from tests.unit.scheduling.scene import HandClock
 from workers.watch import JobWatch
 
 
@@ -22,7 +22,7 @@ def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypat
     asked = []
     monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
     clock = HandClock(0.0)
-    monkeypatch.setattr("workers.watch.time.monotonic", lambda: clock.now_s)
+    monkeypatch.setattr("workers.watch.time.monotonic", clock)
     watch = JobWatch(ledger)
 
     for clock.now_s in (0.0, 0.1, 0.4, 0.6):
@@ -39,7 +39,7 @@ def test_a_slow_store_is_asked_for_half_of_the_time_at_most(ledger, monkeypatch)
         clock.now_s += 10.0
 
     monkeypatch.setattr(ledger, "is_cancelled", is_cancelled)
-    monkeypatch.setattr("workers.watch.time.monotonic", lambda: clock.now_s)
+    monkeypatch.setattr("workers.watch.time.monotonic", clock)
     watch = JobWatch(ledger)
 
     while clock.now_s < 60.0:

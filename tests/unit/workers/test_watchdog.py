@@ -7,22 +7,16 @@ from app.domain.work import Stage
 from app.nodes import OwnNode
 from app.schemas import WorkMessage
 from app.settings import Settings
+from tests.support.clock import HandClock
 from tests.support.waiting import wait_for
 from workers.watchdog import Watchdog, heed_spot_notice
 
 MESSAGE = WorkMessage(job_id="job", plan_hash="abc", stage=Stage.TILE, image=0, index=7)
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return HandClock()
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def handlers():
 @pytest.mark.parametrize(("seconds", "ends"), [(59.9, []), (60.1, ["exit"])], ids=["short", "long"])
 def test_a_unit_that_takes_too_long_ends_the_process(watchdog, node, clock, exits, seconds, ends):
     with node.working(MESSAGE):
-        clock.now += seconds
+        clock.now_s += seconds
         watchdog.look()
 
     assert exits == ends
@@ -64,7 +58,7 @@ def test_a_unit_that_takes_too_long_ends_the_process(watchdog, node, clock, exit
 
 def test_the_unit_that_took_too_long_is_named(watchdog, node, clock, caplog):
     with node.working(MESSAGE):
-        clock.now += 61
+        clock.now_s += 61
         watchdog.look()
 
     [record] = caplog.records
@@ -75,14 +69,14 @@ def test_the_unit_that_took_too_long_is_named(watchdog, node, clock, caplog):
 def test_many_short_units_are_not_one_long_one(watchdog, node, clock, exits):
     for _ in range(10):
         with node.working(MESSAGE):
-            clock.now += 30
+            clock.now_s += 30
             watchdog.look()
 
     assert exits == []
 
 
 def test_an_idle_process_may_stay(watchdog, clock, exits):
-    clock.now += 1e6
+    clock.now_s += 1e6
     watchdog.look()
 
     assert exits == []
@@ -93,9 +87,9 @@ def test_a_machine_that_leaves_does_not_wait_for_its_unit(
     watchdog, node, clock, exits, seconds, ends
 ):
     with node.working(MESSAGE):
-        clock.now += 10
+        clock.now_s += 10
         node.leave("spot notice")
-        clock.now += seconds
+        clock.now_s += seconds
         watchdog.look()
 
     assert exits == ends
@@ -103,9 +97,9 @@ def test_a_machine_that_leaves_does_not_wait_for_its_unit(
 
 def test_a_second_notice_gives_no_more_time(watchdog, node, clock, exits):
     node.leave("spot notice")
-    clock.now += 15
+    clock.now_s += 15
     node.leave("spot notice")
-    clock.now += 6
+    clock.now_s += 6
     watchdog.look()
 
     assert exits == ["exit"]
@@ -114,7 +108,7 @@ def test_a_second_notice_gives_no_more_time(watchdog, node, clock, exits):
 def test_a_drain_alone_waits_for_the_unit(watchdog, node, clock, exits):
     with node.working(MESSAGE):
         node.drain("SIGTERM")
-        clock.now += 59
+        clock.now_s += 59
         watchdog.look()
 
     assert exits == []
