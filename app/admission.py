@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from app.bootstrap import Runtime
 from app.domain.errors import AdmissionError, ModelError, TransientError
 from app.domain.scheduling.admission import Demand, Limits, Load, Reason, Refusal, admit
-from app.domain.scheduling.placement import Need, Node
+from app.domain.scheduling.placement import Need
 from app.domain.spec import Mode, Priority
 from app.domain.work import Stage
 from app.nodes import NodeRecord, NodeState, read_nodes
@@ -68,7 +68,7 @@ def _demands(runtime: Runtime, request: RenderRequest) -> Iterator[Demand]:
         model = _model(runtime.settings, request, stage)
         need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
         yield Demand(
-            need, [[_node(node) for node in alive if pool in node.pools] for pool in pools]
+            need, [[node.placed() for node in alive if pool in node.pools] for pool in pools]
         )
 
 
@@ -121,18 +121,6 @@ def _alive(runtime: Runtime) -> list[NodeRecord]:
     except TransientError:
         return []
     return [node for node in nodes if not node.is_lost and node.state is not NodeState.DRAINING]
-
-
-def _node(record: NodeRecord) -> Node:
-    return Node(
-        name=record.node,
-        memory_gb=record.memory_gb or None,
-        models=frozenset(record.models),
-        weight=record.weight,
-        backlog_s=0.0,
-        in_flight=0,
-        is_ready=True,
-    )
 
 
 def _shown(runtime: Runtime, pool: str) -> PoolRecord | None:

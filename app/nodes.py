@@ -7,13 +7,14 @@ for three heartbeats is lost: killed, frozen or cut off, which from outside is t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from queue import SimpleQueue
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.domain.scheduling.placement import Node
 from app.domain.work import Stage, Work
 from app.live.port import LiveBoard, Record
 from app.schemas import WorkMessage
@@ -89,6 +90,20 @@ class NodeRecord(BaseModel):
     @property
     def pools(self) -> list[str]:
         return self.pool.split(",")
+
+    def placed(
+        self, coming: Collection[str] = (), *, backlog_s: float = 0.0, in_flight: int = 0
+    ) -> Node:
+        """This worker to a strategy, with the models and units that are on their way to it."""
+        return Node(
+            name=self.node,
+            memory_gb=self.memory_gb or None,
+            models=frozenset(self.models).union(coming),
+            weight=self.weight,
+            backlog_s=backlog_s,
+            in_flight=in_flight,
+            is_ready=self.state is NodeState.READY,
+        )
 
     def serves(self, pool: str) -> bool:
         """Whether it is alive and takes from the queue of *pool*."""

@@ -73,8 +73,8 @@ def plan(
     from app.cli.summary import estimate, plan_lines, plan_summary, preview
     from app.domain.plan import canonical_json
 
-    planned = preview(options.to_request(), options.files)
-    estimates = estimate(planned, options.init)
+    request, planned = preview(options.to_request(), options.files)
+    estimates = estimate(request, planned, options.init)
     if draw is not None:
         draw_plan(planned, draw)
     if json:

@@ -16,10 +16,10 @@ from app.domain.prediction import Predictor
 from app.domain.spec import Mode
 from app.domain.work import Stage
 from app.pictures.reading import read_size
-from app.planning import plan_request
+from app.planning import choose_mode, plan_request
 from app.scheduling.duration import card_s, learned_s
 from app.scheduling.forecast import read_predictor
-from app.schemas import read_request
+from app.schemas import RenderRequest, read_request
 from app.traffic import Moved, total, traffic
 
 _VISIBLE = 0.01  # of a picture's aspect: less is a rounded side
@@ -33,8 +33,8 @@ _MODES = {
 }
 
 
-def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderPlan:
-    """The plan of the request and its *files*; nothing is stored."""
+def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> tuple[RenderRequest, RenderPlan]:
+    """The request with its *files*, and its plan; nothing is stored."""
     paths: dict[str, Path] = {}
     for field, path in files.items():
         from app.client import check_input
@@ -46,7 +46,8 @@ def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderPlan:
     def read(key: str) -> bytes:
         return paths[key].read_bytes() if key in paths else app.store.get(key)
 
-    return plan_request(read_request(fields), app.catalogue, app.settings, read)
+    request = read_request(fields)
+    return request, plan_request(request, app.catalogue, app.settings, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,13 @@ class Estimates:
     """Of one worker's work, by device, as learned."""
     card_s: float | None
     """Of the tiles alone, by the costs in the model's card."""
+    why: str
+    """Why the mode was chosen."""
     stretch: float
     """How much wider the picture to start from becomes than it is high; 1 keeps its aspect."""
 
 
-def estimate(plan: RenderPlan, init: Path | None = None) -> Estimates:
+def estimate(request: RenderRequest, plan: RenderPlan, init: Path | None = None) -> Estimates:
     """Of *plan* from the picture *init* here; a store that is silent has learned nothing."""
     app = runtime()
     card = app.catalogue.card(plan.spec.refine_model)
@@ -72,7 +75,8 @@ def estimate(plan: RenderPlan, init: Path | None = None) -> Estimates:
         predictor = Predictor()
     seconds = learned_s(plan, predictor)
     stretch = _stretch(plan, init, app.settings.max_input_mpx)
-    return Estimates(traffic(plan, card), seconds, card_s(plan, card), stretch)
+    why = choose_mode(request, card)[1]
+    return Estimates(traffic(plan, card), seconds, card_s(plan, card), why, stretch)
 
 
 def _stretch(plan: RenderPlan, init: Path | None, max_mpx: float) -> float:
@@ -90,6 +94,7 @@ def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
         "plan_hash": plan.hash,
         "models": plan.revisions,
         "spec": asdict(plan.spec),
+        "mode_reason": estimates.why,
         "canvas": {"height": plan.canvas_height * scale, "width": plan.canvas_width * scale},
         "base": base
         and {
@@ -123,7 +128,7 @@ def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object
     lines: list[tuple[str, object]] = [
         ("picture", f"{spec.count} × {spec.width}x{spec.height} px {spec.format}"),
         ("canvas", f"{plan.canvas_width * scale}x{plan.canvas_height * scale} px"),
-        ("mode", f"{spec.mode}: {_MODES[spec.mode]}"),
+        ("mode", f"{spec.mode}: {_MODES[spec.mode]}; {estimates.why}"),
         ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
         ("model", models),
     ]

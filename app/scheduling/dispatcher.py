@@ -14,7 +14,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from app.bootstrap import Runtime
-from app.domain.errors import ConfigurationError, TransientError
+from app.domain.errors import TransientError
 from app.domain.work import Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
@@ -28,6 +28,7 @@ from app.scheduling.late import late_units
 from app.scheduling.line import Clock, Line
 from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
+from app.scheduling.reach import Reach
 from app.scheduling.unserved import Unserved
 from app.schemas import WorkMessage
 
@@ -51,11 +52,11 @@ class Dispatcher:
         self._line = Line(runtime, clock, is_adopting=is_adopting)
         self._asker = Asker(runtime, publisher, clock, self._line)
         self._forecast = Forecast(runtime.store)
-        self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast)
+        self._reach = Reach(runtime, publisher, self._line)
+        self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast, self._reach)
         self._schedule = Schedule(runtime, self._forecast)
-        self._unserved = Unserved(clock.monotonic)
-        self._nodes: list[NodeRecord] | None = None
-        """Unknown while the board is silent."""
+        self._unserved = Unserved(runtime, clock, self._line, self._reach)
+        self._nodes: list[NodeRecord] = []
         self._due: dict[str, float] = {}
 
     def run_round(self, events: Sequence[Record]) -> None:
@@ -71,10 +72,10 @@ class Dispatcher:
         if has_looked:
             self._read_nodes()
         self._asker.ask_for_merges()
-        self._feeder.fill(self._nodes or [])
+        self._feeder.fill()
         if has_looked:
-            self._send_again(self._nodes or [])
-            self._end_unserved()
+            self._send_again()
+            self._unserved.look()
         if self._is_due("board", _BOARD_PERIOD_S):
             self._show()
         if self._is_due("save", _SAVE_PERIOD_S):
@@ -83,7 +84,7 @@ class Dispatcher:
     def forget(self) -> None:
         """Know nothing: another dispatcher has acted, what this one knows is old."""
         self._line.forget()
-        self._unserved.follow(())
+        self._unserved.forget()
         self._due.clear()
 
     def close(self) -> None:
@@ -144,39 +145,26 @@ class Dispatcher:
         try:
             self._nodes = read_nodes(self._runtime.board, self._runtime.settings.heartbeat_s)
         except TransientError:
-            self._nodes = None  # nobody is known to be alive, nobody is known to be lost
-            return
+            self._nodes = []  # nobody is known to be alive, nobody is known to be lost
+            self._unserved.forget()
+        self._reach.nodes = self._nodes
         self._forecast.forget_nodes({node.node for node in self._nodes})
-        self._adopt(self._nodes)
+        self._adopt()
 
-    def _adopt(self, nodes: Sequence[NodeRecord]) -> None:
+    def _adopt(self) -> None:
         """What a node works on is on its way: another dispatcher has sent it."""
         now_s = self._clock.monotonic()
-        for node in nodes:
+        for node in self._nodes:
             job = self._line.get(node.current.job_id) if node.current else None
             if node.current and job and not node.is_lost:
                 name, level = node.node if node.queue else "", self._line.level(job)
                 for work in node.current.works:
                     begun_s = now_s - node.current.elapsed_s
-                    job.adopt(work, Flight(node.pools[0], begun_s, node=name, level=level))
+                    pool = self._reach.pool_at(node, job, work.stage)
+                    job.adopt(work, Flight(pool, begun_s, node=name, level=level))
                 self._line.serve(job)
 
-    def _end_unserved(self) -> None:
-        """End jobs that nobody could have taken for too long."""
-        settings = self._runtime.settings
-        if settings.is_embedded or not settings.unserved_limit_s:
-            return
-        # A silent board says nothing: what was known of them before counts no more.
-        missing = {} if self._nodes is None else self._feeder.without_worker()
-        self._unserved.follow(missing)
-        for job_id in self._unserved.longer_than(settings.unserved_limit_s):
-            reason = (
-                f"no living worker of pool {missing[job_id]} could take its work "
-                f"for {settings.unserved_limit_s:g} s (TILECHORD_UNSERVED_LIMIT_S)"
-            )
-            self._line.fail(job_id, ConfigurationError(reason))
-
-    def _send_again(self, nodes: Sequence[NodeRecord]) -> None:
+    def _send_again(self) -> None:
         """Send units that were lost, or that would be done sooner by another worker."""
         settings = self._runtime.settings
         if settings.is_embedded:  # nothing gets lost inside one process
@@ -187,16 +175,16 @@ class Dispatcher:
             lane: self._publisher.depth(flight.pool, flight.node).ready
             for lane, flight in lanes.items()
         }
-        sight = Sight(nodes, ready, now_s, settings.heartbeat_s)
+        sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
         lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
-        self._feeder.send_again(self._missing(lost, now_s), nodes)
+        self._feeder.send_again(self._missing(lost, now_s))
         waiting = self._feeder.with_work()
         late = [
             unit
             for pool in {flight.pool for flight in lanes.values()}
             for unit in late_units(self._line, pool, waiting.get(pool, ()), sight, self._forecast)
         ]
-        self._feeder.send_again(self._missing(late, now_s), nodes, is_late=True)
+        self._feeder.send_again(self._missing(late, now_s), is_late=True)
 
     def _missing(
         self, overdue: Sequence[tuple[OpenJob, Work]], now_s: float
@@ -213,10 +201,10 @@ class Dispatcher:
     def _show(self) -> None:
         jobs: dict[str, list[OpenJob]] = defaultdict(list)
         for job in self._line:
-            jobs[self._feeder.pool_for(job)].append(job)
+            jobs[self._reach.pool_for(job)].append(job)
         for pool in self._runtime.settings.pools:
             standing = self._line.standing(pool, jobs[pool])
-            self._schedule.show(pool, standing, self._nodes or [])
+            self._schedule.show(pool, standing, self._nodes)
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()

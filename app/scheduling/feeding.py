@@ -8,17 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from app.bootstrap import Runtime
-from app.domain.errors import ConfigurationError, TransientError
+from app.domain.errors import TransientError
 from app.domain.scheduling.slices import batch_size, room
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, stage_model
 from app.nodes import NodeRecord
-from app.queues import with_bigger
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
 from app.scheduling.placing import Crew, Placing
 from app.scheduling.publishing import Depth, Publisher, Slice
+from app.scheduling.reach import Reach
 
 log = logging.getLogger(__name__)
 
@@ -27,87 +27,85 @@ class Feeder:
     """Takes units from the jobs in line and sends them."""
 
     def __init__(
-        self, runtime: Runtime, publisher: Publisher, clock: Clock, line: Line, forecast: Forecast
+        self,
+        runtime: Runtime,
+        publisher: Publisher,
+        clock: Clock,
+        line: Line,
+        forecast: Forecast,
+        reach: Reach,
     ) -> None:
         self._runtime = runtime
         self._publisher = publisher
         self._clock = clock
         self._line = line
         self._forecast = forecast
-        self._placing = Placing(runtime, line, forecast)
-        self._pools: dict[tuple[Stage, str], str] = {}
-        self._nodes: Sequence[NodeRecord] = ()
+        self._reach = reach
+        self._placing = Placing(runtime, line, forecast, reach)
 
-    def fill(self, nodes: Sequence[NodeRecord]) -> None:
+    def fill(self) -> None:
         """Fill every pool that some job has units for."""
-        self._nodes = nodes
         for pool, jobs in self.with_work().items():
-            self._fill(pool, jobs, nodes)
+            self._fill(pool, jobs)
 
     def with_work(self) -> dict[str, list[OpenJob]]:
         """Jobs that have units to be sent, by the pools that those need."""
         found: dict[str, list[OpenJob]] = defaultdict(list)
         for job in self._line:
             if not job.entry.is_paused:
-                for pool in {self._served(job, stage) for stage in job.ready_stages()} - {""}:
+                for pool in {self._reach.served(job, stage) for stage in job.ready_stages()} - {""}:
                     found[pool].append(job)
         return found
 
-    def pool_for(self, job: OpenJob) -> str:
-        """The pool that works for the job now, or will."""
-        flown = (flight.pool for flight in job.flying.values())
-        ready = (self._served(job, stage) for stage in job.ready_stages())
-        return next(flown, "") or next(ready, "") or self._served(job, Stage.TILE)
-
-    def without_worker(self) -> dict[str, str]:
-        """Jobs that no living worker can take now, with the pools whose workers are missing."""
-        asked = {
-            job.entry.job_id: self.pool_for(job) for job in self._line if not self._is_served(job)
-        }
-        return {job_id: pool for job_id, pool in asked.items() if pool}
-
-    def send_again(
-        self,
-        overdue: Iterable[tuple[OpenJob, Work]],
-        nodes: Sequence[NodeRecord],
-        *,
-        is_late: bool = False,
-    ) -> None:
+    def send_again(self, overdue: Iterable[tuple[OpenJob, Work]], *, is_late: bool = False) -> None:
         """Send units once more, those of one job that are alike as one slice.
 
         Late ones only help where nothing of their level is done, lost ones go to any node.
         """
-        slices: dict[tuple[str, str, str, int, Stage, int], list[tuple[OpenJob, Work]]] = {}
+        slices: dict[tuple[str, str, str, int, Stage, int], list[Work]] = defaultdict(list)
         crews: dict[tuple[str, Priority], Crew | None] = {}
+        jobs = {}
         for job, work in overdue:
-            flight = job.flying[work]
-            level = self._line.level(job) if is_late else Priority.LOW
-            if (place := (flight.pool, level)) not in crews:
-                crews[place] = self._placing.crew(flight.pool, nodes, level=level)
-            node: str | None = ""
-            if (crew := crews[place]) is not None:
-                need = self._placing.need(job, work)
-                node = crew.place_again(need, but=flight.node, is_idle=is_late)
+            pool, node = self._place_again(job, work, crews, is_late=is_late)
             if node is None:  # asked again at the next look
                 continue
-            key = job.entry.job_id, flight.pool, node, flight.attempt, work.stage, work.phase
-            slices.setdefault(key, []).append((job, work))
-            fields = {"job_id": job.entry.job_id, "work": work.label, "attempt": flight.attempt + 1}
+            attempt = job.flying[work].attempt + 1
+            jobs[job.entry.job_id] = job
+            slices[job.entry.job_id, pool, node, attempt, work.stage, work.phase].append(work)
+            fields = {"job_id": job.entry.job_id, "work": work.label, "attempt": attempt}
             log.info("work.sent_again", extra=fields)
         most = self._runtime.settings.slice_units
-        for (_, pool, node, attempt, _, _), found in slices.items():
-            job, units = found[0][0], [work for _, work in found]
+        for (job_id, pool, node, attempt, _, _), units in slices.items():
             for start in range(0, len(units), most):
                 part = units[start : start + most]
                 names = [node] * len(part) if node else []
-                self._send(job, part, pool, attempt=attempt + 1, nodes=names)
+                self._send(jobs[job_id], part, pool, attempt=attempt, nodes=names)
 
-    def _fill(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
-        if self._placing.crew(pool, nodes) is not None:
-            self._fill_nodes(pool, jobs, nodes)
+    def _place_again(
+        self,
+        job: OpenJob,
+        work: Work,
+        crews: dict[tuple[str, Priority], Crew | None],
+        *,
+        is_late: bool,
+    ) -> tuple[str, str | None]:
+        """Pool and node for a unit once more; no name for a shared queue, ``None`` to wait."""
+        flight = job.flying[work]
+        pool = self._reach.pool_with_room(flight.pool, stage_model(job.plan, work.stage))
+        level = self._line.level(job) if is_late else Priority.LOW
+        if (place := (pool, level)) not in crews:
+            crews[place] = self._placing.crew(pool, level=level)
+        if (crew := crews[place]) is None:
+            return pool, ""
+        need = self._placing.need(job, work)
+        return pool, crew.place_again(need, but=flight.node, is_idle=is_late)
+
+    def _fill(self, pool: str, jobs: Sequence[OpenJob]) -> None:
+        if self._placing.crew(pool) is not None:
+            self._fill_nodes(pool, jobs)
             return
         depth = self._publisher.depth(pool)
-        workers = _workers(pool, depth, nodes)
+        workers = _workers(pool, depth, self._reach.nodes)
         ready, spaces = depth.ready, dict[Priority, int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
@@ -127,13 +125,13 @@ class Feeder:
             messages = math.ceil(len(units) / batch)
             ready, spaces[level] = ready + messages, spaces[level] - messages
 
-    def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
+    def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob]) -> None:
         """Give units to nodes until they have enough; a job that has to wait lets others by."""
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
             unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
             level = self._line.level(job)
-            crew = self._placing.crew(pool, nodes, unit_s=unit_s, level=level)
+            crew = self._placing.crew(pool, unit_s=unit_s, level=level)
             members = jobs
             if crew is None or not self._place(job, pool, crew, self._batch(jobs, len(crew.nodes))):
                 jobs = [other for other in jobs if other is not job]
@@ -177,7 +175,7 @@ class Feeder:
     ) -> None:
         # What was lost has waited already: it goes before all that lies in the queue.
         level = Priority.HIGH if attempt else self._line.level(job)
-        moved = pool if self._may_serve(pool, job, units[0].stage) else ""
+        moved = pool if self._reach.may_serve(pool, job, units[0].stage) else ""
         sent = Slice(tuple(units), level, attempt, batch, tuple(nodes), moved)
         now_s = self._clock.monotonic()
         try:
@@ -189,48 +187,14 @@ class Feeder:
         for work, node in zip(units, nodes or [""] * len(units), strict=True):
             flight = job.flying[work]
             flight.sent_s, flight.unseen_since_s, flight.attempt = now_s, None, attempt
-            flight.node, flight.level = node, level
+            flight.pool, flight.node, flight.level = pool, node, level
             flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
             self._line.serve(job)
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
 
-    def _is_served(self, job: OpenJob) -> bool:
-        """Whether a worker could take some unit of the job, or it waits for none."""
-        if job.entry.is_paused or job.control_since:
-            return True
-        flown = {flight.pool for flight in job.flying.values()}
-        if any(node.serves(pool) for pool in flown for node in self._nodes):
-            return True
-        return any(
-            self._placing.can_serve(
-                self._served(job, stage), stage_model(job.plan, stage), self._nodes
-            )
-            for stage in job.ready_stages()
-        )
-
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:
-        return [stage for stage in job.ready_stages() if self._served(job, stage) == pool]
-
-    def _served(self, job: OpenJob, stage: Stage) -> str:
-        """The pool that serves *stage* of the job now: a bigger one where its own cannot."""
-        own, model = self._own(job, stage), stage_model(job.plan, stage)
-        return own and self._placing.pool_with_room(own, model, self._nodes)
-
-    def _may_serve(self, pool: str, job: OpenJob, stage: Stage) -> bool:
-        """Whether units are sent there; a worker that has one may serve other pools too."""
-        return pool in with_bigger(self._runtime.settings, self._own(job, stage))
-
-    def _own(self, job: OpenJob, stage: Stage) -> str:
-        """The pool that *stage* of the job is bound to; the job ends here when there is none."""
-        key = stage, stage_model(job.plan, stage)
-        try:
-            if key not in self._pools:
-                self._pools[key] = self._publisher.pool_of(job.plan, stage)
-        except ConfigurationError as err:
-            self._line.fail(job.entry.job_id, err)
-            return ""
-        return self._pools[key]
+        return [stage for stage in job.ready_stages() if self._reach.served(job, stage) == pool]
 
 
 def _workers(pool: str, depth: Depth, nodes: Sequence[NodeRecord]) -> int:

@@ -7,18 +7,17 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.admission import memory_gb
 from app.bootstrap import Runtime
-from app.domain.scheduling.placement import Need, Node, Placer, fits
+from app.domain.scheduling.placement import Need, Node, Placer
 from app.domain.scheduling.slices import UNITS_A_WORKER
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, model_label, stage_model
 from app.node_queues import strategy_of
-from app.nodes import NodeRecord, NodeState
-from app.queues import with_bigger
+from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
+from app.scheduling.reach import Reach
 
 
 @dataclass(slots=True)
@@ -66,17 +65,16 @@ class Crew:
 class Placing:
     """Chooses nodes, pool by pool, by what the registry and the jobs' flights tell."""
 
-    def __init__(self, runtime: Runtime, line: Line, forecast: Forecast) -> None:
+    def __init__(self, runtime: Runtime, line: Line, forecast: Forecast, reach: Reach) -> None:
         self._runtime = runtime
         self._line = line
         self._forecast = forecast
+        self._reach = reach
         self._placers: dict[str, Placer] = {}
-        self._memory_gb: dict[str, float] = {}
 
     def crew(
         self,
         pool: str,
-        nodes: Sequence[NodeRecord],
         *,
         unit_s: float = 1.0,
         level: Priority = Priority.LOW,
@@ -87,7 +85,7 @@ class Placing:
         ``None`` when its workers choose themselves, or none has a queue of its own.
         """
         strategy = strategy_of(self._runtime.settings, pool)
-        members = [node for node in nodes if node.serves(pool) and node.queue]
+        members = [node for node in self._reach.nodes if node.serves(pool) and node.queue]
         if not strategy.names_node or not members:
             return None
         placer = self._placers.setdefault(
@@ -98,28 +96,6 @@ class Placing:
         most = math.ceil(self._runtime.settings.lookahead_s / max(unit_s, 1e-3))
         most = max(UNITS_A_WORKER, min(most, self._runtime.settings.slice_units))
         return Crew(placer, known, most)
-
-    def pool_with_room(self, pool: str, model: str, nodes: Sequence[NodeRecord]) -> str:
-        """*pool*, or the first bigger one that can hold *model*, which no node of *pool* can.
-
-        Where workers choose themselves, one that lacks the memory moves the unit on.
-        """
-        settings, need = self._runtime.settings, Need(model, self._need_gb(model), 0.0, "")
-        for candidate in with_bigger(settings, pool):
-            if not strategy_of(settings, candidate).names_node:
-                return candidate
-            members = [_node(node, ()) for node in nodes if node.serves(candidate) and node.queue]
-            if not members or any(fits(node, need) for node in members):
-                return candidate
-        return pool
-
-    def can_serve(self, pool: str, model: str, nodes: Sequence[NodeRecord]) -> bool:
-        """Whether some living node of *pool* may get what needs *model*."""
-        members = [node for node in nodes if node.serves(pool)]
-        if not strategy_of(self._runtime.settings, pool).names_node:
-            return bool(members)
-        need = Need(model, self._need_gb(model), 0.0, "")
-        return any(fits(_node(node, ()), need) for node in members)
 
     def need(self, job: OpenJob, work: Work) -> Need:
         """What *work* asks of a node."""
@@ -132,16 +108,11 @@ class Placing:
         )
         return Need(
             model,
-            self._need_gb(stage_model(job.plan, work.stage)),
+            self._reach.need_gb(stage_model(job.plan, work.stage)),
             self._forecast.unit(job.plan, work).mean_s,
             work.key(job.plan),
             behind_s,
         )
-
-    def _need_gb(self, model: str) -> float:
-        if model not in self._memory_gb:
-            self._memory_gb[model] = memory_gb(self._runtime, model)
-        return self._memory_gb[model]
 
     def _flights(self, level: Priority) -> Iterator[tuple[str, Flight]]:
         """Units of no lower *level* that were sent to nodes, each with its model."""
@@ -155,15 +126,8 @@ def _node(record: NodeRecord, flights: Collection[tuple[str, Flight]]) -> Node:
     own = [(model, flight) for model, flight in flights if flight.node == record.node]
     # What it was sent is loaded before the next unit: otherwise all would load a model at once.
     coming = {model for model, _ in own}
-    return Node(
-        name=record.node,
-        memory_gb=record.memory_gb or None,
-        models=frozenset(record.models) | coming,
-        weight=record.weight,
-        backlog_s=sum(flight.seconds for _, flight in own),
-        in_flight=len(own),
-        is_ready=record.state is NodeState.READY,
-    )
+    backlog_s = sum(flight.seconds for _, flight in own)
+    return record.placed(coming, backlog_s=backlog_s, in_flight=len(own))
 
 
 def _model(job: OpenJob, stage: Stage) -> str:

@@ -1,23 +1,40 @@
-"""Jobs that no living worker can take: how long that has been so."""
+"""Jobs that no living worker can take: they wait for one, and not for ever."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from app.bootstrap import Runtime
+from app.domain.errors import ConfigurationError
+from app.scheduling.line import Clock, Line
+from app.scheduling.reach import Reach
 
 
 class Unserved:
     """Counts by the dispatcher's own clock alone, and anew with every dispatcher."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, runtime: Runtime, clock: Clock, line: Line, reach: Reach) -> None:
+        self._settings = runtime.settings
+        self._clock = clock
+        self._line = line
+        self._reach = reach
         self._since_s: dict[str, float] = {}
 
-    def follow(self, job_ids: Collection[str]) -> None:
-        """Note that *job_ids*, and no others, have nobody who could take their work."""
-        now_s = self._monotonic()
-        self._since_s = {job_id: self._since_s.get(job_id, now_s) for job_id in job_ids}
+    def look(self) -> None:
+        """End the jobs that nobody could have taken for too long."""
+        limit_s = self._settings.unserved_limit_s
+        if self._settings.is_embedded or not limit_s:
+            return
+        now_s = self._clock.monotonic()
+        missing = {job.entry.job_id: job for job in self._line if not self._reach.is_served(job)}
+        self._since_s = {job_id: self._since_s.get(job_id, now_s) for job_id in missing}
+        for job_id, job in missing.items():
+            if now_s - self._since_s[job_id] > limit_s:
+                reason = (
+                    f"no living worker of pool {self._reach.pool_for(job)} could take its work "
+                    f"for {limit_s:g} s (TILECHORD_UNSERVED_LIMIT_S)"
+                )
+                self._line.fail(job_id, ConfigurationError(reason))
+                del self._since_s[job_id]  # it may be resumed before the next look
 
-    def longer_than(self, limit_s: float) -> list[str]:
-        """Jobs that have been so for more than *limit_s* without a break."""
-        now_s = self._monotonic()
-        return [job_id for job_id, since_s in self._since_s.items() if now_s - since_s > limit_s]
+    def forget(self) -> None:
+        """Let all wait from now on."""
+        self._since_s.clear()

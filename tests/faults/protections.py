@@ -267,9 +267,9 @@ _JOBS = (
     ),
     _protection(
         "unserved-jobs-end",
-        "app/scheduling/dispatcher.py",
-        "            self._line.fail(job_id, ConfigurationError(reason))\n",
-        "            log.info(reason)\n",
+        "app/scheduling/unserved.py",
+        "                self._line.fail(job_id, ConfigurationError(reason))\n",
+        "",
         "tests/unit/scheduling/test_unserved.py::test_a_job_without_any_worker_ends_with_the_pool_and_the_time",
     ),
     _protection(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from app.domain.errors import (
     PermanentError,
 )
 from app.domain.spec import Mode
-from app.planning import plan_request
+from app.planning import choose_mode, plan_request
 from app.schemas import read_request
 from app.settings import Settings
 from tests.support.tiny_model import build_tiny_model
+from tests.unit.domain.cards import SD15
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,11 @@ def test_unset_fields_take_the_models_defaults(plan):
     assert (spec.base_model, spec.refine_model) == ("tiny", "tiny")
 
 
+def quadrant(side):
+    box = {"top": 0, "left": 0, "bottom": side, "right": side}
+    return {"prompt": "snow", "box": box}
+
+
 @pytest.mark.parametrize(
     ("fields", "mode"),
     [
@@ -49,6 +56,11 @@ def test_unset_fields_take_the_models_defaults(plan):
         ({"height": 64, "width": 65}, Mode.REFINE),
         ({"height": 64, "width": 64, "init_image": "inputs/a"}, Mode.REFINE),
         ({"height": 64, "width": 256}, Mode.PHASED),
+        ({"height": 512, "width": 512, "regions": [quadrant(256)]}, Mode.PHASED),
+        (
+            {"height": 512, "width": 512, "regions": [quadrant(256)], "init_image": "inputs/a"},
+            Mode.REFINE,
+        ),
     ],
     ids=[
         "native size",
@@ -56,10 +68,29 @@ def test_unset_fields_take_the_models_defaults(plan):
         "larger",
         "a picture to start from",
         "wider than a base",
+        "regions too small for a base",
+        "regions in a picture to start from",
     ],
 )
 def test_auto_chooses_direct_only_when_one_window_of_native_size_does(plan, fields, mode):
     assert plan(**fields).spec.mode is mode
+
+
+@pytest.mark.parametrize(
+    ("native", "sides", "mode"),
+    [
+        (512, [1024], Mode.REFINE),
+        (512, [1008], Mode.PHASED),
+        (1024, [1024, 520], Mode.REFINE),
+        (1024, [1024, 496], Mode.PHASED),
+    ],
+    ids=["32 latents", "31 latents", "the smallest of two", "the smallest is too small"],
+)
+def test_a_base_picture_must_be_large_enough_for_every_region(native, sides, mode):
+    fields = {"prompt": "a", "height": 2048, "width": 2048}
+    request = read_request(fields | {"regions": [quadrant(side) for side in sides]})
+
+    assert choose_mode(request, replace(SD15, native_size=native))[0] is mode
 
 
 def test_priority_is_no_part_of_the_plan(plan):

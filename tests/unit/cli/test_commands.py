@@ -33,7 +33,8 @@ def test_plan_tells_a_person_what_would_happen(installation: Installation) -> No
     result = installation.invoke("plan", "a hill", "--size", "256x192", "--seed", "7")
 
     assert result.exit_code == 0
-    assert "refine: a base picture decides the layout" in result.stdout
+    assert "refine: a base picture decides the layout, tiles add detail; " in result.stdout
+    assert "the canvas is larger than the model's " in result.stdout
     assert "2 × 24 of 64x64 px" in result.stdout
     assert "2 times the canvas" in result.stdout
     assert "seed 7" in result.stdout

@@ -152,7 +152,7 @@ def test_another_lora_is_another_model():
 
 
 def test_a_unit_goes_to_no_node_with_too_little_memory(monkeypatch):
-    monkeypatch.setattr("app.scheduling.placing.memory_gb", lambda *_: 12.0)
+    monkeypatch.setattr("app.scheduling.reach.memory_gb", lambda *_: 12.0)
     scene = placing("random")
     show(scene, B, memory_gb=24.0)
     scene.accept()
@@ -165,7 +165,7 @@ POOLS = {"control": ["plan.*", "finish.*"], "gpu": ["base.*", "tile.*", "upscale
 
 def too_large_for_gpu(monkeypatch, **settings) -> Scene:
     """Two nodes of 8 GB, one of 40 GB in the bigger pool, and a model of 12 GB."""
-    monkeypatch.setattr("app.scheduling.placing.memory_gb", lambda *_: 12.0)
+    monkeypatch.setattr("app.scheduling.reach.memory_gb", lambda *_: 12.0)
     scene = placing("round_robin", pools=POOLS, bigger_pool={"gpu": "large"}, **settings)
     show(scene, "c@h", pool="large", memory_gb=40.0)
     scene.accept()
@@ -209,6 +209,19 @@ def test_workers_that_choose_themselves_find_out_what_does_not_fit(monkeypatch):
     scene.with_settings(placing=Strategy.LEAST_LOADED)
 
     assert {one.pool for one in scene.round()} == {"gpu"}
+
+
+def test_what_is_lost_with_the_last_node_that_could_hold_it_goes_to_the_bigger_pool(monkeypatch):
+    scene = too_large_for_gpu(monkeypatch)
+    show(scene, "big@h", memory_gb=40.0)
+    (first, *_) = scene.round()
+    assert (first.pool, set(first.slice.nodes)) == ("gpu", {"big@h"})
+    scene.board.hide("nodes", "big@h")
+
+    again = scene.round(2.0, times=2)
+
+    assert {one.pool for one in again} == {"large"}
+    assert set(first.units) <= {work for one in again for work in one.units}
 
 
 def test_what_a_node_of_its_pool_can_hold_waits_for_it(monkeypatch):

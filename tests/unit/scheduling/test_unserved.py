@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.errors import BrokerUnavailableError
-from app.domain.work import Stage
+from app.domain.work import Stage, Work
 from app.jobs import JobState
 from tests.unit.scheduling.scene import Scene
 
@@ -77,7 +77,7 @@ def test_a_worker_that_came_and_went_starts_the_time_anew():
 
 def test_a_job_that_no_node_of_a_placing_pool_has_the_memory_for_ends(monkeypatch):
     here = scene(placing="resource")
-    monkeypatch.setattr("app.scheduling.placing.memory_gb", lambda *_: 10.0)
+    monkeypatch.setattr("app.scheduling.reach.memory_gb", lambda *_: 10.0)
     here.dispatcher = here.another()
     here.accept()
 
@@ -89,13 +89,54 @@ def test_a_job_that_no_node_of_a_placing_pool_has_the_memory_for_ends(monkeypatc
 @pytest.mark.parametrize("memory_gb", [12.0, 0.0], ids=["enough", "not known"])
 def test_one_that_fits_is_served(monkeypatch, memory_gb):
     here = scene(placing="resource")
-    monkeypatch.setattr("app.scheduling.placing.memory_gb", lambda *_: 10.0)
+    monkeypatch.setattr("app.scheduling.reach.memory_gb", lambda *_: 10.0)
     here.dispatcher = here.another()
     here.accept()
 
     wait_beside(here, LIMIT_S + 10, memory_gb=memory_gb, queue="q")
 
     assert state(here) is JobState.RUNNING
+
+
+def test_work_that_was_sent_to_a_node_which_is_gone_waits_no_longer(monkeypatch):
+    here = scene(placing="resource")
+    monkeypatch.setattr("app.scheduling.reach.memory_gb", lambda *_: 10.0)
+    here.accept()
+    here.node("big@a", memory_gb=40.0, queue="b")
+    here.node("small@a", memory_gb=8.0, queue="s")
+    assert here.round(1.0)
+    here.board.hide("nodes", "big@a")
+
+    wait_beside(here, LIMIT_S + 20, name="small@a", memory_gb=8.0, queue="s")
+
+    assert state(here) is JobState.FAILED
+
+
+def test_a_job_that_is_resumed_at_once_waits_anew():
+    here = scene()
+    here.accept()
+    wait(here, LIMIT_S + 2)
+    assert state(here) is JobState.FAILED
+
+    here.runtime.ledger.reopen("job")
+    here.submit("job")
+    here.round(0.6)
+    here.round(0.6)
+    wait(here, LIMIT_S - 10)
+
+    assert state(here) is JobState.RUNNING
+
+
+def test_a_worker_of_several_pools_renders_for_the_one_that_serves_the_job():
+    here = scene()
+    plan = here.accept()
+    here.node("all@a", pool="control,gpu", current=("job", plan, Work(Stage.TILE, 0, 0, 0)))
+    here.round(1.0)
+    here.board.hide("nodes", "all@a")
+
+    wait_beside(here, LIMIT_S + 20, name="c@a", pool="control")
+
+    assert state(here) is JobState.FAILED
 
 
 def test_a_paused_job_waits_for_ever():
