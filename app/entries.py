@@ -54,7 +54,6 @@ class Entries:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
-        self._is_kept = False
 
     def add(self, entry: Entry) -> None:
         """Put the job in line; a job that is there keeps its place."""
@@ -63,9 +62,7 @@ class Entries:
 
     def close(self, job_id: str) -> None:
         """Take the job out of the line, which never becomes an empty folder."""
-        if not self._is_kept:
-            self._store.put(KEEPER, b"")
-            self._is_kept = True
+        self._store.put(KEEPER, b"")
         for key in list(self._store.keys(f"{_ROOT}{job_id}/")):
             self._store.delete(key)
 

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """Tiles denoised together: on a CPU nothing is gained, on a GPU small tiles leave it idle."""
     ageing_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 600.0
     """A job rises one class each time it has waited this long without being served; 0 never."""
+    unserved_limit_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 86400.0
+    """A job ends when for so long no living worker could take its work; 0 lets it wait for ever."""
     group: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Pictures of a batch in work at once, where a request does not say."""
     placing: Strategy = Strategy.LEAST_LOADED
@@ -114,8 +116,6 @@ class Settings(BaseSettings):
     # What is taken on at once; 0 is no limit.
     max_open_jobs: Annotated[int, Field(ge=0)] = 0
     max_open_jobs_per_tenant: Annotated[int, Field(ge=0)] = 0
-    unserved_limit_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 86400.0
-    """A job ends when for so long no living worker could take its work; 0 lets it wait for ever."""
     max_pending_s: Annotated[float, Field(ge=0)] = 0.0
     """Predicted seconds of work that wait for a pool."""
 

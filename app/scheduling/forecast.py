@@ -75,7 +75,7 @@ class Forecast:
         self._is_changed = True
 
     def forget_nodes(self, alive: Collection[str]) -> None:
-        """Keep what is known of the nodes in *alive* alone."""
+        """Know only the nodes in *alive*: what others taught is forgotten as newer ones teach."""
         self._known = {entry for entry in self._known if entry[2] in alive}
 
     def save(self, now_ms: int) -> None:

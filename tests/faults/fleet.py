@@ -124,7 +124,7 @@ class Fleet:
     def _bear(self, node: Node) -> None:
         node.ready_from = node.log.stat().st_size if node.log.exists() else 0
         with self._lock, node.log.open("ab") as log:
-            if self._is_closing:
+            if self._is_closing or not node.is_wanted:
                 return
             command = ["-m", "tests.faults.worker", node.name, node.pool]
             process = Forked(command, env=node.env, log=log)

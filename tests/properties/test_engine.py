@@ -165,7 +165,8 @@ def test_pasted_windows_are_written_once():
         np.testing.assert_array_equal(total, np.ones_like(total))
 
 
-def test_no_tile_draws_random_numbers_of_its_own(monkeypatch):
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_no_tile_draws_random_numbers_of_its_own(mode, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a tile's noise comes from the canvas's field")
 
@@ -176,7 +177,7 @@ def test_no_tile_draws_random_numbers_of_its_own(monkeypatch):
         for name in names:
             monkeypatch.setattr(owner, name, refuse)
 
-    rendered(toy_plan(Mode.PHASED), ToyModel(CARD))
+    rendered(toy_plan(mode), ToyModel(CARD))
 
 
 def test_a_tile_whose_latents_are_not_finite_stops_the_merge():

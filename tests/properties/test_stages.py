@@ -220,3 +220,23 @@ def png(picture):
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_region_over_everything_paints_the_base_of_its_own_prompt(families, context, family):
+    everything = {
+        "prompt": "snow and ice",
+        "box": {"top": 0, "left": 0, "bottom": 72, "right": 104},
+    }
+    asked = {"mode": "refine", "guidance": 3}
+    inside = make_plan(families, family, regions=[everything | {"feather": 0}], **asked)
+    alone = make_plan(families, family, prompt="snow and ice", **asked)
+    other = make_plan(families, family, **asked)
+
+    base, expected, unlike = (
+        decode_array(Renderer(context).render(plan, Work(Stage.BASE, 0), lambda: None))
+        for plan in (inside, alone, other)
+    )
+
+    np.testing.assert_allclose(base, expected, rtol=0, atol=1e-5)
+    assert np.abs(base - unlike).max() > 1e-4

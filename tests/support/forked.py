@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM, Signals, signal
@@ -26,6 +27,7 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 _OPEN_LIMIT_S = 120.0
 _LOOK_S = 0.5
+_opening = threading.Lock()  # supervised processes begin in threads of their own
 
 
 class Forked:
@@ -78,7 +80,7 @@ class Forked:
 
     def send_signal(self, number: Signals) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            _send(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(SIGTERM)
@@ -120,13 +122,23 @@ def _bear(
     return owned, int(json.loads(owned.recv(64)))
 
 
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):  # the nursery may have buried it a moment ago
+        os.kill(pid, number)
+
+
 def _scratch() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-@cache
 def nursery() -> Path:
     """Socket of the one nursery of this process, which ends with it."""
+    with _opening:
+        return _nursery()
+
+
+@cache
+def _nursery() -> Path:
     folder = tempfile.TemporaryDirectory(prefix="nursery-")
     path = Path(folder.name) / "orders"
     process = subprocess.Popen(
@@ -137,6 +149,8 @@ def nursery() -> Path:
     )
     atexit.register(_close, process, folder)
     wait_for(lambda: path.exists() or process.poll() is not None, limit_s=_OPEN_LIMIT_S)
+    if process.poll() is not None:
+        raise RuntimeError(f"the nursery ended with exit code {process.returncode}")
     return path
 
 
@@ -149,7 +163,7 @@ def main(path: str, *arguments: str) -> int:
     """Exit code of a child that has this process's streams and gets its signals."""
     owned, pid = _bear(Path(path), arguments, os.environ, Path.cwd(), (0, 1, 2))
     for number in (SIGINT, SIGTERM):
-        signal(number, lambda got, _: os.kill(pid, got))
+        signal(number, lambda got, _: _send(pid, got))
     code = int(json.loads(owned.recv(64)))
     return code if code >= 0 else 128 - code
 

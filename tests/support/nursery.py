@@ -40,12 +40,13 @@ class Nursery:
                 return order
             self._bury()
             if 0 in ready and not os.read(0, 1):
-                self._end_all()
                 return None
 
     def _bear(self) -> dict[str, Any] | None:
         owner, _ = self.listener.accept()
         data, streams, _, _ = socket.recv_fds(owner, LARGEST_ORDER, 3)
+        if not data:  # it was killed before it had ordered anything
+            return None
         pid = os.fork()
         if not pid:
             _take(streams)
@@ -55,7 +56,7 @@ class Nursery:
         for stream in streams:
             os.close(stream)
         self.owners[pid] = owner
-        owner.send(json.dumps(pid).encode())
+        _tell(owner, pid)
         return None
 
     def _bury(self) -> None:
@@ -63,10 +64,10 @@ class Nursery:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            with self.owners.pop(pid) as owner, suppress(OSError):  # its owner may be gone
-                owner.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+            with self.owners.pop(pid) as owner:
+                _tell(owner, os.waitstatus_to_exitcode(status))
 
-    def _end_all(self) -> None:
+    def end_all(self) -> None:
         for pid in self.owners:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -78,7 +79,12 @@ def main(path: str) -> None:
         listener.bind(f"{path}.closed")
         listener.listen(64)
         Path(f"{path}.closed").rename(path)  # found from now on
-        order = Nursery(listener).serve()
+        nursery, order = Nursery(listener), None
+        try:
+            order = nursery.serve()
+        finally:
+            if not order:
+                nursery.end_all()
     if order:
         _become(order)
 
@@ -97,6 +103,11 @@ def _import_everything_heavy() -> None:
     del celery, kombu, app, workers  # imported for the children
     settings.cache_clear()
     gc.freeze()  # so that children share its pages
+
+
+def _tell(owner: socket.socket, number: int) -> None:
+    with suppress(OSError):  # it may be gone
+        owner.send(json.dumps(number).encode())
 
 
 def _take(streams: list[int]) -> None:

@@ -13,6 +13,7 @@ from app.pictures.codecs import encode_array
 from workers.denoise import at_unit_variance
 from workers.layers import before_layers
 from workers.stages.context import Check, Context
+from workers.stages.finite import finite
 from workers.stages.masks import read_masks
 from workers.stages.walk import Window, as_array, encode_prompts, walk, window_denoiser
 from workers.vae import decode
@@ -37,7 +38,7 @@ def render_base(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     x, _ = walk(plan, model, denoiser, start, check, steps)
     (latents,) = as_array(at_unit_variance(x, steps.sigmas[-1]))
     with before_layers(model.vae, check):
-        return encode_array(decode(model.vae, latents))
+        return encode_array(finite(decode(model.vae, latents), work.label))
 
 
 def _base_window(plan: RenderPlan, base: Base) -> Window:

@@ -16,6 +16,7 @@ from workers.colour import anchor_colours
 from workers.layers import before_layers
 from workers.stages.context import Array, Check, Context
 from workers.stages.editing import over_ground
+from workers.stages.finite import finite
 from workers.stages.picture import enlarged_window
 from workers.upscaling import check_padding
 from workers.vae import decode, decode_tail, decode_tiny
@@ -34,6 +35,7 @@ def render_core(context: Context, plan: RenderPlan, work: Work, check: Check) ->
         check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler)
         with before_layers(upscaler.network, check):
             pixels = upscaler(pixels)
+    pixels = finite(pixels, work.label)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     if plan.is_edit:

@@ -9,6 +9,7 @@ from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work
 from workers.layers import before_layers
 from workers.stages.context import Array, Check, Context
+from workers.stages.finite import finite
 from workers.vae import survey_decoder, survey_head
 
 
@@ -30,12 +31,13 @@ def render_head(context: Context, plan: RenderPlan, work: Work, check: Check) ->
         with before_layers(model.vae, check):
             statistics, features = survey_head(model.vae, latents, inside, plan.decode.rim)
         whole = plan.canvas.relative_to(padded)
-        _write(context, plan, work, features[(slice(None), *whole.window)], check)
+        features = finite(features, work.label)[(slice(None), *whole.window)]
+        _write(context, plan, work, features, check)
     else:
         windows = [read(box) for box in plan.decode.windows]
         with before_layers(model.vae, check):
             statistics = survey_decoder(model.vae, windows, plan.decode.rim)
-    context.put(plan, work, "statistics", statistics)
+    context.put(plan, work, "statistics", finite(statistics, work.label))
     return canonical_json({"model": model.card.name})
 
 

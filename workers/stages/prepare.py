@@ -14,6 +14,7 @@ from workers.families.conditioning import Conditioning
 from workers.layers import before_layers
 from workers.stages.context import Check, Context
 from workers.stages.editing import put_area, put_ground
+from workers.stages.finite import finite
 from workers.stages.picture import starting_picture
 from workers.stages.walk import encode_prompts
 
@@ -35,7 +36,7 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work, check: Check)
         with before_layers(model.vae, check):
             for number, latents in enumerate(encode_bands(model.vae, plan, picture)):
                 check()
-                write_band(context.store, plan, work.image, 0, number, latents)
+                write_band(context.store, plan, work.image, 0, number, finite(latents, work.label))
     return canonical_json({"model": model.card.name})
 
 

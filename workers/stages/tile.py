@@ -18,6 +18,7 @@ from app.pictures.codecs import encode_array
 from workers.denoise import Hold, at_unit_variance
 from workers.stages.context import Array, Check, Context
 from workers.stages.editing import read_held
+from workers.stages.finite import finite
 from workers.stages.masks import read_masks
 from workers.stages.picture import read_control
 from workers.stages.prepare import read_prompts
@@ -37,7 +38,8 @@ def render_tiles(
     blobs: dict[Work, bytes] = {}
     for batch in batches(plan, works, len(works)):
         latents = _denoised(context, plan, batch, check)
-        blobs |= zip(batch, map(encode_array, latents), strict=True)
+        for work, made in zip(batch, latents, strict=True):
+            blobs[work] = encode_array(finite(made, work.label))
     return [blobs[work] for work in works]
 
 

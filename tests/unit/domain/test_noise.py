@@ -18,17 +18,22 @@ def field(box: Box, *, channels: int = 4, seed: int = 7, image: int = 0) -> np.n
 
 
 @pytest.mark.parametrize(
-    ("word", "seed", "expected"),
+    ("counter", "seed", "expected"),
     [
-        (0, 0, ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]),
-        (0xFFFFFFFF, 2**64 - 1, ["408f276d", "41c83b0e", "a20bc7c6", "6d5451fd"]),
+        ([0] * 4, 0, ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]),
+        ([0xFFFFFFFF] * 4, 2**64 - 1, ["408f276d", "41c83b0e", "a20bc7c6", "6d5451fd"]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            0x299F31D0_A4093822,
+            ["d16cfe09", "94fdcceb", "5001e420", "24126ea1"],
+        ),
     ],
-    ids=["all zero", "all one"],
+    ids=["all zero", "all one", "digits of pi"],
 )
-def test_philox_gives_the_published_answers(word, seed, expected):
-    counter = (np.full(1, word, np.uint64),) * 4
+def test_philox_gives_the_published_answers(counter, seed, expected):
+    first, second, third, fourth = (np.full(1, word, np.uint64) for word in counter)
 
-    words = philox4x32(counter, seed)
+    words = philox4x32((first, second, third, fourth), seed)
 
     assert [f"{int(value[0]):08x}" for value in words] == expected
 
