@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from typing import Self
 
 from app.domain.errors import BrokerUnavailableError, TransientError
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work, unit_name
 from app.live.port import LiveBoard
 from app.nodes import LOST_AFTER_BEATS, NODES
+from app.settings import Settings
 from app.storage.port import BlobStore
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,12 @@ class Attempts:
     me: str
     clock: Callable[[], float] = time.monotonic
     _kept: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, settings: Settings, store: BlobStore, board: LiveBoard) -> Self:
+        """This process's attempts, as *settings* bound them."""
+        beat_s, most = settings.heartbeat_s, settings.max_worker_deaths
+        return cls(store, board, beat_s, max_deaths=most, me=incarnation())
 
     @contextmanager
     def recorded(self, steps: Sequence[Step]) -> Iterator[None]:

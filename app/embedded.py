@@ -96,7 +96,7 @@ def _get_ready() -> None:
     on with a worker that can do nothing.
     """
     celery.loader.import_task_module("workers.tasks")
-    importlib.import_module("workers.bootstrap").worker_runtime()
+    importlib.import_module("workers.bootstrap").own_executor()
     celery.finalize()
 
 

@@ -99,6 +99,16 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
     raise ConfigurationError(f"TILECHORD_POOLS has no pool bound to {routing_key!r}")
 
 
+def plan_route(settings: Settings, priority: Priority) -> dict[str, Any]:
+    """Publishing options of an order, which a control worker plans."""
+    return route_key(settings, "plan.default", priority)
+
+
+def control_queue(settings: Settings) -> str:
+    """The queue that every worker serves which may dispatch and clean."""
+    return str(route_key(settings, "finish.default", Priority.NORMAL)["queue"])
+
+
 def pool_of(routing_key: str) -> str:
     """The pool that ``route_key`` put before what is done there."""
     return routing_key.partition(".")[0]

@@ -6,14 +6,13 @@ import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from celery.signals import worker_init, worker_ready
 
-from app.attempts import Attempts, incarnation
+from app.attempts import Attempts
 from app.bootstrap import Runtime, runtime
 from app.cards import verify
 from app.domain.errors import RenderError
@@ -34,37 +33,22 @@ worker_init.connect(heartbeat.describe_device)
 worker_ready.connect(heartbeat.watch_node)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRuntime:
-    """What a process that renders needs."""
-
-    executor: Executor
-
-
 @lru_cache(maxsize=1)
-def worker_runtime() -> WorkerRuntime:
-    """This process's worker; the first unit of work loads its model."""
+def own_executor() -> Executor:
+    """What this process renders with; the first unit of work loads its model."""
     app = runtime()
     device = choose_device(app.settings.device)
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
-    attempts = Attempts(
-        app.store,
-        app.board,
-        heartbeat_s=app.settings.heartbeat_s,
-        max_deaths=app.settings.max_worker_deaths,
-        me=incarnation(),
-    )
-    executor = Executor(
+    return Executor(
         app.store,
         app.ledger,
         open_renderer(app, device),
         device.type,
-        attempts=attempts,
+        attempts=Attempts.of(app.settings, app.store, app.board),
         patience=Patience.of(app.settings),
         node=own_node(),
     )
-    return WorkerRuntime(executor)
 
 
 def open_renderer(app: Runtime, device: torch.device) -> Renderer:
@@ -103,7 +87,7 @@ def _prepare(**_: object) -> None:
     if settings().is_embedded:  # ready already, and its process has more to do than to render
         return
     try:
-        worker_runtime()
+        own_executor()
     except Exception as err:  # Celery would log it and go on
         log.exception("worker.unusable")
         code = exit_code(err) if isinstance(err, RenderError) else ExitCode.CONFIGURATION

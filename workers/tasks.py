@@ -21,7 +21,7 @@ from app.queues import pool_of, to_pool, translated_send_errors
 from app.schemas import WorkMessage
 from app.settings import settings
 from app.workflow import WORKER_TASKS
-from workers.bootstrap import worker_runtime
+from workers.bootstrap import own_executor
 from workers.execution import Delivery
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
 
 def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
     try:
-        return worker_runtime().executor.execute(message, _delivery(task, message))
+        return own_executor().execute(message, _delivery(task, message))
     except (TransientError, WorkerStoppingError):
         raise
     except Exception as err:  # a bug in one unit must not leave its job waiting for ever
@@ -105,7 +105,7 @@ def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
 def _fail(message: WorkMessage, error: Exception) -> None:
     """Let the job end with *error*, also where the error is that there is no executor."""
     try:
-        executor = worker_runtime().executor
+        executor = own_executor()
     except Exception:
         runtime().ledger.fail(message.job_id, f"{message.work.label}: {reason_of(error)}")
     else:

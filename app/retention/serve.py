@@ -10,8 +10,7 @@ from celery.signals import worker_ready, worker_shutdown
 
 from app.bootstrap import Runtime, runtime
 from app.domain.errors import RenderError
-from app.domain.spec import Priority
-from app.queues import route_key
+from app.queues import control_queue
 from app.retention.cleaning import Cleaner, rules_of
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def _start(sender: Any, **_: object) -> None:
     """Every worker that serves the queue of control tasks can clean."""
     global _thread
     app = runtime()
-    control = route_key(app.settings, "finish.default", Priority.NORMAL)["queue"]
+    control = control_queue(app.settings)
     if app.settings.clean_period_s and control in sender.app.amqp.queues.consume_from:
         _thread = CleaningThread(app, str(sender.hostname))
         _thread.start()

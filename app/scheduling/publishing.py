@@ -20,10 +20,10 @@ from app.node_queues import NODES, node_queue_name
 from app.queues import (
     broker_error,
     connect,
+    plan_route,
     pool_of,
     queue_name,
     route,
-    route_key,
     translated_send_errors,
 )
 from app.workflow import RENDER, advance_signature, slice_chord
@@ -84,7 +84,7 @@ class Publisher:
     def control_backlog(self) -> int:
         """Messages that wait for the control workers: plans, merges and results."""
         routed = (
-            route_key(self._runtime.settings, "plan.default", Priority.NORMAL),
+            plan_route(self._runtime.settings, Priority.NORMAL),
             route(self._runtime.settings, Stage.MERGE, "", Priority.NORMAL),
         )
         return sum(self.depth(pool).ready for pool in {_pool(options) for options in routed})
@@ -108,7 +108,7 @@ class Publisher:
 
     def send_plan(self, job_id: str, request: dict[str, Any], priority: Priority) -> None:
         """Publish the planning of a job whose message was lost."""
-        options = route_key(self._runtime.settings, "plan.default", priority)
+        options = plan_route(self._runtime.settings, priority)
         with translated_send_errors(self._runtime.settings):
             celery.send_task(RENDER, args=(request,), task_id=job_id, **options)
 

@@ -12,9 +12,8 @@ from celery.signals import worker_ready, worker_shutdown
 
 from app.bootstrap import Runtime, runtime
 from app.domain.errors import RenderError, TransientError
-from app.domain.spec import Priority
 from app.live.port import Record
-from app.queues import route_key
+from app.queues import control_queue
 from app.scheduling.dispatcher import Dispatcher
 from app.scheduling.line import Clock
 from app.scheduling.publishing import Publisher
@@ -118,9 +117,7 @@ _thread: DispatcherThread | None = None
 def _start(sender: Any, **_: object) -> None:
     """Every worker that serves the queue of control tasks can dispatch."""
     global _thread
-    chosen = runtime().settings
-    control = route_key(chosen, "finish.default", Priority.NORMAL)["queue"]
-    if control in sender.app.amqp.queues.consume_from:
+    if control_queue(runtime().settings) in sender.app.amqp.queues.consume_from:
         _thread = DispatcherThread(runtime(), str(sender.hostname))
         _thread.start()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 
-from app.attempts import Attempts, Step, incarnation
+from app.attempts import Attempts, Step
 from app.bootstrap import runtime
 from app.domain.errors import RenderFailedError
 from app.patience import Patience
@@ -18,9 +18,7 @@ from app.workflow import Watched
 def own_attempts() -> Attempts:
     """This process's attempts."""
     app = runtime()
-    chosen = app.settings
-    beat_s, deaths = chosen.heartbeat_s, chosen.max_worker_deaths
-    return Attempts(app.store, app.board, beat_s, max_deaths=deaths, me=incarnation())
+    return Attempts.of(app.settings, app.store, app.board)
 
 
 def watching(job_id: str, patience: Patience, *, is_again: bool) -> Watched:

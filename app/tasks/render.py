@@ -18,7 +18,7 @@ from app.domain.spec import Priority
 from app.embedded import is_worker_running
 from app.entries import entry_of
 from app.outcomes import announce
-from app.queues import connect, route_key, translated_send_errors
+from app.queues import connect, plan_route, translated_send_errors
 from app.schemas import RenderRequest, read_request
 from app.settings import Settings, settings
 from app.tasks.base import plan_job
@@ -49,7 +49,7 @@ class RenderTask(Task[..., Any]):
         _require_broker(chosen)
         enter(job_id, request)
         payload = request.model_dump(mode="json", exclude_unset=True)
-        route = route_key(chosen, "plan.default", Priority(request.priority))
+        route = plan_route(chosen, Priority(request.priority))
         try:
             with translated_send_errors(chosen):
                 return super().apply_async(args=(payload,), task_id=job_id, **(route | options))

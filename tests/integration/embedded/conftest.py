@@ -12,7 +12,7 @@ from app.bootstrap import runtime
 from app.settings import settings
 from tests.support.installation import Installation
 from tests.support.tiny_model import build_tiny_model
-from workers.bootstrap import worker_runtime
+from workers.bootstrap import own_executor
 
 REQUEST = {"prompt": "a hill", "height": 64, "width": 64, "steps": 1}
 WAIT_S = 60
@@ -33,7 +33,7 @@ def installation(
     for name, value in made.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    caches = (settings, runtime, worker_runtime)
+    caches = (settings, runtime, own_executor)
     for cache in caches:
         cache.cache_clear()
     yield made

@@ -25,7 +25,7 @@ def fail_with(monkeypatch, error):
     def fail():
         raise error
 
-    monkeypatch.setattr(bootstrap, "worker_runtime", fail)
+    monkeypatch.setattr(bootstrap, "own_executor", fail)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class FakeTask:
 @pytest.fixture
 def executor(monkeypatch):
     executor = FakeExecutor()
-    monkeypatch.setattr(tasks, "worker_runtime", lambda: SimpleNamespace(executor=executor))
+    monkeypatch.setattr(tasks, "own_executor", lambda: executor)
     return executor
 
 
@@ -227,7 +227,7 @@ def test_a_worker_that_cannot_get_ready_ends_the_job(task, monkeypatch):
         raise ConfigurationError("TILECHORD_DEVICE: this machine has 0 GPUs, got 'cuda'")
 
     ledger = JobLedger(MemoryStore())
-    monkeypatch.setattr(tasks, "worker_runtime", refuse)
+    monkeypatch.setattr(tasks, "own_executor", refuse)
     monkeypatch.setattr(tasks, "runtime", lambda: SimpleNamespace(ledger=ledger))
 
     assert tasks._execute(task, PAYLOAD)["status"] == "failed"
