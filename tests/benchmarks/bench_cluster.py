@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from app.queues import queue_name
 from tests.benchmarks.ground import servers_in, tiny_env
 from tests.support.cluster import Cluster
 from tests.support.tiny_model import build_tiny_model
+from tests.support.waiting import wait_until_ready
 
 _TILE_PX = 64
 _CASES = ((1, 0.0, 20), (2, 0.0, 20), (2, 0.1, 14))  # workers, seconds a tile, tiles a side
@@ -38,7 +38,7 @@ def _measure(cluster: Cluster) -> None:
     console = Console()
     console.print("workers  s/tile  tiles   wall s  tiles/s  overhead ms/tile  parallel efficiency")
     for seed, (workers, seconds, side) in enumerate(_CASES):
-        with started(cluster, workers, seconds):
+        with service_workers(cluster, workers, seconds):
             size = side * _TILE_PX
             request = {"prompt": "b", "height": size, "width": size, "tile": _TILE_PX}
             request |= {"overlap": 0, "nsr": 0.25, "seed": seed}  # one phase
@@ -56,7 +56,7 @@ def _measure(cluster: Cluster) -> None:
 
 
 @contextmanager
-def started(cluster: Cluster, workers: int, seconds: float) -> Iterator[None]:
+def service_workers(cluster: Cluster, workers: int, seconds: float) -> Iterator[None]:
     """A control worker and *workers* that take *seconds* for a tile, while the block lasts."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -85,8 +85,7 @@ def _start(
                 stderr=subprocess.STDOUT,
             )
         )
-        while b" ready." not in log.read_bytes():
-            time.sleep(0.1)
+        wait_until_ready(log, processes[-1])
 
 
 if __name__ == "__main__":

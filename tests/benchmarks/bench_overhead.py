@@ -21,7 +21,7 @@ from app.cluster import servers
 from app.cluster.service import Site
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
-from tests.benchmarks.bench_cluster import started
+from tests.benchmarks.bench_cluster import service_workers
 from tests.benchmarks.ground import servers_in, tiny_env
 from tests.benchmarks.service_worker import noise
 from tests.support.cluster import Cluster
@@ -43,7 +43,7 @@ def main() -> None:
         with servers_in(folder) as site:
             env = tiny_env(site, folder / "models") | {"CPU_LOG": str(log)}
             cluster = Cluster(env, folder)
-            with started(cluster, workers=1, seconds=0.0):
+            with service_workers(cluster, workers=1, seconds=0.0):
                 cluster.client("render", _order(1, seed=1))  # what is loaded once is loaded
                 before = _bytes(site)
                 plan = _run_tiles(cluster, _order(side, seed=2))

@@ -16,6 +16,7 @@ from app.domain.work import Run, Stage, Work
 from app.merging import read_runs
 from app.queues import queue_name
 from tests.benchmarks.paced_worker import tile_seconds
+from tests.support.waiting import wait_until_ready
 
 _START_S = 400.0
 _LOOK_S = 0.25
@@ -32,14 +33,12 @@ class Crew:
     def __enter__(self) -> Self:
         logs = [self._begin("control", "control", 1.0)]
         logs += [self._begin(name, "gpu", speed) for name, speed in self._speeds.items()]
-        end_s = time.monotonic() + _START_S
-        while any(b" ready." not in log.read_bytes() for log in logs):
-            if time.monotonic() > end_s or any(
-                one.poll() is not None for one in self._processes.values()
-            ):
-                self.__exit__()
-                raise RuntimeError("a paced worker did not start")
-            time.sleep(0.1)
+        try:
+            for log, process in zip(logs, self._processes.values(), strict=True):
+                wait_until_ready(log, process, limit_s=_START_S)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

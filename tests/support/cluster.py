@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,8 +24,7 @@ from app.domain.work import Run
 from app.merging import read_runs
 from app.settings import Settings
 from tests.support.forked import Forked, Process
-
-_READY_S = 90
+from tests.support.waiting import wait_for, wait_until_ready
 
 
 @dataclass
@@ -111,20 +109,13 @@ class Cluster:
 
     def wait_for_job(self) -> str:
         """The id of the job that is accepted next."""
-        deadline = time.monotonic() + 60
-        while not (new := set(self.runtime.ledger.job_ids()) - self._jobs):
-            if time.monotonic() > deadline:
-                raise TimeoutError("no job was accepted")
-            time.sleep(0.05)
+        ledger = self.runtime.ledger
+        new = wait_for(lambda: set(ledger.job_ids()) - self._jobs, limit_s=60, every_s=0.05)
         return new.pop()
 
     def wait_for_runs(self, job_id: str, count: int) -> None:
         """Wait until *count* units of the job have been rendered."""
-        deadline = time.monotonic() + 120
-        while len(self.runs(job_id)) < count:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{job_id} has not rendered {count} units")
-            time.sleep(0.05)
+        wait_for(lambda: len(self.runs(job_id)) >= count, limit_s=120, every_s=0.1)
 
     def inspect(self, command: str) -> dict[str, Any]:
         """What every worker answers to a control command."""
@@ -133,12 +124,12 @@ class Cluster:
 
     def wait_for_active(self, task: str) -> None:
         """Wait until some worker executes *task*."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+
+        def is_active() -> bool:
             active = self.inspect("active")
-            if any(item["name"] == task for items in active.values() for item in items):
-                return
-        raise TimeoutError(f"no worker executes {task}")
+            return any(item["name"] == task for items in active.values() for item in items)
+
+        wait_for(is_active, limit_s=60)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -155,11 +146,7 @@ class Cluster:
 
     def _wait_ready(self, name: str) -> None:
         log = self.logs / f"{name}.log"
-        deadline = time.monotonic() + _READY_S
-        while b" ready." not in log.read_bytes():
-            if self.workers[name].poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"worker {name} did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.1)
+        wait_until_ready(log, self.workers[name])
         log.rename(log.with_suffix(f".{self.workers[name].pid}.log"))
 
 
