@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.bootstrap import Runtime, build_runtime
+from app.canvas import read_window
 from app.cli.serving import celery_arguments
 from app.domain.errors import NotFoundError
 from app.domain.work import Run
 from app.merging import read_runs
+from app.pictures.codecs import decode_array
 from app.settings import Settings
 from tests.support.forked import Forked, Process
 from tests.support.waiting import wait_for, wait_until_ready
@@ -87,6 +89,15 @@ class Cluster:
         """The picture in the store, ``(H, W, 3)``; signed, so that differences do not wrap."""
         data = self.runtime.store.get(manifest["images"][image]["key"])
         return np.asarray(Image.open(io.BytesIO(data))).astype(np.int16)
+
+    def latents(self, manifest: dict[str, Any], image: int = 0) -> NDArray[np.float32]:
+        """The finished canvas ``(C, H, W)`` from which the picture was decoded."""
+        plan = self.runtime.ledger.plan(manifest["job_id"])
+
+        def read(key: str) -> NDArray[np.float32]:
+            return decode_array(self.runtime.store.get(key))
+
+        return read_window(plan, image, len(plan.phases), plan.canvas, read)
 
     def runs(self, job_id: str) -> list[Run]:
         """Every execution of the job's units so far, in order of their start."""
