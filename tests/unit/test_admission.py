@@ -22,7 +22,7 @@ class Cards:
     def card(self, name):
         if name != "large":
             raise ModelError(f"model {name!r} is not known")
-        return SimpleNamespace(memory_gb=10.0, native_size=512)
+        return SimpleNamespace(memory_gb=10.0, native_size=512, latent_scale=8)
 
 
 class DeadBoard(MemoryBoard):
