@@ -136,10 +136,12 @@ def wrapped_rows(painter, prompts):
     """A table row for panoramas and textures, wrapped and not; the first picture of two of each."""
     shown = []
     for name, way, wrap in (("panorama, rolled", rolled, "x"), ("texture, laid 2×2", laid, "xy")):
-        for mode, chosen in (("phased", wrap), ("auto", wrap), ("auto", "none")):
+        for mode, chosen in (("auto", wrap), ("auto", "none"), ("phased", wrap)):
             title = f"{name}, {mode}, wrap {chosen}"
+            # A seed each: what its noise happens to have at an end, every prompt would have there.
             drawn = [
-                way(painter, prompt, wrap=chosen, mode=mode) for prompt in track(prompts, title)
+                way(painter, prompt, wrap=chosen, mode=mode, seed=seed)
+                for seed, prompt in enumerate(track(prompts, title), start=1)
             ]
             if mode == "auto":
                 shown.append(drawn[0][0])

@@ -1,6 +1,7 @@
 """Every family through every stage of a render, without a queue."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tests.support.tiny_model import FAMILIES
 from workers import loading
 from workers.loading import ModelCache
 from workers.renderer import Renderer
+from workers.stages import base
 from workers.stages.context import Context
 from workers.stages.picture import read_control
 from workers.stages.tile import render_tiles
@@ -240,3 +242,22 @@ def test_a_region_over_everything_paints_the_base_of_its_own_prompt(families, co
 
     np.testing.assert_allclose(base, expected, rtol=0, atol=1e-5)
     assert np.abs(base - unlike).max() > 1e-4
+
+
+@pytest.mark.parametrize("wrap", ["x", "xy"])
+def test_a_base_that_wraps_is_decoded_as_if_it_had_no_ends(families, context, wrap):
+    """Rolled by half, it comes out rolled by half: what was an end lies in the middle then."""
+    plan = make_plan(families, "sd", mode="refine", wrap=wrap, height=96, width=96)
+    model = context.model(plan, "sd")
+    latents = np.random.default_rng(0).standard_normal((4, 12, 12), np.float32)
+    axes = (1, 2) if wrap == "xy" else (2,)
+
+    def moved(window):
+        straight = base._decoded(model, latents, window)
+        rolled = base._decoded(model, np.roll(latents, 6, axes), window)
+        pixels = -6 * model.card.latent_scale
+        back = np.roll(rolled, pixels, tuple(axis - 1 for axis in axes))
+        return np.abs(back - straight).max()
+
+    wrapped = base._base_window(plan, plan.base)
+    assert moved(wrapped) < 0.05 * moved(replace(wrapped, closes_rows=False, closes_columns=False))

@@ -11,8 +11,9 @@ from app.domain.plan import Base, RenderPlan
 from app.domain.work import Work
 from app.pictures.codecs import encode_array
 from workers.denoise import at_unit_variance
+from workers.families.model import Model
 from workers.layers import before_layers
-from workers.stages.context import Check, Context
+from workers.stages.context import Array, Check, Context
 from workers.stages.finite import finite
 from workers.stages.masks import read_masks
 from workers.stages.walk import Window, as_array, encode_prompts, walk, window_denoiser
@@ -38,7 +39,16 @@ def render_base(context: Context, plan: RenderPlan, work: Work, check: Check) ->
     x, _ = walk(plan, model, denoiser, start, check, steps)
     (latents,) = as_array(at_unit_variance(x, steps.sigmas[-1]))
     with before_layers(model.vae, check):
-        return encode_array(finite(decode(model.vae, latents), work.label))
+        return encode_array(finite(_decoded(model, latents, window), work.label))
+
+
+def _decoded(model: Model, latents: Array, window: Window) -> Array:
+    """Pixels ``(H, W, 3)`` of the base; where its ends meet, the decoder sees them meet."""
+    scale, padding = model.card.latent_scale, model.card.decoder_padding
+    rows, columns = padding * window.closes_rows, padding * window.closes_columns
+    around = np.pad(latents, ((0, 0), (rows, rows), (columns, columns)), mode="wrap")
+    inner = Box(rows, columns, rows + latents.shape[1], columns + latents.shape[2])
+    return decode(model.vae, around)[inner.scaled(scale).window]
 
 
 def _base_window(plan: RenderPlan, base: Base) -> Window:
