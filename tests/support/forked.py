@@ -19,7 +19,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM, Signals, signal
+from signal import (
+    SIG_BLOCK,
+    SIG_UNBLOCK,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    Signals,
+    pthread_sigmask,
+    signal,
+)
 from typing import IO
 
 from tests.support.waiting import wait_for
@@ -161,9 +170,12 @@ def _close(process: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory
 
 def main(path: str, *arguments: str) -> int:
     """Exit code of a child that has this process's streams and gets its signals."""
+    stops = (SIGINT, SIGTERM)
+    pthread_sigmask(SIG_BLOCK, stops)  # one that comes before its child is known waits for it
     owned, pid = _bear(Path(path), arguments, os.environ, Path.cwd(), (0, 1, 2))
-    for number in (SIGINT, SIGTERM):
+    for number in stops:
         signal(number, lambda got, _: _send(pid, got))
+    pthread_sigmask(SIG_UNBLOCK, stops)
     code = int(json.loads(owned.recv(64)))
     return code if code >= 0 else 128 - code
 
