@@ -20,11 +20,11 @@ def test_pixels_come_back_bit_by_bit(pixels):
     np.testing.assert_array_equal(decoded, pixels)
 
 
-def test_pictures_of_few_colours_come_back_bit_by_bit():
+def test_pictures_of_noise_come_back_bit_by_bit():
     """libjxl's fastest effort lost pixels of several of these."""
     random = np.random.default_rng(1)
-    for _ in range(3000):
-        shape = (*random.integers(1, 41, 2), 3)
+    for _ in range(1500):
+        shape = (*random.integers(1, 81, 2), 3)
         pixels = random.integers(0, 256, shape, dtype=np.uint8)
         if random.random() < 0.5:
             pixels //= 64
