@@ -71,7 +71,7 @@ def open_renderer(app: Runtime, device: torch.device) -> Renderer:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """What is imported is never garbage: not to look for any saved 0.7 and 2.0 s of 8 (Intel Xeon)."""
+    """What is imported is never garbage: not to look for any saved 0.7 and 2.0 s of 8 (Xeon)."""
     was_enabled = gc.isenabled()  # an embedded worker lives in somebody's program
     gc.disable()
     try:
