@@ -20,6 +20,7 @@ class Ports:
     def __init__(self, known: dict[str, int] | None = None, *, base: int | None = None) -> None:
         self.known = dict(known or {})
         self._base = base
+        self._held: list[socket.socket] = []
 
     def __getitem__(self, name: str) -> int:
         if name not in self.known:
@@ -30,9 +31,30 @@ class Ports:
         taken = set(self.known.values())
         if self._base is not None:
             return next(port for port in range(self._base, 65536) if port not in taken)
-        # At random: two test runs that start together should not reach for the same ports.
+        # At random: two that start together should not try the same ports one after the other.
         candidates = random.sample(_FREE_RANGE, len(_FREE_RANGE))
-        return next(port for port in candidates if port not in taken and is_free(port))
+        for port in candidates:
+            if port not in taken and self._hold(port):
+                return port
+        first, last = _FREE_RANGE[0], _FREE_RANGE[-1]
+        raise ConfigurationError(f"no port from {first} to {last} is free for a new server")
+
+    def _hold(self, port: int) -> bool:
+        """Keep *port* from everybody else's choice, or say that somebody has it.
+
+        A server may come minutes after its port was chosen. Until then a socket that is bound
+        and does not listen keeps it: who asks for the port alone is refused, while a server,
+        which shares it (SO_REUSEADDR), is not.
+        """
+        held = socket.socket()
+        try:
+            held.bind((LOOPBACK, port))
+        except OSError:
+            held.close()
+            return False
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.append(held)
+        return True
 
 
 def is_free(port: int) -> bool:

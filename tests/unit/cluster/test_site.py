@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import app.cluster.ports
 from app.cluster import packages, servers
 from app.cluster.local import read_env, write_env, write_targets
 from app.cluster.ports import Ports, is_free, is_listening
@@ -38,6 +39,17 @@ def test_free_ports_are_free_and_distinct():
     assert len(set(found)) == 50
     assert all(is_free(port) for port in found)
     assert all(20000 <= port < 32000 for port in found)
+
+
+def test_a_chosen_port_is_nobody_elses_choice_until_its_server_comes(monkeypatch):
+    site = Ports()
+    port = site["late"]
+    monkeypatch.setattr(app.cluster.ports, "_FREE_RANGE", range(port, port + 1))
+
+    with pytest.raises(ConfigurationError, match=f"no port from {port} to {port} is free"):
+        Ports()["other"]
+    with socket.create_server(("127.0.0.1", port)):
+        assert is_listening(port)
 
 
 def test_a_listening_port_is_not_free():
