@@ -8,6 +8,7 @@ from datetime import timedelta
 from hashlib import file_digest, sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from traceback import clear_frames
 from typing import cast
 
 from minio import Minio
@@ -51,6 +52,10 @@ def bounded_pool(
     )
 
 
+class _TakenError(Exception):
+    """A blob of this key exists; it stays."""
+
+
 class S3Store:
     """A ``BlobStore`` in *bucket*, all keys below *prefix*; presigned URLs live *url_expiry_s*.
 
@@ -83,15 +88,13 @@ class S3Store:
             "Content-Type": media_type(key),
             _DIGEST: digest,
         }
-        with self._translated(key):
-            try:
+        try:
+            with self._translated(key):
                 # The public put_object refuses If-None-Match; this is the call below it. Revisit
                 # when the minio client of version 8 offers conditional writes.
                 self._client._put_object(self._bucket, self._name(key), data, headers=headers)
-            except S3Error as err:
-                if err.code == _TAKEN:
-                    return False
-                raise
+        except _TakenError:
+            return False
         return True
 
     def get(self, key: str) -> bytes:
@@ -173,14 +176,21 @@ class S3Store:
         try:
             yield
         except S3Error as err:
+            # The frame that raised it holds it, and every caller's frame is reached from there.
+            # A renderer asks between two layers whether its job is wanted: unless this circle is
+            # broken, the layers' tensors stay until Python next looks for circles.
+            clear_frames(err.__traceback__)
             raise self._failure(err, key) from err
         except (HTTPError, ServerError, InvalidResponseError) as err:
+            clear_frames(err.__traceback__)
             raise StorageUnavailableError(
                 f"{self._place()} does not answer for blob {key}: {type(err).__name__}"
             ) from err
 
     def _failure(self, err: S3Error, key: str) -> Exception:
         status = err.response.status
+        if err.code == _TAKEN:
+            return _TakenError(key)
         if err.code == "NoSuchBucket":
             return ConfigurationError(f"{self._place()} does not exist")
         if status == 404:

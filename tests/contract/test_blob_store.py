@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Barrier
@@ -18,6 +19,7 @@ from app.domain.errors import CorruptBlobError, InvalidRequestError, NotFoundErr
 from app.settings import Settings
 from app.storage.open import open_store
 from app.storage.port import BlobStore
+from tests.support.held import frees_its_caller
 from tests.support.waiting import wait_for
 
 
@@ -73,6 +75,27 @@ def subject(request) -> Subject:
 @pytest.fixture
 def store(subject) -> BlobStore:
     return subject.store
+
+
+def get_what_is_missing(store):
+    with suppress(NotFoundError):
+        store.get("a/missing")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.exists("a/missing"),
+        get_what_is_missing,
+        lambda store: store.put("a/taken", b"other"),
+    ],
+    ids=["exists", "get", "put"],
+)
+def test_nothing_of_a_caller_stays_in_memory_after_an_answer_of_no(store, ask):
+    """A renderer asks between two layers: what they hold must be free when they are done."""
+    store.put("a/taken", b"one")
+
+    assert frees_its_caller(lambda: ask(store))
 
 
 def test_a_blob_is_read_as_it_was_written(store):

@@ -1,6 +1,7 @@
 """How the S3 adapter reports failures, against small HTTP servers that misbehave."""
 
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,6 +15,7 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.storage.s3 import S3Store, bounded_pool
+from tests.support.held import frees_its_caller
 
 
 @pytest.fixture
@@ -91,6 +93,19 @@ def test_a_server_in_trouble_is_a_storage_failure(serve, code):
             call()
         assert str(failed.value).startswith("bucket bucket cannot serve blob ")
         assert str(failed.value).endswith(f": {code}")
+
+
+@pytest.mark.parametrize("status", [404, 502, 503, None], ids=str)
+def test_nothing_of_a_caller_stays_in_memory_after_a_failure(serve, status, caplog):
+    """A renderer that asks whether its job is wanted goes on when the store does not answer."""
+    caplog.set_level("ERROR", "urllib3")  # pytest keeps what it logs, and the error with it
+    store = connect(port=1) if status is None else serve(status, error("NoSuchKey"))
+
+    def ask():
+        with suppress(NotFoundError, StorageUnavailableError):
+            store.exists("tile")
+
+    assert frees_its_caller(ask)
 
 
 def test_a_bucket_without_room_is_told_from_one_that_is_away(serve):
