@@ -78,6 +78,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         feature_channels=vae["block_out_channels"][-1],
         prompt_numbers=_prompt_numbers(folder, family, network, classes),
         tiny_blocks=_tiny_blocks(folder, vae["latent_channels"], levels),
+        halving=patch if family == "sd3" else 2 ** (len(network["block_out_channels"]) - 1),
         alignment=patch,
         longest_side=_longest_side(network, patch * scale),
         memory_gb=_memory_gb(folder, overrides.get("memory_gb")),

@@ -36,6 +36,8 @@ class ModelCard:
     """Numbers that a prompt and its negative prompt are encoded to."""
     tiny_blocks: tuple[int, ...] = ()
     """Blocks per level of the distilled decoder beside the VAE; empty where there is none."""
+    halving: int = 8
+    """Latents that a side is a multiple of when it halves evenly through the network's levels."""
     alignment: int = 1
     """Latents that every tile's origin and size are a multiple of; 2 where a model looks at
     patches of 2x2."""

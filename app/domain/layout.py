@@ -1,7 +1,8 @@
-"""The tile size of a plan whose request names none, and a picture's size at a model's own."""
+"""The sizes that a plan chooses: of its tiles, of a base, of a picture at a model's own."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from app.domain.card import ModelCard
@@ -11,6 +12,8 @@ NOMINAL_WORKERS = 8
 """Tiles are sized for this many workers, whatever number there is: it may not change a pixel."""
 LEAST_OVERLAP = 5
 """Latents. A tile's own edge shows in one or two of them, however large the tile is."""
+LEAST_BASE = 8
+"""Latents. No model was trained on anything thinner."""
 
 
 def choose_tile(
@@ -52,3 +55,26 @@ def native_sides(card: ModelCard, height: int, width: int) -> tuple[int, int]:
     factor = card.native_size / math.sqrt(height * width)
     rows, columns = (max(1, round(side * factor / card.latent_scale)) for side in (height, width))
     return rows * card.latent_scale, columns * card.latent_scale
+
+
+def base_sides(card: ModelCard, height: int, width: int) -> tuple[int, int]:
+    """Sides in latents of the base picture for a canvas of *height* x *width* pixels.
+
+    Of the sides that halve evenly through the network, those whose aspect is the canvas's and
+    whose area is the one the model was trained on. A stretched base shows in everything that is
+    painted over it, another area only in how much fits into it: it counts half.
+    """
+    native, aspect = card.native_size / card.latent_scale, height / width
+    ideal = (native * math.sqrt(aspect), native / math.sqrt(aspect))
+    options = [
+        [max(LEAST_BASE, (int(side / card.halving) + more) * card.halving) for more in (0, 1)]
+        for side in ideal
+    ]
+
+    def distance(sides: tuple[int, ...]) -> float:
+        rows, columns = sides
+        stretched = abs(math.log(rows / columns / aspect))
+        return stretched + abs(math.log(rows * columns / native**2)) / 2
+
+    rows, columns = min(itertools.product(*options), key=distance)
+    return rows, columns

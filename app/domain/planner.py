@@ -13,6 +13,7 @@ from app.domain.editing import Area, with_edit
 from app.domain.errors import InvalidPlanError, LimitExceededError
 from app.domain.geometry import Box
 from app.domain.grid import Grid
+from app.domain.layout import base_sides
 from app.domain.phases import LAYOUT_DECIDED, plan_phases, tile_grid
 from app.domain.plan import Base, Decode, Overview, RenderPlan
 from app.domain.schedule import full_steps
@@ -190,10 +191,8 @@ def _check_windows(card: ModelCard, *windows: tuple[int, int]) -> None:
 
 def _plan_base(spec: RenderSpec, card: ModelCard) -> Base:
     """Native area with the canvas's aspect, so that the model sees sizes it was trained on."""
+    height, width = base_sides(card, spec.height, spec.width)
     native = card.native_size // card.latent_scale
-    aspect = math.sqrt(spec.height / spec.width)
-    # A multiple of 8 latents halves evenly through the UNet's levels.
-    height, width = (max(8, round(native * side / 8) * 8) for side in (aspect, 1 / aspect))
     if height * width > DIRECT_LIMIT * native**2:
         raise LimitExceededError(
             f"height and width must not differ more: model {card.name} would start from "

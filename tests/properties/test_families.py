@@ -20,7 +20,6 @@ from tests.support.engine import (
 )
 from tests.support.families import family_plan
 
-EXCHANGING = [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION]
 MODES = [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
 
 
@@ -94,7 +93,7 @@ def from_latents(render):
     return without_base(render), picture
 
 
-@pytest.mark.parametrize("mode", EXCHANGING, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_region_over_everything_is_a_render_with_its_prompt(family_model, mode):
     plain, picture = from_latents(small_plan(family_model.card, mode))
     region = Region("an island", "mist", plain.picture, 1.0, 0, None)
@@ -110,7 +109,7 @@ def test_a_region_over_everything_is_a_render_with_its_prompt(family_model, mode
     assert np.abs(painted - before).max() > 1e-4
 
 
-@pytest.mark.parametrize("mode", EXCHANGING, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_region_changes_the_tiles_that_it_reaches(family_model, mode):
     plain, picture = from_latents(small_plan(family_model.card, mode, height=16, width=48))
     left = replace(plain.picture, right=plain.picture.right // 6)
@@ -129,7 +128,7 @@ def test_a_region_changes_the_tiles_that_it_reaches(family_model, mode):
     np.testing.assert_allclose(changed[reach:], 0, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", EXCHANGING, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_what_an_edit_holds_stays_to_the_last_bit(family_model, mode):
     mask = np.zeros((24, 24), np.uint8)
     mask[4:12, 6:20] = 255
@@ -144,7 +143,7 @@ def test_what_an_edit_holds_stays_to_the_last_bit(family_model, mode):
     assert np.abs(result - picture)[:, mask > 0].max(axis=0).min() > 0
 
 
-@pytest.mark.parametrize("mode", EXCHANGING, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_tile_rendered_again_leaves_its_neighbours_as_they_are(family_model, mode):
     parent, picture = from_latents(small_plan(family_model.card, mode))
     before, store = finished(parent, family_model, picture)

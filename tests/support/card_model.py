@@ -12,7 +12,7 @@ _FILES: dict[str, dict[str, object]] = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
     },
-    "unet/config.json": {"sample_size": 16},
+    "unet/config.json": {"sample_size": 16, "block_out_channels": [8, 16]},
     "vae/config.json": {
         "block_out_channels": [8, 8, 8],
         "latent_channels": 4,

@@ -42,22 +42,20 @@ def refusal(models, name, error):
 
 
 @pytest.mark.parametrize(
-    ("name", "family", "channels", "alignment", "longest_side", "schedule"),
+    ("name", "family", "channels", "grid", "longest_side", "schedule"),
     [
-        ("sd", "sd", 4, 1, None, NoiseSchedule()),
-        ("sd-v", "sd", 4, 1, None, NoiseSchedule()),
-        ("sdxl", "sdxl", 4, 1, None, NoiseSchedule()),
-        ("sd3", "sd3", 16, 2, 192, FlowSchedule(shift=3.0, last_time=0.003 / 1.002)),
+        ("sd", "sd", 4, (1, 2), None, NoiseSchedule()),
+        ("sd-v", "sd", 4, (1, 2), None, NoiseSchedule()),
+        ("sdxl", "sdxl", 4, (1, 2), None, NoiseSchedule()),
+        ("sd3", "sd3", 16, (2, 2), 192, FlowSchedule(shift=3.0, last_time=0.003 / 1.002)),
     ],
     ids=FAMILIES,
 )
-def test_each_family_is_recognised(
-    models, name, family, channels, alignment, longest_side, schedule
-):
+def test_each_family_is_recognised(models, name, family, channels, grid, longest_side, schedule):
     found = card(models, name)
 
     assert (found.family, found.native_size, found.latent_scale) == (family, 64, 4)
-    assert (found.latent_channels, found.alignment) == (channels, alignment)
+    assert (found.latent_channels, found.alignment, found.halving) == (channels, *grid)
     assert found.longest_side == longest_side
     assert found.schedule == schedule
 

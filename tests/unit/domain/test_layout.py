@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.domain.layout import choose_tile, default_overlap
+from app.domain.layout import base_sides, choose_tile, default_overlap
 from tests.unit.domain.cards import SD15
 
 FLAT = {"wraps_rows": False, "wraps_columns": False}
@@ -44,3 +46,31 @@ def test_small_tiles_overlap_by_five_latents_but_no_more_than_half():
 
 def test_the_overlap_lies_on_the_grid_of_patches():
     assert default_overlap(replace(SD15, alignment=2), 544) == 128
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "sides"),
+    [
+        (1024, 1024, (16, 16)),
+        (384, 768, (12, 24)),
+        (768, 384, (24, 12)),
+        (3000, 4000, (12, 16)),
+        (1080, 1920, (12, 20)),
+        (1000, 8000, (8, 48)),
+    ],
+)
+def test_a_base_has_the_pictures_aspect_and_the_models_area(height, width, sides):
+    small = replace(SD15, native_size=128, halving=4)
+
+    assert base_sides(small, height, width) == sides
+
+
+@given(st.integers(256, 20000), st.floats(0.25, 4.0))
+def test_a_base_is_never_stretched_much(height, aspect):
+    width = round(height / aspect)
+    rows, columns = base_sides(SD15, height, width)
+
+    assert rows % SD15.halving == columns % SD15.halving == 0
+    assert rows / columns == pytest.approx(height / width, rel=0.12)
+    assert 0.75 < rows * columns / 64**2 < 1.34
+    assert base_sides(SD15, width, height) == (columns, rows)

@@ -223,7 +223,7 @@ def test_impossible_tiles_are_refused_with_the_numbers(change, message):
         (
             {"height": 64, "width": 90_000},
             "height and width must not differ more: model sd15 would start from "
-            "19200x64 px, got 90000x64 px",
+            "19264x64 px, got 90000x64 px",
         ),
     ],
     ids=["canvas", "count", "tiles", "direct", "aspect"],
