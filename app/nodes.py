@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.domain.scheduling.placement import Node
-from app.domain.work import Stage, Work
+from app.domain.work import Outcome, Stage, Work
 from app.live.port import LiveBoard, Record
 from app.schemas import WorkMessage
 
@@ -23,6 +23,7 @@ NODES = "nodes"
 NODE_TTL_S = 600.0
 """How long a lost node is still listed, for a person to see."""
 LOST_AFTER_BEATS = 3
+"""Heartbeats without a word of a node, or of a unit that no queue and no node has."""
 
 
 class NodeState(StrEnum):
@@ -186,7 +187,7 @@ class OwnNode:
         device: str = "",
     ) -> None:
         """Tell how *work*, a unit of *message*, ended here."""
-        self._units_done += status == "rendered"
+        self._units_done += status == Outcome.RENDERED
         unit = {"stage": work.stage, "image": work.image, "phase": work.phase, "index": work.index}
         job = {"job_id": message.job_id, "plan_hash": message.plan_hash}
         cost = {"seconds": seconds, "device": device}

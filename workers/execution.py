@@ -24,7 +24,7 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, Work, next_of_image, plan_key, stage_model, unit_name
+from app.domain.work import Outcome, Run, Work, next_of_image, plan_key, stage_model, unit_name
 from app.jobs import JobLedger, present_keys
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
@@ -93,22 +93,22 @@ class Executor:
             try:
                 plan = self._patiently(message, lambda: self._plan(message.plan_hash))
             except NotFoundError:  # removed after the job had ended; an open one's is written again
-                return {"key": key, "status": "gone"}
+                return {"key": key, "status": Outcome.GONE}
             key = message.work.key(plan)
             missing = self._patiently(message, lambda: self._missing(plan, message))
             if not missing:
                 metrics.unit_present(message.stage)
-                return {"key": key, "status": "present"}
+                return {"key": key, "status": Outcome.PRESENT}
             self._attempts.tidy()
             self._watch.check(message.job_id)
             return {"key": key, "status": self._render_all(plan, message, missing, delivery)}
         except RenderCancelledError:
-            return {"key": key, "status": "abandoned"}
+            return {"key": key, "status": Outcome.ABANDONED}
         except RenderError as err:
             if is_outage(err):
                 raise
             self.fail(message, err)
-            return {"key": key, "status": "failed"}
+            return {"key": key, "status": Outcome.FAILED}
 
     def fail(self, message: WorkMessage, error: Exception, work: Work | None = None) -> None:
         """Record that *work* of *message* cannot be rendered; the job ends with this reason."""
@@ -121,8 +121,8 @@ class Executor:
 
     def _render_all(
         self, plan: RenderPlan, message: WorkMessage, missing: Sequence[Work], delivery: Delivery
-    ) -> str:
-        """Render *missing* in parts that fit into memory; returns the status.
+    ) -> Outcome:
+        """Render *missing* in parts that fit into memory; returns how they ended.
 
         What somebody had before goes one by one: who dies of it then, dies of that unit.
         """
@@ -131,7 +131,7 @@ class Executor:
             part = parts.popleft()
             try:
                 if delivery.is_again and self._is_deadly(plan, message, part[0]):
-                    return "quarantined"
+                    return Outcome.QUARANTINED
                 self._render(plan, message, part, delivery)
             except RenderCancelledError:
                 raise
@@ -143,12 +143,12 @@ class Executor:
                     parts.extendleft([part[middle:], part[:middle]])
                     continue
                 if isinstance(err, DeviceOutOfMemoryError) and delivery.bigger_pool:
-                    return "moved"
+                    return Outcome.MOVED
                 if isinstance(err, NotFoundError) and self._is_too_early(plan, message, part[0]):
-                    return "gone"
+                    return Outcome.GONE
                 self.fail(message, err, part[0])
-                return "failed"
-        return "rendered"
+                return Outcome.FAILED
+        return Outcome.RENDERED
 
     def _render(
         self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work], delivery: Delivery
@@ -245,7 +245,7 @@ class Executor:
         """Tell that *work* was rendered; how other units ended, their task tells."""
         model = stage_model(plan, work.stage)
         metrics.unit_done(work.stage, model, self._device, seconds)
-        self._node.tell_unit(message, work, "rendered", seconds=seconds, device=self._device)
+        self._node.tell_unit(message, work, Outcome.RENDERED, seconds=seconds, device=self._device)
         log.info(
             "work.rendered",
             extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},

@@ -14,7 +14,7 @@ from app.bootstrap import runtime
 from app.celery import celery
 from app.delivery import hand_back, is_redelivered
 from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
-from app.domain.work import Stage
+from app.domain.work import Outcome, Stage
 from app.heartbeat import own_node
 from app.patience import WorkerStoppingError
 from app.queues import pool_of, to_pool, translated_send_errors
@@ -66,12 +66,14 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
     with own_node().working(message):
         outcome = _outcome(task, message)
     status = outcome["status"]
-    if status != "rendered":  # those the executor tells, with what they cost
+    if status != Outcome.RENDERED:  # those the executor tells, with what they cost
         for work in message.works:
-            own_node().tell_unit(message, work, "failed" if status == "quarantined" else status)
-    if status == "moved":
+            own_node().tell_unit(
+                message, work, Outcome.FAILED if status == Outcome.QUARANTINED else status
+            )
+    if status == Outcome.MOVED:
         _move(task)
-    if status == "quarantined":
+    if status == Outcome.QUARANTINED:
         _bury(task, outcome)
     return outcome
 
@@ -87,7 +89,7 @@ def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
         if not settings().is_embedded:
             hand_back(task, err, settings())
         _fail(message, err)  # there is nobody else, and its client waits here
-    return {"key": "", "status": "failed"}
+    return {"key": "", "status": Outcome.FAILED}
 
 
 def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
@@ -99,7 +101,7 @@ def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
         fields = {"job_id": message.job_id, "work": message.work.label}
         log.exception("work.crashed", extra=fields)
         _fail(message, err)
-    return {"key": "", "status": "failed"}
+    return {"key": "", "status": Outcome.FAILED}
 
 
 def _fail(message: WorkMessage, error: Exception) -> None:

@@ -26,6 +26,23 @@ class Stage(StrEnum):
     PICTURE = "picture"
 
 
+class Outcome(StrEnum):
+    """How a message's units ended at a worker."""
+
+    RENDERED = "rendered"
+    PRESENT = "present"
+    """Their blobs were there already."""
+    MOVED = "moved"
+    """To a pool whose workers have more memory."""
+    GONE = "gone"
+    """What they are made from is not there, or no longer."""
+    ABANDONED = "abandoned"
+    """Their job has ended."""
+    QUARANTINED = "quarantined"
+    """Too many workers died of one; the job has failed."""
+    FAILED = "failed"
+
+
 WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.HEAD, Stage.CORE)
 """Stages that need a model; the others are done by the control worker."""
 

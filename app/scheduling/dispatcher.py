@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.domain.work import Work, plan_key
+from app.domain.work import Outcome, Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
@@ -121,24 +121,26 @@ class Dispatcher:
         if message.plan_hash != job.plan.hash:
             return
         status = event.get("status")
-        if status in ("failed", "abandoned") and settle(self._runtime, job.entry.job_id):
+        if status in (Outcome.FAILED, Outcome.ABANDONED) and settle(
+            self._runtime, job.entry.job_id
+        ):
             self._line.drop(job.entry.job_id)
             return
         for work in message.works:
-            if status in ("rendered", "present"):
+            if status in (Outcome.RENDERED, Outcome.PRESENT):
                 if (flight := job.done(work, now_s)) is not None:
                     self._line.settle_charge(job, flight, event)
                 self._forecast.observe(job.plan, work, event)
-            elif status == "moved":  # to workers with more memory; its slice waits for it
+            elif status == Outcome.MOVED:  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
                     there = replace(flight, pool=bigger, sent_s=now_s, node="")
                     job.flying[work] = replace(there, unseen_since_s=None)
             else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
-        if status == "gone":  # perhaps the plan itself: nobody else has it any more
+        if status == Outcome.GONE:  # perhaps the plan itself: nobody else has it any more
             self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
-        if status not in ("rendered", "present", "moved"):
+        if status not in (Outcome.RENDERED, Outcome.PRESENT, Outcome.MOVED):
             job.refresh(self._runtime.store, [message.image], now_s)
 
     def _read_nodes(self) -> None:

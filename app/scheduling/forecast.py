@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from app.domain.errors import NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, eta_s
-from app.domain.work import Stage, Work, stage_model
+from app.domain.work import Outcome, Stage, Work, stage_model
 from app.live.port import Record
 from app.scheduling.job import OpenJob
 from app.scheduling.shapes import shape_of
@@ -64,7 +64,7 @@ class Forecast:
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""
         seconds = event.get("seconds")
-        if event.get("status") != "rendered" or not isinstance(seconds, int | float):
+        if event.get("status") != Outcome.RENDERED or not isinstance(seconds, int | float):
             return
         device, node = str(event.get("device", "")), str(event.get("node", ""))
         self._predictor.observe(shape_of(plan, work, device), float(seconds))

@@ -8,11 +8,11 @@ from app.domain.prediction import Estimate
 from app.domain.scheduling.stragglers import Running, stragglers
 from app.domain.spec import Priority
 from app.domain.work import Work
-from app.nodes import NodeRecord
+from app.nodes import LOST_AFTER_BEATS, NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
-from app.scheduling.overdue import BEATS, Sight, holders_of
+from app.scheduling.overdue import Sight, holders_of
 
 _NOTHING = 0
 """Below the level of any job."""
@@ -38,7 +38,9 @@ def late_units(
 
     running = list(_running(urgent, pool, sight, forecast))
     # A model that is loaded first takes seconds that no prediction knows of.
-    return stragglers(running, on_helper, len(helpers), least_s=BEATS * sight.heartbeat_s)
+    return stragglers(
+        running, on_helper, len(helpers), least_s=LOST_AFTER_BEATS * sight.heartbeat_s
+    )
 
 
 def _waiting_level(line: Line, pool: str, ready: Collection[OpenJob], sight: Sight) -> int:

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.work import Work
-from app.nodes import NodeRecord, NodeState
+from app.nodes import LOST_AFTER_BEATS, NodeRecord, NodeState
 from app.scheduling.job import Flight, OpenJob
 
-BEATS = 3
-"""A unit that no queue and no node has for so many heartbeats was lost on the way."""
 _BLIND_S = 60.0
 _BLIND_TIMES = 20
 """Where queue and nodes say nothing about a unit, only far too long a time tells."""
@@ -64,7 +62,7 @@ def _is_nowhere(flight: Flight, sight: Sight) -> bool:
         return is_served and sight.now_s - flight.sent_s > long_s
     if flight.unseen_since_s is None:
         flight.unseen_since_s = sight.now_s
-    limit_s = BEATS * sight.heartbeat_s if sight.nodes else long_s
+    limit_s = LOST_AFTER_BEATS * sight.heartbeat_s if sight.nodes else long_s
     return sight.now_s - flight.unseen_since_s > limit_s
 
 
