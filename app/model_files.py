@@ -16,7 +16,10 @@ CARD = "tilechord.json"
 TINY_DECODER = "vae_tiny"
 """Folder of a distilled decoder inside that of its model."""
 _TOKENS, _T5_TOKENS = 77, 256  # of CLIP, and of T5 as diffusers cuts it
-_OVERRIDES = ("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr")
+_OVERRIDES = (
+    *("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr"),
+    "control",
+)
 _NETWORKS = {"sd": "unet", "sdxl": "unet", "sd3": "transformer"}
 _ENCODERS = {
     "sd": ("text_encoder",),

@@ -32,7 +32,8 @@ MAX_BASE_ASPECT = 3
 REGION_LATENTS = 32
 """What a region needs in a base picture to show its subject. Quadrants of the bundled model's have
 16: of twenty pictures eight did not show the snow that was asked for."""
-
+NO_CONTROL = "none"
+"""What an order says that wants no control network, where its model has one."""
 
 ReadBlob = Callable[[str], bytes]
 
@@ -114,14 +115,17 @@ def _loras(request: RenderRequest, base: str, refine: str) -> tuple[Lora, ...]:
 def _control(
     request: RenderRequest, mode: Mode, card: ModelCard, catalogue: Catalogue
 ) -> ControlSpec | None:
-    if request.models.control is None:
+    pictures = (request.init_image, request.rerender)
+    has_picture = mode is Mode.REFINE or any(picture is not None for picture in pictures)
+    name = request.models.control or (card.control if has_picture else None)
+    if name is None or name == NO_CONTROL:
         return None
-    if mode is not Mode.REFINE and request.init_image is None and request.rerender is None:
+    if not has_picture:
         raise InvalidRequestError(
             f"models.control needs a picture to hold tiles to, which mode {mode} has none of; "
             "use mode refine or give an init_image"
         )
-    control = catalogue.control_card(request.models.control)
+    control = catalogue.control_card(name)
     if control.family != card.family:
         raise InvalidRequestError(
             f"models.control must fit the model: {control.name} is for family {control.family}, "

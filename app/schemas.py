@@ -54,7 +54,8 @@ class StageModels(BaseModel):
     refine: Name | None = None
     upscale: Name | None = None
     control: Name | None = None
-    """The control network that holds tiles to the picture they start from."""
+    """The control network that holds tiles to the picture they start from: the model's own if left
+    out, ``none`` for no network."""
 
 
 class RegionBox(BaseModel):

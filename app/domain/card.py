@@ -54,6 +54,8 @@ class ModelCard:
     default_sampler: Sampler = "dpm++2m"
     default_nsr: float = 0.7
     """Noise a refined tile starts from; below 1.16 they keep its layout."""
+    control: str | None = None
+    """The control network that holds its tiles to a picture, unless an order says otherwise."""
 
     @property
     def decoder_padding(self) -> int:

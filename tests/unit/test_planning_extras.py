@@ -67,6 +67,27 @@ def test_they_survive_the_way_through_json(plan):
     assert read_plan(order.to_json()).hash == order.hash
 
 
+@pytest.fixture
+def controlled(plan, models):
+    """Plans with a model whose card names a control network."""
+    card = json.loads((models / "tiny" / "tilechord.json").read_text())
+    (models / "tiny" / "tilechord.json").write_text(json.dumps(card | {"control": "tile"}))
+    write_manifest(models / "tiny")
+    return plan
+
+
+def test_a_models_own_control_network_holds_tiles_to_their_picture(controlled):
+    assert controlled(mode="refine").spec.control == ControlSpec("tile", 1.0)
+    assert controlled(mode="phased", init_image="inputs/a").spec.control == ControlSpec("tile", 1.0)
+    assert controlled(mode="phased").spec.control is None  # there is no picture to hold to
+
+
+def test_an_order_chooses_another_control_network_or_none(controlled):
+    assert controlled(mode="refine", models={"control": "none"}).spec.control is None
+    with pytest.raises(InvalidRequestError, match="tile-xl is for family sdxl"):
+        controlled(mode="refine", models={"control": "tile-xl"})
+
+
 def test_a_control_network_has_a_scale_of_its_own(plan):
     assert plan(models={"control": "tile"}).spec.control.scale == 1.0
 
