@@ -35,7 +35,7 @@ _LIMIT_S = 600.0
 
 
 def main() -> None:
-    side = round(int(sys.argv[1] if len(sys.argv) > 1 else 144) ** 0.5)
+    side = round(int(sys.argv[1] if len(sys.argv) > 1 else 36) ** 0.5)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_tiny_model(folder / "models" / "tiny", native_px=_TILE_PX)
