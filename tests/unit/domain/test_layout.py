@@ -57,6 +57,7 @@ def test_the_overlap_lies_on_the_grid_of_patches():
         (3000, 4000, (12, 16)),
         (1080, 1920, (12, 20)),
         (1000, 8000, (8, 48)),
+        (400, 8000, (8, 72)),
     ],
 )
 def test_a_base_has_the_pictures_aspect_and_the_models_area(height, width, sides):
