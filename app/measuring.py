@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.domain.errors import PermanentError
+from app.domain.errors import NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
-from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure
+from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure, worst
 from app.domain.quality.planned import seams_of, tiles_of
-from app.domain.work import Stage, Work, picture_key
+from app.domain.work import Stage, Work, canvas_key, picture_key
 from app.pictures.codecs import decode_array
 from app.pictures.reading import fitted, read_picture
 from app.pictures.rows import PictureFile
@@ -99,3 +101,27 @@ def _starting_picture(store: BlobStore, plan: RenderPlan, image: int) -> NDArray
         return np.round(np.clip(decode_array(data), 0.0, 1.0) * 255.0).astype(np.uint8)
     except PermanentError:  # a finished picture does not fail for want of a figure
         return None
+
+
+def image_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
+    """The quality of one image, as it was measured: its picture's once there is one.
+
+    Tiles may disagree in earlier phases: to settle that is what they exchange for.
+    """
+    own = _figures(store, quality_key(plan, image))
+    if "overlap_disagreement" in own:
+        return own
+    return worst([own, canvas_figures(store, plan, image)])
+
+
+def canvas_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
+    """What was measured when the tiles of the last phase were merged."""
+    return _figures(store, canvas_key(plan, image, len(plan.phases)))
+
+
+def _figures(store: BlobStore, key: str) -> dict[str, float]:
+    """What was measured; nothing where that is no longer in the store, or never was."""
+    try:
+        return dict(json.loads(store.get(key)))
+    except NotFoundError:
+        return {}

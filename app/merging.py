@@ -1,10 +1,8 @@
-"""The CPU's part of a render: merging tiles, assembling pictures, writing the result."""
+"""The CPU's part of a render: merging tiles and assembling pictures."""
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,24 +13,15 @@ from numpy.typing import NDArray
 from app import __version__
 from app.canvas import band_boxes, middle_band, read_window, tiles_inside, write_band
 from app.domain.blending import MergedBand, Spread
-from app.domain.errors import NotFoundError
 from app.domain.geometry import Box, Part
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.quality import worst
-from app.domain.work import (
-    Run,
-    Stage,
-    Work,
-    canvas_key,
-    pixels_key,
-    run_prefix,
-)
+from app.domain.work import Stage, Work, canvas_key, pixels_key
 from app.editing import read_free
-from app.measuring import PictureQuality, quality_key
+from app.measuring import PictureQuality, canvas_figures, quality_key
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
-from app.schemas import Lineage, Manifest, PictureRecord, RegionBox, WorkerShare
 from app.storage.port import BlobStore
 
 
@@ -117,7 +106,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
         # With those of its canvas, which is not kept as long as the picture.
-        canvas = _figures(store, canvas_key(plan, image, len(plan.phases)))
+        canvas = canvas_figures(store, plan, image)
         figures = worst([canvas, quality.measure().figures])
         store.put(quality_key(plan, image), canonical_json(figures))
         store.put_file(work.key(plan), target)
@@ -133,91 +122,3 @@ def recipe_of(plan: RenderPlan, image: int) -> Recipe:
     spec["model"] = spec.pop("refine_model")
     request = {name: value for name, value in spec.items() if value is not None}
     return Recipe(request | {"models": models}, plan.order_hash, __version__, image)
-
-
-def write_manifest(
-    store: BlobStore, plan: RenderPlan, job_id: str, *, cached: bool, parent: str | None = None
-) -> Manifest:
-    """The manifest of a job whose pictures are all there; *parent* is the job it renders again."""
-    runs = read_runs(store, plan)
-    return Manifest(
-        job_id=job_id,
-        plan_hash=plan.hash,
-        images=[_picture_record(store, plan, image) for image in range(plan.spec.count)],
-        quality=_quality(store, plan),
-        timings=_timings(runs),
-        workers=_shares(runs),
-        executions=len(runs),
-        units=len({run.unit for run in runs}),
-        cached=cached,
-        lineage=_lineage(plan, parent),
-    )
-
-
-def image_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, float]:
-    """The quality of one image, as it was measured: its picture's once there is one.
-
-    Tiles may disagree in earlier phases: to settle that is what they exchange for.
-    """
-    own = _figures(store, quality_key(plan, image))
-    if "overlap_disagreement" in own:
-        return own
-    return worst([own, _figures(store, canvas_key(plan, image, len(plan.phases)))])
-
-
-def _figures(store: BlobStore, key: str) -> dict[str, float]:
-    """What was measured; nothing where that is no longer in the store, or never was."""
-    try:
-        return dict(json.loads(store.get(key)))
-    except NotFoundError:
-        return {}
-
-
-def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:
-    """Every execution of the plan's units, in order of their start."""
-    runs = [Run.parse(plan, key) for key in store.keys(run_prefix(plan))]
-    return sorted(runs, key=lambda run: run.started_ms)
-
-
-def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRecord:
-    key = Work(Stage.PICTURE, image).key(plan)
-    record = json.loads(store.get(f"{key}.json"))
-    return PictureRecord(key=key, url=store.url(key), **record)
-
-
-def _lineage(plan: RenderPlan, parent: str | None) -> Lineage | None:
-    again = plan.spec.rerender
-    if again is None:
-        return None
-    return Lineage(
-        job_id=parent,
-        plan_hash=again.plan_hash,
-        image=again.image,
-        box=RegionBox(**asdict(again.box)),
-        seed=plan.spec.seed,
-    )
-
-
-def _quality(store: BlobStore, plan: RenderPlan) -> dict[str, float]:
-    """The worst value of each figure over the job's images."""
-    return worst(image_figures(store, plan, image) for image in range(plan.spec.count))
-
-
-def _timings(runs: list[Run]) -> dict[str, float]:
-    seconds: dict[str, float] = defaultdict(float)
-    for run in runs:
-        seconds[run.stage] += run.seconds
-    if runs:
-        end_ms = max(run.started_ms + 1000 * run.seconds for run in runs)
-        seconds["workers_wall"] = (end_ms - runs[0].started_ms) / 1000
-    return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def _shares(runs: list[Run]) -> dict[str, WorkerShare]:
-    shares: dict[str, WorkerShare] = defaultdict(WorkerShare)
-    for run in runs:
-        share = shares[run.worker]
-        share.tiles += run.stage is Stage.TILE
-        share.cores += run.stage is Stage.CORE
-        share.seconds = round(share.seconds + run.seconds, 3)
-    return dict(sorted(shares.items()))

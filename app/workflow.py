@@ -24,10 +24,12 @@ from app.domain.errors import (
     RenderFailedError,
 )
 from app.domain.plan import RenderPlan
+from app.domain.rounds import round_latencies
 from app.domain.spec import Priority
 from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work, stage_model
 from app.jobs import present_keys
-from app.merging import assemble_picture, merge_phase, write_manifest
+from app.manifests import manifest_of, read_runs
+from app.merging import assemble_picture, merge_phase
 from app.node_queues import to_node
 from app.planning import plan_request
 from app.queues import route, to_pool
@@ -197,8 +199,11 @@ def _finish(
         return None
     request = runtime.ledger.request(job_id)
     parent = request.rerender.job_id if request.rerender else None
-    manifest = write_manifest(runtime.store, plan, job_id, cached=is_cached, parent=parent)
+    runs = read_runs(runtime.store, plan)
     metrics.job_finished(is_cached=is_cached)
+    if not is_cached:
+        metrics.rounds_waited(round_latencies(plan, runs))
+    manifest = manifest_of(runtime.store, plan, job_id, runs, cached=is_cached, parent=parent)
     return runtime.ledger.finish(manifest)
 
 

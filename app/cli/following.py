@@ -19,7 +19,7 @@ from app.cli.timeline import remaining_s
 from app.domain.errors import NotFoundError
 from app.domain.work import Progress as WorkDone
 from app.jobs import JobState, JobStatus, present_keys
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.schemas import Manifest
 
 _POLL_S = {True: 0.1, False: 1.0}  # in this process a look is cheap, in S3 it is a request

@@ -15,8 +15,7 @@ from app.cli.seamlines import TypedLines
 from app.domain.errors import InvalidRequestError, NotFoundError, StorageUnavailableError
 from app.domain.quality import GATES, Profiler, SeamGrid, SeamScores, measure, misses
 from app.domain.quality.planned import seams_of
-from app.measuring import measure_stored, stored_picture
-from app.merging import image_figures
+from app.measuring import image_figures, measure_stored, stored_picture
 from app.pictures.heatmap import PREVIEW_SIDE, draw_seams
 from app.pictures.rows import PictureFile
 

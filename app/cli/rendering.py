@@ -18,7 +18,7 @@ from app.cli.output import note, say, say_json, say_table, spoken_s
 from app.cli.timeline import timeline
 from app.domain.errors import InvalidRequestError
 from app.embedded import worker
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.schemas import Manifest, RenderRequest, read_request
 
 _TIMELINE = ("worker", "unit", "start s", "seconds", "")

@@ -6,6 +6,8 @@ A worker is one process on its own port, so Prometheus' ``instance`` label tells
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from app.domain.errors import PermanentError, TransientError
@@ -15,6 +17,9 @@ _UNIT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 # From a tile that a free worker takes at once to a job that waited for a day.
 _QUEUE_SECONDS = (0.01, 0.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+# From a barrier among idle workers to one behind other jobs' tiles.
+_ROUND_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 _UNIT = ("stage", "model", "device")
 _FAILURE = ("stage", "reason")
@@ -44,6 +49,11 @@ MODEL_LOAD_FAILURES = Counter(
 )
 JOBS_FINISHED = Counter(
     "tilechord_jobs_finished", "Jobs with all pictures, rendered or found in the store", ("source",)
+)
+ROUND_SECONDS = Histogram(
+    "tilechord_round_latency_seconds",
+    "Seconds from the end of a phase's last tile to the start of the first unit after it",
+    buckets=_ROUND_SECONDS,
 )
 CLEANED_BYTES = Counter("tilechord_cleaned_bytes", "Bytes removed by retention")
 WORKER_INFO = Gauge("tilechord_worker_info", "Always 1; names the worker", ("worker", "version"))
@@ -78,6 +88,12 @@ def work_retried(stage: str, error: BaseException) -> None:
 def job_finished(*, is_cached: bool) -> None:
     """Count a job with its pictures; again when its last message is delivered again."""
     JOBS_FINISHED.labels("store" if is_cached else "rendered").inc()
+
+
+def rounds_waited(latencies: Iterable[float]) -> None:
+    """Observe what a finished job waited between phases, in seconds."""
+    for seconds in latencies:
+        ROUND_SECONDS.observe(seconds)
 
 
 def cleaned(size_bytes: int) -> None:

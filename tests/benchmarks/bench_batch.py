@@ -39,7 +39,7 @@ def main() -> None:
 def _measure(folder: Path, workers: int, pictures: int, seconds: float, *, dies: bool) -> float:
     """Pictures a second, from the first tile to the last picture."""
     from app.bootstrap import runtime
-    from app.merging import read_runs
+    from app.manifests import read_runs
     from app.tasks import render
 
     seed = 10_000 * workers + 1_000_000 * dies

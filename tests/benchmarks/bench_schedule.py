@@ -131,7 +131,7 @@ def _fairness(folder: Path) -> None:
     """One tenant orders ten times what the other does, at once."""
     from app.bootstrap import runtime
     from app.domain.work import Stage
-    from app.merging import read_runs
+    from app.manifests import read_runs
     from app.tasks import render
 
     with Crew(folder, (1.0,) * 4):

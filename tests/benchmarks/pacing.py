@@ -13,7 +13,7 @@ from typing import Self
 from app.bootstrap import Runtime
 from app.client import schedule
 from app.domain.work import Run, Stage, Work
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.queues import queue_name
 from tests.benchmarks.paced_worker import tile_seconds
 from tests.support.waiting import wait_until_ready

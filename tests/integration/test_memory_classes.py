@@ -1,7 +1,7 @@
 import pytest
 
 from app.jobs import JobState
-from app.merging import read_runs
+from app.manifests import read_runs
 from tests.support.private import PrivateCluster
 from tests.support.waiting import wait_for
 from workers.faults import LOST_DEVICE_EXIT

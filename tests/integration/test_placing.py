@@ -13,7 +13,7 @@ import pytest
 from app.cli.serving import celery_arguments
 from app.domain.work import Stage
 from app.jobs import JobState
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.nodes import read_nodes
 from app.queues import queue_name
 from tests.benchmarks.bench_schedule import order

@@ -74,6 +74,7 @@ def start(tmp_path_factory):
 def control(services, cluster_env, tmp_path_factory):
     """A control worker on a virtual host of its own: the depths are those of this module."""
     env = cluster_env | services.new_installation()
+    env |= {"TILECHORD_METRICS_PORT": str(free_port())}
     with running(Cluster(env, tmp_path_factory.mktemp("control")), {"control": "control"}) as found:
         yield found
 
@@ -89,7 +90,7 @@ def cluster(control, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def query(cluster, services, start, tmp_path_factory):
+def query(control, cluster, services, start, tmp_path_factory):
     """Answers PromQL from a Prometheus that scrapes worker, queue exporter and broker."""
     program = shutil.which("prometheus")
     assert program, "prometheus is missing, run: make system"
@@ -97,6 +98,7 @@ def query(cluster, services, start, tmp_path_factory):
     start(sys.executable, "-m", "app.telemetry", "--port", str(exporter), **cluster.env)
     folder = tmp_path_factory.mktemp("prometheus")
     endpoints = {
+        "control": f"http://127.0.0.1:{control.env['TILECHORD_METRICS_PORT']}/metrics",
         "worker": f"http://127.0.0.1:{cluster.env['TILECHORD_METRICS_PORT']}/metrics",
         "queues": f"http://127.0.0.1:{exporter}/metrics",
         "rabbitmq": f"{services.rabbitmq.metrics_url}/per-object",
@@ -124,7 +126,7 @@ def query(cluster, services, start, tmp_path_factory):
         answer = json.loads(fetch(f"http://127.0.0.1:{server}/api/v1/query?query={text}"))
         return [(entry["metric"], float(entry["value"][1])) for entry in answer["data"]["result"]]
 
-    wait_for(lambda: len(ask("up == 1")) == 3)
+    wait_for(lambda: len(ask("up == 1")) == len(endpoints))
     return ask
 
 
@@ -151,8 +153,16 @@ def test_prometheus_tells_how_long_work_waited(query):
     assert 0 < seconds / count < 120
 
 
+def test_prometheus_tells_what_a_round_costs(query):
+    count = wait_for(lambda: query("tilechord_round_latency_seconds_count > 0"))[0][1]
+    seconds = query("tilechord_round_latency_seconds_sum > 0")[0][1]
+
+    assert count >= 1  # the core waited for the tiles
+    assert 0 < seconds / count < 60
+
+
 def test_prometheus_names_the_worker(query):
-    [(labels, _)] = wait_for(lambda: query("tilechord_worker_info"))
+    [(labels, _)] = wait_for(lambda: query('tilechord_worker_info{job="worker"}'))
 
     assert labels["worker"].startswith("gpu-1@")
 

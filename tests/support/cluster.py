@@ -22,7 +22,7 @@ from app.canvas import read_window
 from app.cli.serving import celery_arguments
 from app.domain.errors import NotFoundError
 from app.domain.work import Run
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.pictures.codecs import decode_array
 from app.settings import Settings
 from tests.support.forked import Forked, Process

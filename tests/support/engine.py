@@ -17,7 +17,8 @@ from app.domain.card import ModelCard
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, next_work
 from app.jobs import present_keys
-from app.merging import assemble_picture, image_figures, merge_phase
+from app.measuring import image_figures
+from app.merging import assemble_picture, merge_phase
 from app.pictures.codecs import decode_array
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore

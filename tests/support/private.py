@@ -12,7 +12,7 @@ from kombu import Connection, Producer
 from app.bootstrap import build_runtime
 from app.cli.serving import celery_arguments
 from app.jobs import JobState, JobStatus
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.queues import EXCHANGE, queue_name
 from app.settings import Settings
 from tests.support.forked import Forked

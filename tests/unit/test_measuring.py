@@ -9,13 +9,14 @@ from app.domain.errors import NotFoundError
 from app.domain.plan import canonical_json
 from app.domain.spec import Mode
 from app.domain.work import Stage, Work, canvas_key, series_prefix
+from app.manifests import manifest_of
 from app.measuring import (
     measure_stored,
     quality_key,
     starting_cells,
     stored_picture,
 )
-from app.merging import assemble_picture, write_manifest
+from app.merging import assemble_picture
 from app.pictures.codecs import encode_array, encode_pixels
 from app.storage.memory import MemoryStore
 from tests.support.pictures import checks, one_over_f, pixels
@@ -42,7 +43,7 @@ def manifest(*lumas, **order):
     for image, luma in enumerate(lumas):
         store_image(store, render, image, luma)
         assemble_picture(store, render, image)
-    return write_manifest(store, render, "job", cached=False)
+    return manifest_of(store, render, "job", [], cached=False)
 
 
 def test_a_manifest_tells_every_figure():
@@ -77,7 +78,7 @@ def test_one_window_from_noise_has_no_figures_but_the_one_of_its_tiles():
     store_image(store, render, 0, TEXTURE[:, :512])
     assemble_picture(store, render, 0)
 
-    quality = write_manifest(store, render, "job", cached=False).quality
+    quality = manifest_of(store, render, "job", [], cached=False).quality
 
     assert quality == {"overlap_disagreement": 0.01}
 
@@ -88,7 +89,7 @@ def test_a_picture_from_before_it_was_measured_still_has_its_manifest():
     assemble_picture(store, render, 0)
     store.delete(quality_key(render, 0))
 
-    quality = write_manifest(store, render, "job", cached=False).quality
+    quality = manifest_of(store, render, "job", [], cached=False).quality
 
     assert quality == {"overlap_disagreement": 0.01}
 
@@ -97,12 +98,12 @@ def test_the_quality_is_known_when_only_the_picture_is_left():
     store, render = MemoryStore(), plan(**ORDER)
     store_image(store, render, 0, TEXTURE)
     assemble_picture(store, render, 0)
-    before = write_manifest(store, render, "job", cached=False).quality
+    before = manifest_of(store, render, "job", [], cached=False).quality
 
     for key in list(store.keys(series_prefix(render))):
         store.delete(key)
 
-    assert write_manifest(store, render, "job", cached=True).quality == before
+    assert manifest_of(store, render, "job", [], cached=True).quality == before
     assert before["overlap_disagreement"] == 0.01
 
 

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from app import workflow
 from app.bootstrap import Runtime
@@ -13,7 +14,7 @@ from app.domain.errors import (
     RenderFailedError,
 )
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work, next_work, plan_key, work_of
+from app.domain.work import Run, Stage, Work, next_work, plan_key, unit_name, work_of
 from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
@@ -93,6 +94,22 @@ def test_a_picture_of_several_cores_has_a_head_before_them(runtime):
     stages = [(units[0].stage, len(units)) for units in walk(runtime, "job")]
 
     assert stages[-2:] == [(Stage.HEAD, 1), (Stage.CORE, 2)]
+
+
+def test_a_finished_job_tells_what_its_rounds_cost(runtime):
+    metric = "tilechord_round_latency_seconds_count"
+    workflow.start(runtime, "job", REQUEST)
+    plan, before = runtime.ledger.plan("job"), REGISTRY.get_sample_value(metric)
+    for number, units in enumerate(walk(runtime, "job")):
+        for work in units:  # a second each, ten seconds after the stage before
+            run = Run(unit_name(plan, work), "left", 10_000 * number, 1.0)
+            runtime.store.put(run.key(plan), b"")
+
+    again = workflow.start(runtime, "again", REQUEST)
+
+    assert runtime.ledger.result("job").timings["round_latency"] == 9.0
+    assert again.timings["round_latency"] == 9.0
+    assert REGISTRY.get_sample_value(metric) == before + len(plan.phases)
 
 
 def test_an_incomplete_stage_is_left_as_it_is(runtime):

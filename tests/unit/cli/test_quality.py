@@ -11,7 +11,8 @@ from PIL import Image
 from app.bootstrap import runtime
 from app.domain.plan import canonical_json
 from app.domain.work import Stage, Work, canvas_key
-from app.merging import assemble_picture, write_manifest
+from app.manifests import manifest_of
+from app.merging import assemble_picture
 from app.pictures.codecs import encode_array, encode_pixels
 from app.planning import plan_request
 from app.schemas import read_request
@@ -54,7 +55,7 @@ def finish_job(job_id: str, *lumas: Floats, **fields: int) -> None:
         merged = canonical_json({"overlap_disagreement": 0.005 * (image + 1)})
         app.store.put(canvas_key(plan, image, len(plan.phases)), merged)
         assemble_picture(app.store, plan, image)
-    app.ledger.finish(write_manifest(app.store, plan, job_id, cached=False))
+    app.ledger.finish(manifest_of(app.store, plan, job_id, [], cached=False))
 
 
 def test_a_picture_file_is_measured_on_a_grid(pictures: Path, installation: Installation) -> None:

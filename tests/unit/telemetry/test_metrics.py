@@ -37,6 +37,16 @@ def test_jobs_are_counted_by_where_their_pictures_came_from():
     assert value("tilechord_jobs_finished_total", source="store") == before + 1
 
 
+def test_rounds_are_counted_with_their_seconds():
+    name = "tilechord_round_latency_seconds"
+    count, seconds = value(f"{name}_count"), value(f"{name}_sum")
+
+    metrics.rounds_waited([0.5, 1.25])
+
+    assert value(f"{name}_count") == count + 2
+    assert value(f"{name}_sum") == seconds + 1.75
+
+
 def test_failures_and_retries_are_labelled_by_class_and_never_by_message():
     metrics.work_failed("tile", ModelError("model x has no manifest"))
     metrics.work_retried("tile", StorageUnavailableError("store s3 does not answer"))

@@ -11,7 +11,7 @@ from app.domain.errors import (
 from app.domain.work import Stage, Work, plan_key
 from app.jobs import JobLedger
 from app.live.memory import MemoryBoard
-from app.merging import read_runs
+from app.manifests import read_runs
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
