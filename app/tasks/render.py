@@ -89,7 +89,7 @@ def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> objec
     return given[0]
 
 
-@celery.task(bind=True, base=RenderTask, name=workflow.RENDER)
+@celery.task(bind=True, base=RenderTask, name=workflow.RENDER, track_started=True)
 def render(self: Task[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     """Render *request*; the result is a manifest (:class:`app.schemas.Manifest`)."""
     job_id = str(self.request.id)

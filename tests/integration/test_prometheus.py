@@ -1,4 +1,5 @@
 import base64
+import itertools
 import json
 import os
 import shutil
@@ -204,13 +205,17 @@ def test_flower_lists_workers_and_tasks_by_name_after_a_login(cluster, start):
         **(cluster.env | {"FLOWER_BASIC_AUTH": LOGIN}),
     )
     api = f"http://127.0.0.1:{port}/api"
+    seeds = itertools.count(2)
+
+    def names():
+        """Of the tasks it has seen: Flower asks for them when it has run for five seconds."""
+        cluster.client("render", REQUEST | {"seed": next(seeds)})
+        return {task["name"] for task in json.loads(fetch(f"{api}/tasks", LOGIN)).values()}
 
     workers = wait_for(lambda: json.loads(fetch(f"{api}/workers?refresh=1", LOGIN)))
-    cluster.client("render", REQUEST | {"seed": 2})
-    tasks = wait_for(lambda: json.loads(fetch(f"{api}/tasks", LOGIN)))
+    wait_for(lambda: "workers.tasks.tile" in names(), limit_s=60)
     with pytest.raises(urllib.error.HTTPError) as refused:
         fetch(f"{api}/workers")
 
     assert any(name.startswith("gpu-1@") for name in workers)
-    assert "workers.tasks.tile" in {task["name"] for task in tasks.values()}
     assert refused.value.code == 401
