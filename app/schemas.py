@@ -28,6 +28,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
 # Pydantic names the type where our sentence names the field.
 _SUBJECT = re.compile(r"^(Value error, |Input |String |List |Dictionary )")
 _SHOWN_CHARS = 60
+MOST_TOGETHER = 64
+"""Tiles that any worker denoises together."""
 _MAX_REQUEST_BYTES = 60 << 10  # with Celery's envelope a message stays below 64 KiB
 
 
@@ -279,7 +281,10 @@ class WorkMessage(BaseModel):
     phase: int = 0
     index: int = 0
     more: list[int] = []
-    """Further tiles of the same image and phase, denoised together with this one."""
+    """Further tiles of the same image and phase."""
+    together: int = MOST_TOGETHER
+    """How many of its tiles are denoised together, at most: all, when only one is sent or the
+    sender is an older one."""
     attempt: int = 0
     """How often the unit was sent again because nobody answered for it."""
 

@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     """Units of one chord, at most."""
     tile_batch: Annotated[int, Field(ge=1, le=64)] = 1
     """Tiles denoised together: on a CPU nothing is gained, on a GPU small tiles leave it idle."""
+    message_s: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Predicted seconds of work that one message carries at most, of tiles that take less."""
     ageing_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 600.0
     """A job rises one class each time it has waited this long without being served; 0 never."""
     unserved_limit_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 86400.0

@@ -34,7 +34,7 @@ from app.node_queues import to_node
 from app.planning import plan_request
 from app.queues import route, to_pool
 from app.repair import remove_damaged
-from app.schemas import Manifest, RenderRequest, WorkMessage
+from app.schemas import MOST_TOGETHER, Manifest, RenderRequest, WorkMessage
 from app.telemetry import metrics
 
 RENDER = "app.tasks.render"
@@ -128,7 +128,7 @@ def slice_chord(
     nodes: Sequence[str] = (),
     pool: str = "",
 ) -> Signature:
-    """A task for up to *batch* units, all of one stage, then the callback that merges.
+    """A task for up to *batch* units each, all of one stage, then the callback that merges.
 
     *nodes* are those that get the units, one each; without any they go to the *pool*, by default
     the one that they are bound to.
@@ -142,11 +142,11 @@ def slice_chord(
     header = [
         signature(
             WORKER_TASKS[stage],
-            kwargs={"message": _message(job_id, plan, together, attempt)},
+            kwargs={"message": _message(runtime, job_id, plan, carried, attempt)},
             options=to_node(options, node),
         )
         for node, theirs in _by_node(units, nodes)
-        for together in batches(plan, theirs, 1 if attempt else batch)
+        for carried in batches(plan, theirs, 1 if attempt else batch)
     ]
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))
@@ -217,9 +217,9 @@ def _by_node(units: Sequence[Work], nodes: Sequence[str]) -> list[tuple[str, lis
 
 
 def _message(
-    job_id: str, plan: RenderPlan, batch: Sequence[Work], attempt: int
+    runtime: Runtime, job_id: str, plan: RenderPlan, carried: Sequence[Work], attempt: int
 ) -> dict[str, object]:
-    work, *others = batch
+    work, *others = carried
     message = WorkMessage(
         job_id=job_id,
         plan_hash=plan.hash,
@@ -228,6 +228,7 @@ def _message(
         phase=work.phase,
         index=work.index,
         more=[other.index for other in others],
+        together=runtime.settings.tile_batch if others else MOST_TOGETHER,
         attempt=attempt,
     )
     return message.model_dump(mode="json", exclude_defaults=True)

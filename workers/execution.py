@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from app.attempts import Attempts, Step
@@ -33,6 +34,7 @@ from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
 from workers.faults import DeviceLostError, device_errors, exit_for_good
+from workers.storing import Storing
 from workers.watch import JobWatch
 
 if TYPE_CHECKING:
@@ -51,6 +53,16 @@ class Delivery:
     """Whether somebody had it before, and may have died of it."""
     bigger_pool: str | None = None
     """Where a unit can go that does not fit into this worker's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Units that were denoised together, their blobs, and when that began on the clock that never
+    goes back."""
+
+    works: Sequence[Work]
+    blobs: Sequence[bytes]
+    began_s: float
 
 
 class Executor:
@@ -78,6 +90,7 @@ class Executor:
         self._exit_process = exit_process
         self._watch = JobWatch(ledger)
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(1, "tilechord-storing")
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
     def execute(self, message: WorkMessage, delivery: Delivery) -> dict[str, str]:
@@ -95,7 +108,7 @@ class Executor:
             except NotFoundError:  # removed after the job had ended; an open one's is written again
                 return {"key": key, "status": Outcome.GONE}
             key = message.work.key(plan)
-            missing = self._patiently(message, lambda: self._missing(plan, message))
+            missing = self._patiently(message, lambda: self._missing(plan, message, delivery))
             if not missing:
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": Outcome.PRESENT}
@@ -124,58 +137,88 @@ class Executor:
     ) -> Outcome:
         """Render *missing* in parts that fit into memory; returns how they ended.
 
-        What somebody had before goes one by one: who dies of it then, dies of that unit.
+        A part is stored while the next is rendered. What somebody had before goes one by one: who
+        dies of it then, dies of that unit.
         """
-        parts = deque([[work] for work in missing] if delivery.is_again else [list(missing)])
-        while parts:
-            part = parts.popleft()
-            try:
-                if delivery.is_again and self._is_deadly(plan, message, part[0]):
-                    return Outcome.QUARANTINED
-                self._render(plan, message, part, delivery)
-            except RenderCancelledError:
-                raise
-            except RenderError as err:
-                if is_outage(err):
-                    raise
-                if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
-                    middle = len(part) // 2
-                    parts.extendleft([part[middle:], part[:middle]])
-                    continue
-                if isinstance(err, DeviceOutOfMemoryError) and delivery.bigger_pool:
-                    return Outcome.MOVED
-                if isinstance(err, NotFoundError) and self._is_too_early(plan, message, part[0]):
-                    return Outcome.GONE
-                self.fail(message, err, part[0])
-                return Outcome.FAILED
+        size = 1 if delivery.is_again else message.together
+        parts = deque(missing[start : start + size] for start in range(0, len(missing), size))
+        with Storing(self._threads) as storing:
+            while parts:
+                part = parts.popleft()
+                try:
+                    if delivery.is_again and self._is_deadly(plan, message, part[0]):
+                        return Outcome.QUARANTINED
+                    rendered = self._render(plan, message, part, delivery)
+                except RenderError as err:
+                    if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
+                        middle = len(part) // 2
+                        parts.extendleft([part[middle:], part[:middle]])
+                        continue
+                    return self._given_up(plan, message, part[0], err, delivery)
+                keep = partial(self._keep, plan, message, rendered, delivery.worker)
+                if not parts:
+                    return keep() if storing.wait() is Outcome.RENDERED else Outcome.FAILED
+                if storing.begin(keep) is Outcome.FAILED:
+                    return Outcome.FAILED
         return Outcome.RENDERED
+
+    def _given_up(
+        self,
+        plan: RenderPlan,
+        message: WorkMessage,
+        work: Work,
+        error: RenderError,
+        delivery: Delivery,
+    ) -> Outcome:
+        """How the message ends of which *work* cannot be rendered; raises what is no failure."""
+        if isinstance(error, RenderCancelledError) or is_outage(error):
+            raise error
+        if isinstance(error, DeviceOutOfMemoryError) and delivery.bigger_pool:
+            return Outcome.MOVED
+        if isinstance(error, NotFoundError) and self._is_too_early(plan, message, work):
+            return Outcome.GONE
+        self.fail(message, error, work)
+        return Outcome.FAILED
 
     def _render(
         self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work], delivery: Delivery
-    ) -> None:
-        """Render *works* together, store and record them."""
+    ) -> Rendered:
+        """Render *works* together."""
 
-        def render() -> tuple[float, Sequence[bytes]]:
+        def render() -> Rendered:
             began_s = time.monotonic()
             steps = [Step.of(plan, work) for work in works]
             taken_up = self._attempts.recorded(steps) if delivery.is_again else nullcontext()
             with self._lock, taken_up:
-                return began_s, self._blobs(plan, message, works)
+                return Rendered(works, self._blobs(plan, message, works), began_s)
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)
             return is_memory and (len(works) > 1 or delivery.bigger_pool is not None)
 
-        began_s, blobs = self._patiently(message, render, is_final=is_too_large)
-        for work, blob in zip(works, blobs, strict=True):
-            self._put(message, work.key(plan), blob)
-        seconds = (time.monotonic() - began_s) / len(works)
-        started_ms = round(1000 * (time.time() - seconds * len(works)))
-        for number, work in enumerate(works):  # of a batch, each is told its share of the time
-            begun_ms = started_ms + round(1000 * seconds * number)
-            run = Run(unit_name(plan, work), routing_word(delivery.worker), begun_ms, seconds)
-            self._put(message, run.key(plan), b"")
-            self._tell(plan, message, work, seconds)
+        return self._patiently(message, render, is_final=is_too_large)
+
+    def _keep(
+        self, plan: RenderPlan, message: WorkMessage, rendered: Rendered, worker: str
+    ) -> Outcome:
+        """Store and record what was rendered; a failure for good ends the job with its unit."""
+        works = rendered.works
+        try:
+            for work, blob in zip(works, rendered.blobs, strict=True):
+                self._put(message, work.key(plan), blob)
+            seconds = (time.monotonic() - rendered.began_s) / len(works)
+            started_ms = round(1000 * (time.time() - seconds * len(works)))
+            for number, work in enumerate(works):  # of a batch, each is told its share of the time
+                begun_ms = started_ms + round(1000 * seconds * number)
+                run = Run(unit_name(plan, work), routing_word(worker), begun_ms, seconds)
+                self._put(message, run.key(plan), b"")
+                self._tell(plan, message, work, seconds)
+        except RenderError as err:
+            if isinstance(err, RenderCancelledError) or is_outage(err):
+                raise
+            self.fail(message, err, works[0])
+            return Outcome.FAILED
+        return Outcome.RENDERED
 
     def _blobs(
         self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work]
@@ -238,8 +281,15 @@ class Executor:
     def _put(self, message: WorkMessage, key: str, data: bytes) -> None:
         self._patiently(message, lambda: self._store.put(key, data))
 
-    def _missing(self, plan: RenderPlan, message: WorkMessage) -> list[Work]:
-        return [work for work in message.works if not self._store.exists(work.key(plan))]
+    def _missing(
+        self, plan: RenderPlan, message: WorkMessage, delivery: Delivery
+    ) -> Sequence[Work]:
+        """Units without a blob. They are stored in order: whoever had this message before, or an
+        equal one, stored the first."""
+        first, *others = message.works
+        if not delivery.is_again and not self._store.exists(first.key(plan)):
+            return message.works
+        return [work for work in [first, *others] if not self._store.exists(work.key(plan))]
 
     def _tell(self, plan: RenderPlan, message: WorkMessage, work: Work, seconds: float) -> None:
         """Tell that *work* was rendered; how other units ended, their task tells."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.domain.scheduling.slices import batch_size, room
+from app.domain.scheduling.slices import batch_size, room, units_within
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, stage_model
 from app.nodes import NodeRecord
@@ -109,7 +109,7 @@ class Feeder:
         ready, spaces = depth.ready, dict[Priority, int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
-            batch = self._batch(jobs, workers)
+            batch = self._batch(job, jobs, workers)
             level = self._line.level(job)
             if level not in spaces:
                 before = min(ready, math.ceil(self._flying(pool, level) / batch))
@@ -133,7 +133,8 @@ class Feeder:
             level = self._line.level(job)
             crew = self._placing.crew(pool, unit_s=unit_s, level=level)
             members = jobs
-            if crew is None or not self._place(job, pool, crew, self._batch(jobs, len(crew.nodes))):
+            batch = self._batch(job, jobs, len(crew.nodes)) if crew else 0
+            if crew is None or not self._place(job, pool, crew, batch):
                 jobs = [other for other in jobs if other is not job]
             self._line.spend_rise(level, job, members)
 
@@ -158,10 +159,18 @@ class Feeder:
             for job in self._line
         )
 
-    def _batch(self, jobs: Sequence[OpenJob], workers: int) -> int:
-        """Units of one message: as many as are set, fewer when the end is near."""
-        pending = sum(job.ready_units for job in jobs)
-        return max(1, batch_size(pending, workers, self._runtime.settings.tile_batch))
+    def _batch(self, job: OpenJob, jobs: Sequence[OpenJob], workers: int) -> int:
+        """Units of one message: those of a batch, or of a short time; fewer when the end is near.
+
+        Before one was rendered nobody knows which are short.
+        """
+        chosen, work = self._runtime.settings, next(job.ready())
+        most = chosen.tile_batch
+        if self._forecast.has_learned(job.plan, work):
+            unit_s = self._forecast.unit(job.plan, work).mean_s
+            most = max(most, units_within(chosen.message_s, unit_s))
+        pending = sum(other.ready_units for other in jobs)
+        return max(1, batch_size(pending, workers, most))
 
     def _send(
         self,

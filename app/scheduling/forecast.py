@@ -52,6 +52,11 @@ class Forecast:
         """Whether *node* has rendered units of this model and stage."""
         return (stage_model(plan, work.stage), work.stage, node) in self._known
 
+    def has_learned(self, plan: RenderPlan, work: Work) -> bool:
+        """Whether a living node has rendered units of this model and stage."""
+        kind = (stage_model(plan, work.stage), work.stage)
+        return any(known[:2] == kind for known in self._known)
+
     def left_s(self, job: OpenJob) -> float:
         """Seconds of work until every picture of *job* is there, on one worker."""
         return sum(count * self.unit(job.plan, work).mean_s for work, count in job.left())

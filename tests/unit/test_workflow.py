@@ -20,7 +20,7 @@ from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
 from app.pictures.embedding import read_recipe
 from app.planning import plan_request
-from app.schemas import Manifest, WorkMessage, read_request
+from app.schemas import MOST_TOGETHER, Manifest, WorkMessage, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
 from tests.support.damage import damage
@@ -251,6 +251,13 @@ def batched(runtime):
         return [WorkMessage.model_validate(task.kwargs["message"]) for task in sent.tasks]
 
     return messages
+
+
+def test_a_message_of_several_tiles_tells_how_many_are_denoised_together(batched, runtime):
+    together = runtime.settings.tile_batch
+    units = [Work(Stage.TILE, 0, 0, index) for index in range(5)]
+
+    assert [message.together for message in batched(units)] == [together, MOST_TOGETHER]
 
 
 def test_units_that_another_pool_takes_over_are_sent_to_it(runtime):

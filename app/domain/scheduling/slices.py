@@ -11,6 +11,7 @@ Unit = TypeVar("Unit")
 UNITS_A_WORKER = 2
 """A pool's queue never holds less: one unit rendered, one at hand when it is done."""
 
+_MOST_UNITS = 64
 _SHORTEST_UNIT_S = 1e-3  # a prediction of nothing would ask for an endless queue
 
 
@@ -22,6 +23,12 @@ def batch_size(pending_units: int, workers: int, most: int) -> int:
     is pending.
     """
     return min(pending_units, max(1, min(pending_units // (4 * max(1, workers)), most)))
+
+
+def units_within(seconds: float, unit_s: float) -> int:
+    """How many units of *unit_s* one message carries for *seconds* of work: each costs the same
+    whatever it carries, and a worker that asks for the next one waits."""
+    return round(min(seconds / max(unit_s, _SHORTEST_UNIT_S), _MOST_UNITS))
 
 
 def longest_first(units: Iterable[Unit], seconds: Callable[[Unit], float]) -> list[Unit]:

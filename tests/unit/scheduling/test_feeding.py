@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.spec import Priority
-from tests.unit.scheduling.scene import Scene
+from tests.unit.scheduling.scene import TILES, Scene, tiles
 
 
 @pytest.fixture
@@ -94,3 +94,42 @@ def test_a_paused_job_lets_the_others_by(scene):
     scene.runtime.entries.pause("first")
 
     assert set(jobs(scene.round(1.0))) == {"second"}
+
+
+def learn(scene, seconds):
+    """Let the dispatcher see a picture whose tiles took *seconds* each."""
+    plan = scene.accept("known")
+    scene.round()
+    for work in tiles(TILES):
+        scene.rendered("known", plan, work, seconds=seconds)
+    scene.round()
+
+
+def test_short_tiles_share_a_message_and_long_ones_do_not():
+    """Half a second of them, when it is known that they are short."""
+    sizes = {}
+    for seconds in (0.1, 0.25, 2.0):
+        scene = Scene(lookahead_s=4.0, slice_units=32, message_s=0.5)
+        scene.node()
+        learn(scene, seconds)
+        scene.accept(height=4096, width=4096)
+        sizes[seconds] = scene.round(1.0)[0].slice.batch
+
+    assert sizes == {0.1: 5, 0.25: 2, 2.0: 1}
+
+
+def test_nobody_knows_that_tiles_are_short_before_one_was_rendered():
+    scene = Scene(lookahead_s=4.0, slice_units=32, message_s=60.0)
+    scene.node()
+    scene.accept(height=8192, width=8192)
+
+    assert {one.slice.batch for one in scene.round()} == {1}
+
+
+def test_the_last_short_tiles_go_alone():
+    scene = Scene(lookahead_s=4.0, slice_units=32, message_s=0.5)
+    scene.node()
+    learn(scene, 0.1)
+    scene.accept()
+
+    assert [one.slice.batch for one in scene.round(1.0)] == [2]

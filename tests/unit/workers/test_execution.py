@@ -1,8 +1,11 @@
+import threading
+
 import pytest
 import torch
 
 from app.attempts import Attempts, Quarantine
 from app.domain.errors import (
+    CorruptBlobError,
     ModelError,
     NotFoundError,
     StorageFullError,
@@ -23,6 +26,7 @@ RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)
 MESSAGE = WorkMessage(job_id="job", plan_hash=RENDER.hash, stage=Stage.TILE, image=0, index=3)
 BATCH = MESSAGE.model_copy(update={"more": [4, 5, 6]})
+IN_TURN = BATCH.model_copy(update={"together": 1})
 FIRST = Delivery("gpu1@host")
 AGAIN = Delivery("gpu1@host", is_again=True)
 BOUNDED = Delivery("gpu1@host", bigger_pool="large")
@@ -59,8 +63,10 @@ class UnreliableStore(MemoryStore):
     def __init__(self):
         super().__init__()
         self.refused = {}
+        self.before = lambda key: True
 
     def put(self, key, data):
+        self.before(key)
         for part, left in self.refused.items():
             if part in key and left:
                 self.refused[part] -= 1
@@ -150,6 +156,23 @@ def test_of_a_batch_only_what_is_missing_is_rendered_and_each_has_its_run(
 
     assert renderer.asked == [[3], [4, 5, 6]]
     assert sorted(run.unit[-1] for run in read_runs(store, RENDER)) == ["3", "4", "5", "6"]
+
+
+def test_a_message_that_comes_again_renders_none_of_its_tiles_twice(executor, renderer):
+    executor.execute(MESSAGE.model_copy(update={"index": 5}), FIRST)
+
+    executor.execute(BATCH, AGAIN)
+
+    assert renderer.asked == [[5], [3], [4], [6]]
+
+
+def test_of_tiles_nobody_had_only_the_first_is_looked_for(executor, store):
+    asked = []
+    exists, store.exists = store.exists, lambda key: asked.append(key) or exists(key)
+
+    executor.execute(IN_TURN, FIRST)
+
+    assert len([key for key in asked if "tile" in key]) == 1
 
 
 def test_a_failure_for_good_is_recorded_and_not_raised(executor, renderer, ledger):
@@ -313,6 +336,73 @@ def test_a_job_cancelled_between_two_attempts_is_not_tried_again(executor, rende
 
     assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
     assert len(renderer.asked) == 1
+
+
+def test_a_message_tells_how_many_of_its_tiles_are_denoised_together(executor, renderer, store):
+    pairs = BATCH.model_copy(update={"together": 2})
+
+    assert executor.execute(pairs, FIRST)["status"] == "rendered"
+    assert renderer.asked == [[3, 4], [5, 6]]
+    assert [run.unit[-1] for run in read_runs(store, RENDER)] == ["3", "4", "5", "6"]
+
+
+def test_a_tile_is_stored_while_the_next_is_rendered(executor, renderer, store):
+    is_next_begun = threading.Event()
+    renderer.during = lambda: is_next_begun.set() if renderer.asked == [[3], [4]] else None
+    store.before = lambda key: "tile-00003" not in key or is_next_begun.wait(10)
+
+    executor.execute(IN_TURN.model_copy(update={"more": [4]}), FIRST)
+
+    assert is_next_begun.is_set()
+    assert len(read_runs(store, RENDER)) == 2
+
+
+def test_no_more_than_one_tile_waits_to_be_stored(executor, renderer, store):
+    kept = []
+    store.before = lambda key: kept.append(key) if "tile" in key and "runs" not in key else True
+    renderer.during = lambda: seen.append((len(renderer.asked), len(kept)))
+    seen = []
+
+    executor.execute(IN_TURN, FIRST)
+
+    assert all(stored >= asked - 2 for asked, stored in seen)
+
+
+def test_a_tile_that_cannot_be_stored_ends_the_job_with_its_name(executor, renderer, ledger, store):
+    def refuse(key):
+        if "tile-00004" in key:
+            raise CorruptBlobError("no")
+        return True
+
+    store.before = refuse
+
+    assert executor.execute(IN_TURN, FIRST)["status"] == "failed"
+    assert ledger.failure("job") == "tile 4 of image 0: no"
+    assert [6] not in renderer.asked
+
+
+def test_an_outage_while_storing_is_raised_when_others_were_rendered_meanwhile(
+    executor, ledger, store
+):
+    store.refused["phase-0/tile-00003"] = 99
+
+    with pytest.raises(StorageUnavailableError):
+        executor.execute(IN_TURN, FIRST)
+    assert ledger.failure("job") is None
+
+
+def test_what_is_being_stored_is_stored_although_the_next_tile_fails(
+    executor, renderer, ledger, store
+):
+    def fail_second():
+        if renderer.asked[-1] == [4]:
+            raise ModelError("model x has no weights")
+
+    renderer.during = fail_second
+
+    assert executor.execute(IN_TURN, FIRST)["status"] == "failed"
+    assert ledger.failure("job") == "tile 4 of image 0: model x has no weights"
+    assert [run.unit[-1] for run in read_runs(store, RENDER)] == ["3"]
 
 
 def test_a_batch_that_does_not_fit_shrinks_until_it_does(executor, renderer, ledger, slept):

@@ -9,6 +9,7 @@ from app.domain.scheduling.slices import (
     batch_size,
     longest_first,
     room,
+    units_within,
 )
 
 units = st.integers(0, 5000)
@@ -108,3 +109,11 @@ def test_room_is_never_negative_and_never_leaves_a_worker_short(ready, unit_s, w
     assert more >= 0
     assert enough >= UNITS_A_WORKER * workers
     assert enough * unit_s >= ahead_s * workers * (1 - 1e-9) or unit_s < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit_s", "units"),
+    [(0.5, 0.1, 5), (0.5, 0.101, 5), (0.5, 0.4, 1), (0.5, 60.0, 0), (0.0, 0.1, 0), (60, 0.0, 64)],
+)
+def test_a_message_carries_so_many_units_as_take_its_seconds(seconds, unit_s, units):
+    assert units_within(seconds, unit_s) == units
