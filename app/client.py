@@ -40,7 +40,7 @@ from app.expectation import Expectation, expect
 from app.jobs import JobState
 from app.measuring import measure_stored
 from app.outcomes import announce, settle
-from app.pictures.reading import read_picture
+from app.pictures.reading import read_picture, read_size
 from app.queues import translated_send_errors
 from app.schedules import read_schedule
 from app.scheduling.publishing import Publisher
@@ -65,6 +65,12 @@ def upload(path: Path | str, *, field: str = "init_image") -> str:
 def check_input(path: Path | str, *, field: str = "init_image") -> str:
     """The key that ``upload`` would return; nothing is stored."""
     return input_key(_read_input(Path(path), field))
+
+
+def input_size(path: Path | str, *, field: str = "init_image") -> tuple[int, int]:
+    """Height and width of the picture at *path*, upright; raises as ``upload`` does."""
+    data = _read_input(Path(path), field)
+    return read_size(data, field=field, max_mpx=runtime().settings.max_input_mpx)
 
 
 def input_key(data: bytes) -> str:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.sizes import chosen_size
+
 _FORMATS = {
     ".png": "png",
     ".jpg": "jpeg",
@@ -20,7 +22,6 @@ _FORMATS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
-_SIZE = re.compile(r"(-?\d{1,9})[x×](-?\d{1,9})")
 _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.DOTALL)
 
 # Options that are called as the field they set.
@@ -38,7 +39,14 @@ class RequestOptions:
     """A request as typed; what is left out takes the model's default, decided in one place."""
 
     prompt: Annotated[str, typer.Argument(help="What the picture shows.")]
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Size in pixels.")] = "1024x1024"
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="Size in pixels, or one side such as 8192x to keep --init's aspect;"
+            " --init's own without it, else 1024x1024.",
+        ),
+    ] = None
     seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None
@@ -102,7 +110,7 @@ class RequestOptions:
 
         The pictures of ``files`` are left to the caller: they need a store.
         """
-        width, height = read_size(self.size)
+        width, height = chosen_size(self.size, self.init)
         fields = {name: getattr(self, name) for name in _SAME_IN_REQUEST} | {
             "prompt": self.prompt,
             "width": width,
@@ -116,16 +124,6 @@ class RequestOptions:
             "cache": False if self.no_cache else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Width and height of ``2048x1536``."""
-    match = _SIZE.fullmatch(text.strip().lower())
-    if match is None:
-        raise typer.BadParameter(
-            f"must be WIDTHxHEIGHT such as 2048x1536, got {text[:60]!r}", param_hint="--size"
-        )
-    return int(match[1]), int(match[2])
 
 
 def read_regions(texts: list[str]) -> list[dict[str, Any]]:

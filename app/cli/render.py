@@ -41,14 +41,15 @@ def render(
     from app.cli.summary import preview
 
     start = time.monotonic()
-    fields = options.to_request(output)
     rendering.check_output(output)
-    if repair_seams and fields.get("count", 1) != 1:
+    if repair_seams and (options.count or 1) != 1:
         raise typer.BadParameter("needs a single picture", param_hint="--repair-seams")
     if cluster:
         require_broker("--cluster")
     else:
         rendering.use_this_process()
+    fields = options.to_request(output)
+    if not cluster:
         preview(fields, options.files)  # refused before the model is loaded
     request = rendering.complete(fields, options.files)
     finish = rendering.finish_there if cluster else rendering.finish_here

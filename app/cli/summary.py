@@ -10,19 +10,17 @@ from typing import Any
 
 from app.bootstrap import runtime
 from app.cli.output import spoken_bytes, spoken_s
+from app.cli.sizes import stretch_of, stretch_told
 from app.domain.errors import RenderError
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Predictor
 from app.domain.spec import Mode
 from app.domain.work import Stage
-from app.pictures.reading import read_size
 from app.planning import choose_mode, plan_request
 from app.scheduling.duration import card_s, learned_s
 from app.scheduling.forecast import read_predictor
 from app.schemas import RenderRequest, read_request
 from app.traffic import Moved, total, traffic
-
-_VISIBLE = 0.01  # of a picture's aspect: less is a rounded side
 
 _MODES = {
     Mode.DIRECT: "one window",
@@ -74,16 +72,11 @@ def estimate(request: RenderRequest, plan: RenderPlan, init: Path | None = None)
     except RenderError:
         predictor = Predictor()
     seconds = learned_s(plan, predictor)
-    stretch = _stretch(plan, init, app.settings.max_input_mpx)
+    stretch = 1.0
+    if init is not None and plan.spec.init_fit is None:
+        stretch = stretch_of(init, plan.spec.width, plan.spec.height)
     why = choose_mode(request, card)[1]
     return Estimates(traffic(plan, card), seconds, card_s(plan, card), why, stretch)
-
-
-def _stretch(plan: RenderPlan, init: Path | None, max_mpx: float) -> float:
-    if init is None or plan.spec.init_fit is not None:
-        return 1.0
-    height, width = read_size(init.read_bytes(), field="init_image", max_mpx=max_mpx)
-    return (plan.spec.width * height) / (plan.spec.height * width)
 
 
 def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
@@ -132,9 +125,9 @@ def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object
         ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),
         ("model", models),
     ]
-    if plan.spec.init_fit or abs(estimates.stretch - 1) >= _VISIBLE:
-        how = f"stretched in width {estimates.stretch:.2f} times; --init-fit crop keeps its aspect"
-        lines.append(("init", "cropped to its middle" if plan.spec.init_fit else how))
+    if plan.spec.init_fit or estimates.stretch != 1:
+        how = "cropped to its middle" if plan.spec.init_fit else stretch_told(estimates.stretch)
+        lines.append(("init", how))
     if plan.base:
         size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
         lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))
