@@ -111,32 +111,40 @@ class _Descriptor(Protocol):
     model: nn.Module
 
 
+_Load = Callable[[dict[str, torch.Tensor]], _Descriptor]
+
+
 def _from_file(path: Path) -> tuple[nn.Module, int]:
     """The network in *path* and its scale."""
     if not path.is_file():
         raise ModelError(f"upscaler must be {COMPACT} or a model file, got {path}")
-    load_from_state_dict = _spandrel()
+    load_from_state_dict, unknown = _spandrel()
     state = _state_dict(path)
     try:
         descriptor = load_from_state_dict(state)
-    except (ValueError, RuntimeError, KeyError) as err:
-        raise ModelError(f"upscaler {path} must be a network spandrel knows: {err}") from err
+    except (unknown, ValueError, RuntimeError, KeyError) as err:
+        why = str(err) or "its tensors fit none"
+        raise ModelError(f"upscaler {path} must be a network spandrel knows: {why}") from err
     channels = (descriptor.input_channels, descriptor.output_channels)
     if channels != (3, 3):
         raise ModelError(f"upscaler {path} must map 3 channels to 3, got {channels}")
     return descriptor.model, descriptor.scale
 
 
-def _spandrel() -> Callable[[dict[str, torch.Tensor]], _Descriptor]:
-    """Spandrel's loader; imported only here, since it needs torchvision."""
+def _spandrel() -> tuple[_Load, type[Exception]]:
+    """Spandrel's loader and what it raises for a network that it does not know.
+
+    Imported only here, since it needs torchvision.
+    """
     try:
-        loader = importlib.import_module("spandrel").ModelLoader()
+        spandrel = importlib.import_module("spandrel")
     except ImportError as err:
         raise ConfigurationError(
             "an upscaler from a file needs spandrel and torchvision: "
             f"pip install 'tilechord[upscalers]', got {err}"
         ) from err
-    return cast("Callable[[dict[str, torch.Tensor]], _Descriptor]", loader.load_from_state_dict)
+    load = cast("_Load", spandrel.ModelLoader().load_from_state_dict)
+    return load, cast("type[Exception]", spandrel.UnsupportedModelError)
 
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:

@@ -1,3 +1,6 @@
+import math
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,31 @@ from tests.support.tiny_extras import build_tiny_control, build_tiny_lora
 from tests.support.tiny_model import FAMILIES, build_tiny_model
 from workers.families.model import Model
 from workers.loading import load_model
+from workers.upscale.compact import SRVGGNetCompact
+
+
+@pytest.fixture
+def spandrel(monkeypatch):
+    """Stands in for spandrel: knows compact networks only, of any scale."""
+
+    class UnsupportedModelError(Exception):
+        """What spandrel raises, without a word."""
+
+    def load_from_state_dict(state):
+        if "body.6.bias" not in state:
+            raise UnsupportedModelError
+        scale = math.isqrt(len(state["body.6.bias"]) // 3)
+        network = SRVGGNetCompact(features=8, convolutions=2, scale=scale)
+        network.load_state_dict(state)
+        return types.SimpleNamespace(
+            scale=scale, input_channels=3, output_channels=3, model=network
+        )
+
+    module = types.ModuleType("spandrel")
+    module.UnsupportedModelError = UnsupportedModelError
+    module.ModelLoader = lambda: types.SimpleNamespace(load_from_state_dict=load_from_state_dict)
+    monkeypatch.setitem(sys.modules, "spandrel", module)
+    return module
 
 
 @pytest.fixture(scope="session")
