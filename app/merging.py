@@ -119,6 +119,8 @@ def recipe_of(plan: RenderPlan, image: int) -> Recipe:
     """
     spec = asdict(plan.spec)
     models = {"base": spec.pop("base_model"), "upscale": spec.pop("upscaler")}
+    if restorer := spec.pop("restore"):
+        models["restore"] = restorer
     spec["model"] = spec.pop("refine_model")
     request = {name: value for name, value in spec.items() if value is not None}
     return Recipe(request | {"models": models}, plan.order_hash, __version__, image)

@@ -53,13 +53,22 @@ def plan_request(
     cards = {name: catalogue.card(name) for name in {spec.base_model, spec.refine_model}}
     limits = Limits(settings.max_canvas_mpx, settings.max_tiles, settings.max_count)
     upscaler = _upscaler(spec.upscaler, settings) if spec.upscale > 1 else None
+    restorer = _restorer(spec.restore, settings)
     extras = {lora.label: catalogue.lora_revision(lora.name) for lora in spec.loras}
     if spec.control:
         extras[spec.control.label] = catalogue.control_card(spec.control.name).revision
     if request.init_fit == "error":
         check_aspect(spec, read, settings.max_input_mpx)
     area = read_area(spec, read, settings.max_input_mpx)
-    plan = plan_render(spec, cards, upscaler=upscaler, limits=limits, extras=extras, area=area)
+    plan = plan_render(
+        spec,
+        cards,
+        upscaler=upscaler,
+        limits=limits,
+        restorer=restorer,
+        extras=extras,
+        area=area,
+    )
     if spec.rerender is not None:
         check_parent(plan, read_parent(spec.rerender, read))
     return plan
@@ -100,6 +109,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         regions=tuple(_region(region, request) for region in request.regions),
         loras=_loras(request, base, refine),
         control=_control(request, mode, card, catalogue),
+        restore=request.models.restore,
         tags=dict(sorted(request.tags.items())),
     )
 
@@ -139,10 +149,26 @@ def _upscaler(name: str | None, settings: Settings) -> UpscalerCard:
     if name is None or name == BUNDLED_UPSCALER.name:
         return BUNDLED_UPSCALER
     if name in settings.upscalers:
-        file = settings.upscalers[name]
-        return UpscalerCard(name, file.sha256, file.padding)
+        return _own(name, settings)
     known = ", ".join([BUNDLED_UPSCALER.name, *settings.upscalers])
     raise InvalidRequestError(f"models.upscale must be one of {known}, got {name!r}")
+
+
+def _restorer(name: str | None, settings: Settings) -> UpscalerCard | None:
+    if name is None:
+        return None
+    if name in settings.upscalers:
+        return _own(name, settings)
+    known = ", ".join(settings.upscalers) or "none is set"
+    raise InvalidRequestError(
+        f"models.restore must be a network of TILECHORD_UPSCALERS ({known}), got {name!r}"
+    )
+
+
+def _own(name: str, settings: Settings) -> UpscalerCard:
+    """The card of a network of the installation's own."""
+    file = settings.upscalers[name]
+    return UpscalerCard(name, file.sha256, file.padding)
 
 
 def choose_mode(request: RenderRequest, card: ModelCard) -> tuple[Mode, str]:

@@ -58,6 +58,8 @@ class StageModels(BaseModel):
     control: Name | None = None
     """The control network that holds tiles to the picture they start from: the model's own if left
     out, ``none`` for no network."""
+    restore: Name | None = None
+    """The network of the installation's upscalers, of scale 1, that decoded pixels go through."""
 
 
 class RegionBox(BaseModel):

@@ -42,7 +42,8 @@ DEFAULT_POOLS = {
 
 
 class UpscalerFile(BaseModel):
-    """A super-resolution network of the installation's own, any that spandrel can read."""
+    """A super-resolution or restoration network of the installation's own, any that spandrel can
+    read."""
 
     model_config = ConfigDict(frozen=True)
 

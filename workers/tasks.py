@@ -53,7 +53,7 @@ def head(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
 
 @celery.task(bind=True, name=WORKER_TASKS[Stage.CORE])
 def core(self: Task[..., Any], *, message: dict[str, Any]) -> dict[str, str]:
-    """Decode and super-resolve one core."""
+    """Decode, restore and super-resolve one core."""
     return _execute(self, message)
 
 

@@ -86,6 +86,9 @@ class RequestOptions:
         str | None, typer.Option(help="Network that holds tiles to the picture they start from.")
     ] = None
     control_scale: Annotated[float | None, typer.Option(help="How closely, 0 to 2.")] = None
+    restore: Annotated[
+        str | None, typer.Option(help="Restoration network of TILECHORD_UPSCALERS.")
+    ] = None
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None
     tenant: Annotated[str | None, typer.Option(help="Who orders; tenants share workers.")] = None
     group: Annotated[int | None, typer.Option(help="Pictures of a batch in work at once.")] = None
@@ -119,11 +122,16 @@ class RequestOptions:
             "format": choose_format(self.format, output),
             "regions": read_regions(self.region) or None,
             "loras": read_loras(self.lora) or None,
-            "models": {"control": self.control} if self.control else None,
+            "models": self._models() or None,
             "tags": read_tags(self.tag) or None,
             "cache": False if self.no_cache else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+    def _models(self) -> dict[str, str]:
+        """The networks that options name, by stage."""
+        named = {"control": self.control, "restore": self.restore}
+        return {stage: name for stage, name in named.items() if name}
 
 
 def read_regions(texts: list[str]) -> list[dict[str, Any]]:

@@ -132,9 +132,10 @@ def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object
         size = f"{plan.base.width * scale}x{plan.base.height * scale} px"
         lines.append(("base", f"{size}, {len(plan.base.steps)} steps"))
     lines += [("phases", len(plan.phases)), ("tiles", _tile_line(plan))]
+    restored = f"restored by {spec.restore}, " if spec.restore else ""
     return [
         *lines,
-        ("decode", f"{len(plan.decode.indices)} cores, upscale {spec.upscale}"),
+        ("decode", f"{len(plan.decode.indices)} cores, {restored}upscale {spec.upscale}"),
         ("overlap", f"{cost.overlap_overhead:g} times the canvas is denoised"),
         ("compute", f"{cost.unet_evaluations} UNet evaluations, {cost.denoised_mpx:g} megapixels"),
         ("time", _time_line(estimates)),

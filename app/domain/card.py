@@ -129,7 +129,7 @@ class ControlCard:
 
 @dataclass(frozen=True, slots=True)
 class UpscalerCard:
-    """The facts of a super-resolution network that decide a plan."""
+    """The facts of a super-resolution or restoration network that decide a plan."""
 
     name: str
     revision: str

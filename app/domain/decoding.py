@@ -43,6 +43,7 @@ def plan_decode(
     upscaler: UpscalerCard | None,
     *,
     whole: bool,
+    restorer: UpscalerCard | None = None,
     anchored: bool = False,
     tiny: bool = False,
 ) -> Decode:
@@ -57,7 +58,9 @@ def plan_decode(
         )
     cores = tuple(plan_cores(height, width, core=max(height, width) if whole else CORE_LATENTS))
     seen = _overview(height, width, is_cut=len(cores) > 1 and not tiny)
-    around = (upscaler.padding if upscaler else 0) + (COLOUR_PADDING if anchored else 0)
+    # Each sees what the one before it made: what they reach adds up, and is rounded up once.
+    around = sum(network.padding for network in (restorer, upscaler) if network)
+    around += COLOUR_PADDING if anchored else 0
     reach = _decoder_reach(card, head=seen.head, tiny=tiny)
     return Decode(
         cores=cores,
@@ -87,8 +90,8 @@ def _overview(height: int, width: int, *, is_cut: bool) -> Overview:
     )
 
 
-def upscaler_room(card: ModelCard, decode: Decode, *, tiny: bool) -> int:
-    """Pixels around a core that *decode* leaves to an upscaler behind decoder and colours."""
+def room_behind_decoder(card: ModelCard, decode: Decode, *, tiny: bool) -> int:
+    """Pixels around a core that *decode* leaves to restorer and upscaler, beside the colours."""
     latents = decode.padding - _decoder_reach(card, head=decode.head, tiny=tiny)
     return latents * card.latent_scale - (COLOUR_PADDING if decode.anchors_colours else 0)
 

@@ -178,8 +178,9 @@ class RenderPlan:
             del record["run"]
         if self.encode is None:
             del record["encode"]
-        if self.spec.init_fit is None:
-            del record["spec"]["init_fit"]
+        for name in ("init_fit", "restore"):
+            if record["spec"][name] is None:
+                del record["spec"][name]
         return record
 
     @property

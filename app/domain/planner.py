@@ -19,6 +19,9 @@ from app.domain.plan import Base, Decode, Overview, RenderPlan
 from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec, Wrap
 
+_Behind = tuple[UpscalerCard | None, UpscalerCard | None]
+"""Restorer and upscaler: the networks behind the decoder, where a spec has them."""
+
 DIRECT_LIMIT = 4  # a single window of more than 4x the native area repeats its subject
 
 
@@ -37,13 +40,15 @@ def plan_render(
     *,
     upscaler: UpscalerCard | None,
     limits: Limits,
+    restorer: UpscalerCard | None = None,
     extras: Mapping[str, str] | None = None,
     area: Area | None = None,
 ) -> RenderPlan:
     """The plan for *spec*; where an *area* is given, for that part of the picture alone.
 
     *cards* holds the spec's base and refine models by name; *upscaler* is needed when the spec
-    asks for super-resolution; *extras* are the revisions of its LoRAs and control network.
+    asks for super-resolution, *restorer* when it names one; *extras* are the revisions of its LoRAs
+    and control network.
     Raises ``LimitExceededError``, ``UnsupportedError`` or ``InvalidPlanError``.
     """
     card = cards[spec.refine_model]
@@ -57,14 +62,15 @@ def plan_render(
     if base:
         _check_windows(cards[spec.base_model], (base.height, base.width))
     encode = _plan_encode(spec, height, width)
-    decode = _plan_decode(spec, card, (height, width), upscaler, is_part=area is not None)
+    behind = (restorer, upscaler)
+    decode = _plan_decode(spec, card, (height, width), behind, is_part=area is not None)
     if area is not None:
         latent = card.latent_scale * spec.upscale
         canvas = Box(0, 0, height, width)
         phases, decode = with_edit(phases, decode, area, canvas=canvas, latent=latent)
     return RenderPlan(
         spec=spec,
-        revisions=_revisions(spec, cards, base, upscaler) | dict(extras or {}),
+        revisions=_revisions(spec, cards, base, behind) | dict(extras or {}),
         canvas_height=height,
         canvas_width=width,
         latent_scale=card.latent_scale,
@@ -103,11 +109,12 @@ def _plan_decode(
     spec: RenderSpec,
     card: ModelCard,
     size: tuple[int, int],
-    upscaler: UpscalerCard | None,
+    behind: _Behind,
     *,
     is_part: bool,
 ) -> Decode:
     """How the canvas of *size* latents becomes pixels; a *part* keeps the colours it has."""
+    restorer, upscaler = behind
     is_whole = _is_whole(spec)
     is_near = _starts_from_picture(spec) and spec.nsr < LAYOUT_DECIDED
     return plan_decode(
@@ -115,6 +122,7 @@ def _plan_decode(
         *size,
         upscaler,
         whole=is_whole,
+        restorer=restorer,
         anchored=is_near and not is_whole and not is_part,
         tiny=spec.decoder == "tiny",
     )
@@ -219,11 +227,14 @@ def _revisions(
     spec: RenderSpec,
     cards: Mapping[str, ModelCard],
     base: Base | None,
-    upscaler: UpscalerCard | None,
+    behind: _Behind,
 ) -> dict[str, str]:
     """Whatever network touches a pixel, with the revision of its weights."""
+    restorer, upscaler = behind
     models = {spec.refine_model, spec.base_model} if base else {spec.refine_model}
     revisions = {name: cards[name].revision for name in models}
     if upscaler:
         revisions[upscaler.name] = upscaler.revision
+    if restorer:
+        revisions[spec.restorer_label] = restorer.revision
     return dict(sorted(revisions.items()))

@@ -141,12 +141,19 @@ class RenderSpec:
     regions: tuple[Region, ...] = ()
     loras: tuple[Lora, ...] = ()
     control: ControlSpec | None = None
+    restore: str | None = None
+    """The network that decoded pixels go through before colour fix and super-resolution."""
     mask: str | None = None
     """Key of an uploaded picture: ``init_image`` is painted anew where it is not black."""
     init_fit: InitFit | None = None
     """``crop``: the middle of ``init_image`` in the canvas's aspect; otherwise it is stretched."""
     rerender: Rerender | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def restorer_label(self) -> str:
+        """What a plan lists the revision of its restorer under."""
+        return f"restorer {self.restore}"
 
     @property
     def starts_from_given(self) -> bool:

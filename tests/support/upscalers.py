@@ -1,4 +1,4 @@
-"""The building blocks of super-resolution networks in use, with few channels."""
+"""The building blocks of super-resolution and restoration networks, with few channels."""
 
 from __future__ import annotations
 
@@ -95,18 +95,51 @@ class Rrdb(nn.Module):
         return enlarged
 
 
+class Denoiser(nn.Module):
+    """DnCNN's topology: finds the noise and takes it away (arXiv:1608.03981)."""
+
+    def __init__(self, features: int = 4, convolutions: int = 5) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [convolution(3, features), nn.ReLU()]
+        for _ in range(convolutions - 2):
+            layers += [convolution(features, features), nn.BatchNorm2d(features), nn.ReLU()]
+        self.noise = nn.Sequential(*layers, convolution(features, 3))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        restored: Tensor = pixels - self.noise(pixels)
+        return restored
+
+
+class Shift(nn.Module):
+    """Moves a picture by *reach* pixels in both axes: what is missing around it shows in full."""
+
+    def __init__(self, reach: int) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(3, 3, 3, padding=reach, dilation=reach, bias=False)
+        with torch.no_grad():
+            self.only.weight.zero_()
+            self.only.weight[range(3), range(3), 2, 2] = 1.0
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        moved: Tensor = self.only(pixels)
+        return moved
+
+
 Upscale = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 TINY_UPSCALER = UpscalerCard("tiny", "1", 4)
 
 
 class OneUpscaler:
-    """The cache of a worker that has one upscaler."""
+    """The cache of a worker that has one upscaler, and one restorer if it is given."""
 
-    def __init__(self, upscaler: Upscale | None) -> None:
-        self._upscaler = upscaler
+    def __init__(self, upscaler: Upscale | None, restorer: Upscale | None = None) -> None:
+        self._upscaler, self._restorer = upscaler, restorer
 
     def get(self, plan: RenderPlan) -> Upscale | None:
         return self._upscaler
+
+    def restorer(self, plan: RenderPlan) -> Upscale | None:
+        return self._restorer
 
 
 class TinyUpscaler:

@@ -1,4 +1,4 @@
-"""Cores: parts of the finished latents, decoded and super-resolved."""
+"""Cores: parts of the finished latents, decoded, restored and super-resolved."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from workers.stages.context import Array, Check, Context
 from workers.stages.editing import over_ground
 from workers.stages.finite import finite
 from workers.stages.picture import enlarged_window
+from workers.upscale.load import Upscaler
 from workers.upscaling import check_padding
 from workers.vae import decode, decode_tail, decode_tiny
 
@@ -25,22 +26,36 @@ from workers.vae import decode, decode_tail, decode_tiny
 def render_core(context: Context, plan: RenderPlan, work: Work, check: Check) -> bytes:
     """Pixels ``(H, W, 3)`` uint8 of one core."""
     padded = plan.decode.cores[work.index].padded(plan.decode.padding, within=plan.reach)
-    pixels = _decoded(context, plan, work, padded, check)
-    if plan.decode.anchors_colours:
-        colours = context.shared_array(image_key(plan, work.image, "colours"))
-        anchored = anchor_colours(pixels, enlarged_window(plan, colours, padded))
-        pixels = np.clip(anchored, 0.0, 1.0)
-    if plan.spec.upscale > 1:
-        upscaler = context.upscalers.get(plan)
-        check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler)
-        with before_layers(upscaler.network, check):
-            pixels = upscaler(pixels)
-    pixels = finite(pixels, work.label)
+    pixels = finite(_finished(context, plan, work, padded, check), work.label)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     if plan.is_edit:
         return encode_pixels(over_ground(context, plan, work, pixels[window]))
     return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
+
+
+def _finished(context: Context, plan: RenderPlan, work: Work, box: Box, check: Check) -> Array:
+    """Pixels of *box*, restored, then with their colours fixed, then enlarged, as *plan* says.
+
+    A restorer may shift tones: colours are fixed behind it.
+    """
+    restorer = context.upscalers.restorer(plan) if plan.spec.restore else None
+    upscaler = context.upscalers.get(plan) if plan.spec.upscale > 1 else None
+    check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler, restorer)
+    pixels = _through(restorer, _decoded(context, plan, work, box, check), check)
+    if plan.decode.anchors_colours:
+        colours = context.shared_array(image_key(plan, work.image, "colours"))
+        anchored = anchor_colours(pixels, enlarged_window(plan, colours, box))
+        pixels = np.clip(anchored, 0.0, 1.0)
+    return _through(upscaler, pixels, check)
+
+
+def _through(network: Upscaler | None, pixels: Array, check: Check) -> Array:
+    """What *network* makes of *pixels*; the same where there is none."""
+    if network is None:
+        return pixels
+    with before_layers(network.network, check):
+        return network(pixels)
 
 
 def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box, check: Check) -> Array:

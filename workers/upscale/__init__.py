@@ -1,1 +1,1 @@
-"""Super-resolution of finished cores."""
+"""Restoration and super-resolution of finished cores."""

@@ -1,4 +1,4 @@
-"""Upscalers by name or file."""
+"""Upscalers and restorers by name or file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ _BROKEN = (
 
 
 class Upscaler:
-    """A network that enlarges pictures *scale* times; exact in tiles with *padding* px around."""
+    """A network that enlarges pictures *scale* times; exact in tiles with *padding* px around.
+
+    One of scale 1 is a restorer.
+    """
 
     def __init__(self, network: nn.Module, *, scale: int, device: torch.device) -> None:
         self.scale = scale
@@ -60,8 +63,9 @@ class Upscaler:
                 result: NDArray[np.float32] = enlarged.permute(1, 2, 0).float().cpu().numpy()
         except torch.OutOfMemoryError as err:
             height, width = pixels.shape[:2]
+            doing = "restoration" if self.scale == 1 else "upscaling"
             raise DeviceOutOfMemoryError(
-                f"upscaling must fit {self._device}, got {width}x{height} px"
+                f"{doing} must fit {self._device}, got {width}x{height} px"
             ) from err
         return np.ascontiguousarray(result)
 
@@ -87,6 +91,20 @@ def read_upscaler(path: Path, device: torch.device) -> Upscaler:
     """The upscaler in the file at *path*, at the scale it was trained for."""
     network, scale = _from_file(path)
     return Upscaler(network, scale=scale, device=device)
+
+
+def load_restorer(path: Path, device: torch.device) -> Upscaler:
+    """The network in the file at *path*, which restores a picture and keeps its size.
+
+    Raises as ``load_upscaler`` does for a file.
+    """
+    restorer = read_upscaler(path, device)
+    if restorer.scale != 1:
+        raise ModelError(
+            f"restorer {path} must keep a picture's size, "
+            f"got a network that enlarges {restorer.scale} times"
+        )
+    return restorer
 
 
 def _bundled(scale: int) -> nn.Module:

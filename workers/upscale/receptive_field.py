@@ -71,7 +71,7 @@ def _layer_reach(layer: nn.Module, name: str) -> tuple[Fraction, Fraction]:
             factor = factor[0]
         return Fraction(_TAPS[layer.mode]), Fraction(factor)
     raise UnsupportedError(
-        f"an upscaler for tiles must consist of convolutions with a fixed reach, "
+        f"a network for tiles must consist of convolutions with a fixed reach, "
         f"got {type(layer).__name__} at {name or 'its root'}"
     )
 
@@ -93,6 +93,6 @@ def _probe(module: nn.Module, padding: int, scale: int) -> None:
         first, last = int(touched.min()) // scale, int(touched.max()) // scale
         if first < _PROBE_SLACK or last >= width - _PROBE_SLACK:
             raise UnsupportedError(
-                f"an upscaler for tiles must not look beyond the {padding} px its layers reach, "
+                f"a network for tiles must not look beyond the {padding} px its layers reach, "
                 f"got {max(width // 2 - first, last - width // 2)} px or more"
             )

@@ -1,4 +1,4 @@
-"""Computes the setting for an upscaler: ``python -m workers.upscale.settings --help``."""
+"""Computes an upscaler's or restorer's setting: ``python -m workers.upscale.settings --help``."""
 
 from __future__ import annotations
 

@@ -147,6 +147,11 @@ UNPLANNABLE: list[tuple[str, dict[str, Any], str]] = [
         "models.upscale must be one of realesr-animevideov3, got '../x'",
     ),
     (
+        "unknown-restorer",
+        {"models": {"restore": "../x"}},
+        "models.restore must be a network of TILECHORD_UPSCALERS (none is set), got '../x'",
+    ),
+    (
         "overlap-as-large-as-the-tile",
         {"tile": 64, "overlap": 64},
         "overlap must be a multiple of 4 px in [0, 64), got 64 px",

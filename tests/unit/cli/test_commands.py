@@ -123,6 +123,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "rerender": None,
         "loras": [],
         "control": None,
+        "restore": None,
         "tags": {"by": "me"},
     }
 

@@ -45,7 +45,14 @@ SPEC = RenderSpec(
 )
 
 
-def plan(card: ModelCard = SD15, limits: Limits = LIMITS, **changes: object) -> RenderPlan:
+def plan(
+    card: ModelCard = SD15,
+    limits: Limits = LIMITS,
+    restorer_padding: int = 5,
+    **changes: object,
+) -> RenderPlan:
     spec = replace(SPEC, **changes)  # type: ignore[arg-type]
     upscaler = UpscalerCard("realesr-animevideov3", "1", 18) if spec.upscale > 1 else None
-    return plan_render(spec, {"sd15": card}, upscaler=upscaler, limits=limits)
+    restorer = UpscalerCard(spec.restore, "2", restorer_padding) if spec.restore else None
+    cards = {"sd15": card}
+    return plan_render(spec, cards, upscaler=upscaler, limits=limits, restorer=restorer)

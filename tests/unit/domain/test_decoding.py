@@ -59,6 +59,19 @@ def test_super_resolution_adds_its_own_padding_in_latents():
     assert decode(500, 500, UPSCALER).padding == 18 + 3
 
 
+def test_restoration_and_super_resolution_add_up_before_they_are_rounded_to_latents():
+    restorer = UpscalerCard("deblur", "1", 4)
+
+    def padding(upscaler, **changes):
+        return plan_decode(
+            SD15, 128, 128, upscaler, whole=False, restorer=restorer, **changes
+        ).padding
+
+    assert padding(None) == 13 + 1
+    assert padding(UPSCALER) == 13 + 3  # 4 and 19 px
+    assert padding(UPSCALER, anchored=True) == 13 + 7  # and 31
+
+
 def test_anchored_colours_add_what_their_wavelets_reach():
     assert plan_decode(SD15, 128, 128, None, whole=False, anchored=True).padding == 13 + 4
     assert plan_decode(SD15, 128, 128, UPSCALER, whole=False, anchored=True).padding == 13 + 7

@@ -12,6 +12,7 @@ from app.domain.spec import Mode
 from app.planning import BUNDLED_UPSCALER
 from app.settings import UpscalerFile
 from tests.unit.domain.cards import LIMITS, SD15, SPEC, plan
+from workers.upscale.compact import SRVGGNetCompact
 from workers.upscaling import UpscalerCache, check_padding
 
 CPU = torch.device("cpu")
@@ -79,3 +80,75 @@ def test_a_file_changed_since_planning_is_refused(own):
 
     with pytest.raises(ModelError, match=r"^upscaler own: SHA-256 must be [0-9a-f]{12}…, got"):
         UpscalerCache({"own": own}, CPU).get(render)
+
+
+@pytest.fixture
+def deblur(tmp_path, spandrel):
+    path = tmp_path / "deblur.safetensors"
+    save_file(SRVGGNetCompact(features=8, convolutions=2, scale=1).state_dict(), path)
+    return UpscalerFile(path=path, sha256=file_sha256(path), padding=4)
+
+
+def restored_with(file, name="deblur", **changes):
+    """A plan that restores with the network in *file*, of which it was told the padding."""
+    spec = replace(SPEC, mode=Mode.PHASED, restore=name, **changes)
+    card = UpscalerCard(name, file.sha256, file.padding)
+    return plan_render(spec, {"sd15": SD15}, upscaler=None, restorer=card, limits=LIMITS)
+
+
+def test_a_restorer_is_loaded_from_a_file_like_an_upscaler(deblur):
+    cache, render = UpscalerCache({"deblur": deblur}, CPU), restored_with(deblur)
+
+    restorer = cache.restorer(render)
+
+    assert (restorer.scale, restorer.padding) == (1, 4)
+    assert cache.restorer(render) is restorer
+
+
+def test_a_plan_that_was_told_less_padding_than_a_restorer_needs_is_refused(deblur):
+    # Four pixels are less than a latent: room is left in whole ones.
+    told = deblur.model_copy(update={"padding": 0})
+    restorer = UpscalerCache({"deblur": told}, CPU).restorer(restored_with(told))
+
+    check_padding(restored_with(deblur), SD15, None, restorer)
+    with pytest.raises(ModelError) as refusal:
+        check_padding(restored_with(told), SD15, None, restorer)
+
+    assert str(refusal.value) == (
+        "restorer deblur: padding must be at least the 4 px that its layers reach, got 0 px in "
+        "the plan; set TILECHORD_UPSCALERS where plans are made to what "
+        "`python -m workers.upscale.settings` prints"
+    )
+
+
+def test_a_restorer_this_worker_does_not_have_is_named(deblur):
+    with pytest.raises(ModelError) as refusal:
+        UpscalerCache({}, CPU).restorer(restored_with(deblur))
+
+    assert str(refusal.value) == "this worker has no restorer 'deblur'; set TILECHORD_UPSCALERS"
+
+
+def test_a_restorer_changed_since_planning_is_refused(deblur):
+    render = restored_with(deblur)
+    deblur.path.write_bytes(deblur.path.read_bytes() + b"x")
+
+    with pytest.raises(ModelError, match=r"^restorer deblur: SHA-256 must be [0-9a-f]{12}…, got"):
+        UpscalerCache({"deblur": deblur}, CPU).restorer(render)
+
+
+def test_a_network_that_enlarges_restores_nothing(deblur):
+    save_file(SRVGGNetCompact(features=8, convolutions=2, scale=2).state_dict(), deblur.path)
+    other = deblur.model_copy(update={"sha256": file_sha256(deblur.path)})
+
+    with pytest.raises(ModelError, match="must keep a picture's size"):
+        UpscalerCache({"deblur": other}, CPU).restorer(restored_with(other))
+
+
+def test_a_restorer_that_is_warm_enlarges_nothing(deblur):
+    cache = UpscalerCache({"deblur": deblur}, CPU)
+    cache.restorer(restored_with(deblur))
+    enlarged = plan(upscale=2, upscaler="deblur")
+    enlarged = replace(enlarged, revisions=enlarged.revisions | {"deblur": deblur.sha256})
+
+    with pytest.raises(ModelError, match=r"must enlarge 2 times, got a network for 1$"):
+        cache.get(enlarged)

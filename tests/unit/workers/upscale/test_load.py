@@ -13,7 +13,7 @@ from app.domain.errors import (
     UnsupportedError,
 )
 from workers.upscale.compact import SRVGGNetCompact
-from workers.upscale.load import COMPACT, Upscaler, load_upscaler
+from workers.upscale.load import COMPACT, Upscaler, load_restorer, load_upscaler
 
 CPU = torch.device("cpu")
 
@@ -64,9 +64,9 @@ def test_a_file_without_spandrel_is_refused(tmp_path, monkeypatch):
         load_upscaler(str(path), 4, CPU)
 
 
-def small_state():
+def small_state(scale=4):
     torch.manual_seed(0)
-    return SRVGGNetCompact(features=8, convolutions=2).state_dict()
+    return SRVGGNetCompact(features=8, convolutions=2, scale=scale).state_dict()
 
 
 @pytest.mark.parametrize("wrapper", [None, "params", "params_ema"])
@@ -92,6 +92,40 @@ def test_a_network_of_another_scale_is_refused(tmp_path, spandrel):
         load_upscaler(str(path), 2, CPU)
 
     assert str(refusal.value) == f"upscaler {path} must enlarge 2 times, got a network for 4"
+
+
+def test_a_network_of_scale_one_is_a_restorer(tmp_path, spandrel):
+    path = tmp_path / "deblur.safetensors"
+    save_file(small_state(scale=1), path)
+
+    restorer = load_restorer(path, CPU)
+
+    assert (restorer.scale, restorer.padding) == (1, 4)
+    assert restorer(np.zeros((5, 6, 3), np.float32)).shape == (5, 6, 3)
+
+
+def test_a_restorer_that_enlarges_is_refused(tmp_path, spandrel):
+    path = tmp_path / "own.safetensors"
+    save_file(small_state(), path)
+
+    with pytest.raises(ModelError) as refusal:
+        load_restorer(path, CPU)
+
+    assert str(refusal.value) == (
+        f"restorer {path} must keep a picture's size, got a network that enlarges 4 times"
+    )
+
+
+def test_a_restorer_that_runs_out_of_memory_says_what_it_did(monkeypatch):
+    restorer = Upscaler(torch.nn.Conv2d(3, 3, 3, padding=1), scale=1, device=CPU)
+
+    def run_out(planes):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(restorer.network, "forward", run_out)
+
+    with pytest.raises(DeviceOutOfMemoryError, match=r"^restoration must fit cpu, got 5x3 px$"):
+        restorer(np.zeros((3, 5, 3), np.float32))
 
 
 def test_a_pickle_with_code_in_it_is_never_run(tmp_path, spandrel):

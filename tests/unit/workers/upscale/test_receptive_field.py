@@ -110,7 +110,7 @@ def test_layers_without_a_fixed_reach_are_refused_by_name(layer, name):
         padding_of(module, scale=1)
 
     assert str(refusal.value) == (
-        f"an upscaler for tiles must consist of convolutions with a fixed reach, got {name} at 1"
+        f"a network for tiles must consist of convolutions with a fixed reach, got {name} at 1"
     )
 
 
@@ -125,7 +125,7 @@ def test_attention_is_refused():
 def test_a_reach_hidden_in_plain_functions_is_found(module):
     with pytest.raises(
         UnsupportedError,
-        match=r"^an upscaler for tiles must not look beyond the 1 px its layers reach, "
+        match=r"^a network for tiles must not look beyond the 1 px its layers reach, "
         r"got 3 px or more$",
     ):
         padding_of(module, scale=1)

@@ -6,7 +6,7 @@ from torch import nn
 
 from app.domain.errors import UnsupportedError
 from app.domain.geometry import Box
-from tests.support.upscalers import Rrdb, Span, convolution
+from tests.support.upscalers import Denoiser, Rrdb, Span, convolution
 from workers.upscale.compact import SRVGGNetCompact
 from workers.upscale.load import Upscaler
 from workers.upscale.receptive_field import padding_of
@@ -15,6 +15,12 @@ NETWORKS = {
     "compact": (lambda: SRVGGNetCompact(features=4, scale=2), 2, 18),
     "SPAN": (Span, 2, 21),
     "RRDB": (Rrdb, 4, 34),
+    "DnCNN": (Denoiser, 1, 5),
+    "DnCNN before compact": (
+        lambda: nn.Sequential(Denoiser(), SRVGGNetCompact(features=4, scale=2)),
+        2,
+        5 + 18,
+    ),
 }
 SIDE = 72
 CORE = Box(36, 36, SIDE, SIDE)
@@ -109,5 +115,5 @@ def test_a_network_that_sees_the_whole_picture_is_no_upscaler(network):
         Upscaler(network, scale=1, device=torch.device("cpu"))
 
     assert str(refusal.value) == (
-        "an upscaler for tiles must not look beyond the 1 px its layers reach, got 3 px or more"
+        "a network for tiles must not look beyond the 1 px its layers reach, got 3 px or more"
     )
