@@ -6,7 +6,9 @@ from copy import deepcopy
 from dataclasses import replace
 from unittest.mock import patch
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from app.domain import decoding
 from app.domain.card import ModelCard
@@ -63,3 +65,25 @@ def in_double_precision(model: Model) -> Model:
     exact = replace(model, dtype=torch.float64, pipeline=deepcopy(model.pipeline))
     exact.pipeline.to(torch.float64)
     return exact
+
+
+def with_portable_weights(model: Model) -> Model:
+    """A copy of *model* in double precision whose weights are the same on any machine.
+
+    The last bits of torch's normal draws are the processor's; these weights are uniform draws,
+    which are integers until they are scaled.
+    """
+    exact, draw = in_double_precision(model), np.random.Generator(np.random.Philox(0))
+    for network in exact.pipeline.components.values():
+        if isinstance(network, torch.nn.Module):
+            for name, parameter in network.named_parameters():
+                parameter.data = torch.from_numpy(_weights(name, tuple(parameter.shape), draw))
+    return exact
+
+
+def _weights(name: str, shape: tuple[int, ...], draw: np.random.Generator) -> NDArray[np.float64]:
+    """Of unit gain where a layer has inputs; norms leave what they normalise as it is."""
+    if len(shape) == 1:
+        return np.full(shape, float(name.endswith("weight")))
+    inputs = int(np.prod(shape[1:]))
+    return np.asarray((2.0 * draw.random(shape) - 1.0) * (3.0 / inputs) ** 0.5)
