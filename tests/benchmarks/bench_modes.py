@@ -18,18 +18,14 @@ from PIL import Image
 from rich.progress import track
 
 from app.cards import Catalogue
-from app.domain.grid import Blend
 from app.domain.layout import default_overlap
-from app.domain.phases import tile_grid
-from app.domain.plan import Merge, Phase
 from app.domain.planner import Limits, plan_render
 from app.domain.quality.gates import GATES
-from app.domain.schedule import full_steps
 from app.domain.spec import Mode, RenderSpec
-from app.domain.tiling import plan_windows
 from app.domain.work import Stage, Work, image_key
 from app.storage.memory import MemoryStore
 from tests.support.engine import ToyModels, render_picture
+from tests.support.independent import independent_tiles
 from workers.loading import load_model
 from workers.models.atlas_training.prompts import DOUBLE, PLACED, SINGLE
 from workers.stages.context import Context
@@ -73,16 +69,8 @@ def planned(spec, card):
 
 
 def naive(prompt, side, card):
-    """What no mode does: every tile painted on its own, from noise, and pasted."""
-    render = planned(spec_of(prompt, side, card, Mode.PHASED), card)
-    grid = tile_grid(render.spec, card, render.canvas_height, render.canvas_width)
-    rows, columns = (
-        plan_windows(axis.length, render.spec.tile // card.latent_scale, 0, wraps=False)
-        for axis in (grid.rows, grid.columns)
-    )
-    steps = full_steps(card.schedule, render.spec.steps, render.spec.sampler)
-    pasted = Phase(replace(grid, rows=rows, columns=columns, blend=Blend.PASTE), steps, Merge.STATE)
-    return replace(render, phases=(pasted,))
+    """Every tile painted on its own."""
+    return independent_tiles(planned(spec_of(prompt, side, card, Mode.PHASED), card), card)
 
 
 def variants(card):
