@@ -142,16 +142,40 @@ def test_beyond_the_limit_cores_see_their_own_part_with_the_same_statistics(vae)
     assert np.abs(pixels - part[:, 18 * 8 :]).max() <= ROUNDED
 
 
+class Noting:
+    """An upscaler that keeps what it gives, in floats before they are rounded."""
+
+    def __init__(self, upscaler):
+        self.network, self.padding, self._upscaler = upscaler.network, upscaler.padding, upscaler
+        self.given = []
+
+    def __call__(self, pixels):
+        self.given.append(self._upscaler(pixels))
+        return self.given[-1]
+
+
 def test_decoding_and_super_resolution_of_cores_equal_one_after_the_other(vae, upscaler):
     render = from_noise(height=192, width=1056, upscale=2)
-    canvas = canvas_of(render, vae)
-    context = stored(render, canvas, vae, upscaler)
+    canvas, noting = canvas_of(render, vae), Noting(upscaler)
+    context = stored(render, canvas, vae, noting)
 
     picture = render_cores(context, render)
 
     whole = upscaler(decode(vae, canvas, statistics_of(context, render)))
-    assert len(render.decode.cores) == 2
+    assert len(render.decode.cores) == len(noting.given) == 2
+    assert np.abs(pasted(render, noting.given) - whole).max() <= EXACT
     assert np.abs(picture - whole).max() <= ROUNDED
+
+
+def pasted(render, parts):
+    """The picture that *parts*, the pixels of every padded core, make."""
+    scale = render.latent_scale * render.spec.upscale
+    picture = np.full((render.spec.height, render.spec.width, 3), np.nan)
+    for index, (core, pixels) in enumerate(zip(render.decode.cores, parts, strict=True)):
+        padded = core.padded(render.decode.padding, within=render.reach).scaled(scale)
+        box = render.core_pixels(index)
+        picture[box.window] = pixels[box.relative_to(padded).window]
+    return picture
 
 
 def test_a_core_with_less_context_than_the_upscaler_reaches_is_refused(vae, upscaler):
@@ -185,13 +209,12 @@ def test_a_wrapped_picture_decodes_as_if_it_went_on_for_ever(kind, wrap, rows, c
 
 def decoded_cores(context, render):
     """The picture as ``render_cores``, in floats before they are rounded."""
-    picture = np.full((render.spec.height, render.spec.width, 3), np.nan)
+    parts = []
     for index, core in enumerate(render.decode.cores):
         padded = core.padded(render.decode.padding, within=render.reach)
-        pixels = _decoded(context, render, Work(Stage.CORE, 0, index=index), padded, lambda: None)
-        window = render.core_pixels(index).relative_to(padded.scaled(render.latent_scale)).window
-        picture[render.core_pixels(index).window] = pixels[window]
-    return picture
+        work = Work(Stage.CORE, 0, index=index)
+        parts.append(_decoded(context, render, work, padded, lambda: None))
+    return pasted(render, parts)
 
 
 def features_of(context, render):
