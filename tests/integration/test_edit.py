@@ -73,9 +73,12 @@ def test_only_what_the_mask_touches_is_executed(site: Installation) -> None:
     assert planned["plan_hash"] == manifest["plan_hash"]
 
 
-def test_a_tile_of_a_finished_picture_is_rendered_again(site: Installation) -> None:
+@pytest.mark.parametrize("upscale", [2, 1], ids=["enlarged", "plain"])
+def test_a_tile_of_a_finished_picture_is_rendered_again(site: Installation, upscale: int) -> None:
+    height, width = HEIGHT * upscale, WIDTH * upscale
+    size = ("--size", f"{width}x{height}", "--steps", "4", "--upscale", str(upscale))
     first = json.loads(
-        site.run("render", "a hill", *SIZE, "-o", "first.png", "--json", timeout_s=300).stdout
+        site.run("render", "a hill", *size, "-o", "first.png", "--json", timeout_s=300).stdout
     )
 
     done = site.run(
@@ -96,7 +99,7 @@ def test_a_tile_of_a_finished_picture_is_rendered_again(site: Installation) -> N
     assert done.returncode == 0, done.stderr
     manifest, before = json.loads(done.stdout), pixels(site.root / "first.png")
     box = manifest["lineage"].pop("box")
-    changed = np.zeros((HEIGHT, WIDTH), bool)
+    changed = np.zeros((height, width), bool)
     changed[box["top"] : box["bottom"], box["left"] : box["right"]] = True
     second = pixels(site.root / "second.png")
     np.testing.assert_array_equal(second[~changed], before[~changed])
