@@ -26,6 +26,7 @@ from tests.support.engine import (
 from tests.unit.domain.cards import SD15, plan
 
 MODES = [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION, Mode.SPOT]
+EVERY_MODE = [Mode.DIRECT, *MODES]
 CARD: ModelCard = replace(SD15, native_size=128)
 PICTURE = np.random.default_rng(5).standard_normal((4, 40, 48))
 RADIUS = 1
@@ -34,8 +35,9 @@ RADIUS = 1
 
 def toy_plan(mode: Mode, *, discard: bool = True, **changes) -> RenderPlan:
     """A small canvas in many tiles, each of which leaves out what its own edges reach."""
+    # In mode direct it is one window, which must not be more than four times the native area.
     render = plan(
-        CARD,
+        replace(CARD, native_size=192) if mode is Mode.DIRECT else CARD,
         mode=mode,
         **{"height": 320, "width": 384, "tile": 192, "overlap": 128, "steps": 6, "nsr": 6.0}
         | changes,
@@ -195,7 +197,7 @@ def test_a_tile_whose_latents_are_not_finite_stops_the_merge():
         run_unit(context, render, Work(Stage.MERGE, 0, 0))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("mode", EVERY_MODE, ids=str)
 def test_a_regions_prompt_paints_its_box_in_every_mode(mode):
     region = Region("a much longer prompt", "", Box(0, 0, 320, 192), 1.0, 64, None)
     own, other = (rendered(toy_plan(mode, regions=r), ToyModel(CARD)) for r in ((), (region,)))
@@ -216,25 +218,61 @@ def test_tiles_with_regions_equal_the_whole_canvas(mode):
     np.testing.assert_allclose(tiled, rendered(whole(render), ToyModel(CARD)), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", [Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION], ids=str)
-def test_a_mask_over_everything_paints_like_its_box(mode):
-    """White in the upper 192 of 384 rows, as a picture that a user uploads."""
-    mask, uploaded = np.zeros((48, 40), np.uint8), io.BytesIO()
-    mask[:24] = 255
+EVERYTHING = Box(0, 0, 320, 384)
+
+
+def under_mask(render, mask):
+    """*render* with *mask* ``(h, w)`` uint8, an uploaded picture, for its region."""
+    uploaded, context = io.BytesIO(), toy_context(ToyModel(CARD))
     Image.fromarray(mask).save(uploaded, "png")
-    everything = Box(0, 0, 384, 320)
-    regions = (
-        Region("a much longer prompt", "", everything, 1.0, 0, "uploads/mask"),
-        Region("a much longer prompt", "", Box(0, 0, 192, 320), 1.0, 0, None),
-        Region("a much longer prompt", "", everything, 1.0, 0, None),
-    )
-    context = toy_context(ToyModel(CARD))
     context.store.put("uploads/mask", uploaded.getvalue())
+    picture = PICTURE if render.starts_from_picture else None
+    return run_phases(context, render, picture=picture)
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE, ids=str)
+def test_a_mask_over_everything_paints_like_its_box(mode):
+    """White in the upper half."""
+    mask = np.zeros((40, 48), np.uint8)
+    mask[:20] = 255
+    regions = (
+        Region("a much longer prompt", "", EVERYTHING, 1.0, 0, "uploads/mask"),
+        Region("a much longer prompt", "", Box(0, 0, 160, 384), 1.0, 0, None),
+        Region("a much longer prompt", "", EVERYTHING, 1.0, 0, None),
+    )
 
     masked, boxed, unmasked = (
-        run_phases(context, render, picture=PICTURE if render.starts_from_picture else None)
-        for render in (toy_plan(mode, regions=(region,)) for region in regions)
+        under_mask(toy_plan(mode, regions=(region,)), mask) for region in regions
     )
 
     np.testing.assert_array_equal(masked, boxed)
     assert np.abs(masked - unmasked).max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE, ids=str)
+def test_under_a_grey_mask_a_prompt_paints_as_much_as_it_is_light(mode):
+    """A fifth of 15 letters and four fifths of 5 are 7: the toy counts its prompt's letters."""
+    region = Region("fifteen letters", "", EVERYTHING, 1.0, 0, "uploads/mask")
+    grey = np.full((40, 48), 51, np.uint8)
+
+    masked = under_mask(toy_plan(mode, prompt="a map", regions=(region,)), grey)
+
+    between, own = (
+        rendered(toy_plan(mode, prompt=p), ToyModel(CARD)) for p in ("7 signs", "a map")
+    )
+    np.testing.assert_allclose(masked, between, rtol=0, atol=1e-6)
+    assert np.abs(masked - own).max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_tiles_under_a_feathered_mask_equal_the_whole_canvas(mode):
+    """Black in the first rows and columns, white in the last."""
+    ramp = np.add.outer(np.arange(40), np.arange(48)) * (255 / 86)
+    region = Region("fifteen letters", "", EVERYTHING, 1.0, 0, "uploads/mask")
+    render = toy_plan(mode, regions=(region,))
+
+    tiled = under_mask(render, ramp.astype(np.uint8))
+
+    assert 0 < ramp[20, 24] < 255
+    expected = under_mask(whole(render), ramp.astype(np.uint8))
+    np.testing.assert_allclose(tiled, expected, rtol=0, atol=1e-12)
