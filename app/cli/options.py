@@ -19,6 +19,7 @@ _FORMATS = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
     ".webp": "webp",
+    ".jxl": "jxl",
     ".tif": "tiff",
     ".tiff": "tiff",
 }
@@ -60,7 +61,7 @@ class RequestOptions:
     overlap: Annotated[int | None, typer.Option(help="Pixels neighbouring tiles share.")] = None
     negative: Annotated[str | None, typer.Option(help="What the picture must not show.")] = None
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None
-    format: Annotated[str | None, typer.Option(help="png, jpeg, webp or tiff.")] = None
+    format: Annotated[str | None, typer.Option(help="png, jpeg, webp, jxl or tiff.")] = None
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
     init_fit: Annotated[
         str | None, typer.Option(help="--init of another aspect: stretch, crop or error.")

@@ -106,7 +106,7 @@ class Rerender:
     box: Box
 
 
-PictureFormat = Literal["png", "jpeg", "webp", "tiff"]
+PictureFormat = Literal["png", "jpeg", "webp", "jxl", "tiff"]
 DecoderName = Literal["full", "tiny"]
 InitFit = Literal["crop"]
 

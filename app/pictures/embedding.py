@@ -1,4 +1,4 @@
-"""The recipe as bytes inside PNG, JPEG, WebP and TIFF files, and read back from them.
+"""The recipe as bytes inside PNG, JPEG, WebP, JPEG XL and TIFF files, and read back from them.
 
 Pillow is not used to open the files: it refuses or warns at 179 megapixels.
 """
@@ -10,17 +10,21 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from app.domain.errors import CorruptBlobError, NotFoundError
+from app.pictures import jxl
 from app.pictures.recipe import Recipe
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_KEY = "tilechord"
 _JPEG_MARK = b"tilechord\0"
 _WEBP_CHUNK = b"TCRD"  # readers skip chunks they do not know (RFC 9649, 2.7.1.6)
+# Boxes of kind "uuid" are everybody's own (ISO/IEC 14496-12, 4.2); this one was drawn for ours.
+_JXL_UUID = UUID("4beae5e6-9c64-44ac-9201-57dc4872876e").bytes
 _SEGMENT_BYTES = 65533  # a JPEG segment's 16-bit length counts itself
 _EXIF_IFD, _USER_COMMENT, _DESCRIPTION = 0x8769, 0x9286, 0x010E
 # Longer texts are cut so that UTF-16 and the EXIF around it fit one JPEG segment.
@@ -67,6 +71,12 @@ def append_webp_chunk(file: BinaryIO, recipe: Recipe) -> None:
     file.write(struct.pack("<I", size_bytes - 8))
 
 
+def jxl_boxes(recipe: Recipe) -> bytes:
+    """An EXIF box with the text, and a box of our own with the JSON."""
+    exif = b"\0\0\0\0" + exif_block(recipe).removeprefix(b"Exif\0\0")  # offset of its header
+    return jxl.box(b"Exif", exif) + jxl.box(b"uuid", _JXL_UUID + recipe.to_json().encode())
+
+
 def _counted(body: bytes) -> bytes:
     return struct.pack(">H", len(body) + 2) + body
 
@@ -97,6 +107,8 @@ def _recipe_text(file: BinaryIO) -> str | None:
         return _from_jpeg(file)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return _from_webp(file)
+    if head == jxl.SIGNATURE:
+        return _from_jxl(file)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _from_tiff(file)
     return None
@@ -142,6 +154,13 @@ def _from_webp(file: BinaryIO) -> str | None:
         if kind == _WEBP_CHUNK:
             return _read(file, length).decode("ascii")
         file.seek(length + length % 2, 1)
+    return None
+
+
+def _from_jxl(file: BinaryIO) -> str | None:
+    for kind, length in jxl.read_boxes(file):
+        if kind == b"uuid" and length is not None and file.read(16) == _JXL_UUID:
+            return _read(file, max(0, length - 16)).decode("ascii")
     return None
 
 

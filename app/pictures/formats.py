@@ -13,6 +13,12 @@ MAX_SIDE: dict[PictureFormat, int] = {"jpeg": 65535, "webp": 16383}
 # keeps it below the 600 MB promised for any picture; the other formats are written by rows.
 MAX_WEBP_MPX = 50.0
 
+# libjxl too: 475 MB at 36 megapixels of the README's picture were measured, 576 MB at 49, but of
+# noise, which does not shrink, 549 MB at 30 and 600 MB at 36.
+MAX_JXL_MPX = 30.0
+
+_MAX_MPX: dict[PictureFormat, float] = {"webp": MAX_WEBP_MPX, "jxl": MAX_JXL_MPX}
+
 
 def check_format(
     picture_format: PictureFormat, height: int, width: int, *, quality: int | None = None
@@ -23,10 +29,10 @@ def check_format(
         raise LimitExceededError(
             f"format {picture_format} holds at most {limit} px per side, got {width}x{height} px"
         )
-    mpx = height * width / 1e6
-    if picture_format == "webp" and mpx > MAX_WEBP_MPX:
+    mpx, max_mpx = height * width / 1e6, _MAX_MPX.get(picture_format)
+    if max_mpx is not None and mpx > max_mpx:
         raise LimitExceededError(
-            f"format webp holds at most {MAX_WEBP_MPX:g} megapixels, got {mpx:.1f}"
+            f"format {picture_format} holds at most {max_mpx:g} megapixels, got {mpx:.1f}"
         )
     if quality is not None and not 1 <= quality <= 100:
         raise InvalidRequestError(f"quality must be in [1, 100], got {quality}")

@@ -12,6 +12,9 @@ MAX_KEY_CHARS = 512
 # A file name has at most 255 bytes on the usual file systems; the folder store adds a suffix.
 MAX_SEGMENT_CHARS = 200
 
+# Python knows these from the system's own list, which a container need not have.
+_MEDIA_TYPES = {".webp": "image/webp", ".jxl": "image/jxl"}
+
 # A leading dot is refused: it covers "." and "..", and keeps the folder store's own names apart.
 _SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
@@ -51,4 +54,5 @@ def check_prefix(prefix: str) -> str:
 
 def media_type(key: str) -> str:
     """The MIME type a browser should be told for *key*, by its extension."""
-    return mimetypes.guess_type(key)[0] or "application/octet-stream"
+    guess = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    return next((kind for end, kind in _MEDIA_TYPES.items() if key.endswith(end)), guess)

@@ -17,7 +17,7 @@ from tests.support.families import whole_plan
 from workers.stages.prepare import _put_prompts
 from workers.stages.walk import encode_prompts
 
-FORMATS = st.sampled_from(["png", "jpeg", "webp", "tiff"])
+FORMATS = st.sampled_from(["png", "jpeg", "webp", "jxl", "tiff"])
 TAGS = st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), max_size=2)
 
 

@@ -107,8 +107,9 @@ def test_the_quality_is_known_when_only_the_picture_is_left():
     assert before["overlap_disagreement"] == 0.01
 
 
-def test_the_stored_picture_measures_as_it_did_when_it_was_written():
-    store, render = MemoryStore(), plan(**ORDER)
+@pytest.mark.parametrize("kind", ["png", "jxl", "tiff"])
+def test_the_stored_picture_measures_as_it_did_when_it_was_written(kind):
+    store, render = MemoryStore(), plan(**ORDER, format=kind)
     store_image(store, render, 0, TEXTURE)
     assemble_picture(store, render, 0)
 

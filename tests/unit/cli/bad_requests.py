@@ -119,7 +119,7 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     (
         "unknown-format",
         {"format": "bmp"},
-        "format should be 'png', 'jpeg', 'webp' or 'tiff', got 'bmp'",
+        "format should be 'png', 'jpeg', 'webp', 'jxl' or 'tiff', got 'bmp'",
     ),
     ("upscale-three", {"upscale": 3}, "upscale should be 1, 2 or 4, got 3"),
     ("unknown-priority", {"priority": "urgent"}, "priority should be 'high', 'normal' or 'low', got 'urgent'"),

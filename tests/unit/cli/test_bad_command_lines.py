@@ -25,7 +25,7 @@ BAD_ORDERS = [
     ("unknown-mode", ["--mode", "magic"], 2, "mode should be 'auto', 'direct', 'refine', 'phased', 'multidiffusion' or 'spot', got 'magic'"),
     ("blend", ["--blend", "screen"], 2, "blend should be 'ramp' or 'uniform', got 'screen'"),
     ("unknown-priority", ["--priority", "now"], 2, "priority should be 'high', 'normal' or 'low', got 'now'"),
-    ("unknown-format", ["--format", "gif"], 2, "format should be 'png', 'jpeg', 'webp' or 'tiff', got 'gif'"),
+    ("unknown-format", ["--format", "gif"], 2, "format should be 'png', 'jpeg', 'webp', 'jxl' or 'tiff', got 'gif'"),
     ("upscale-three", ["--upscale", "3"], 2, "upscale should be 1, 2 or 4, got 3"),
     ("overlap-as-large-as-the-tile", ["--tile", "64", "--overlap", "64"], 2, "overlap must be a multiple of 4 px in [0, 64), got 64 px"),
     ("strength-and-nsr", ["--strength", "0.5", "--nsr", "0.5"], 2, "strength and nsr must not both be given"),
@@ -38,7 +38,7 @@ BAD_ORDERS = [
 ]  # fmt: skip
 
 BAD_OUTPUTS = [
-    ("unknown-suffix", ["-o", "out.gif"], "Invalid value for --output: must end in one of .png, .jpg, .jpeg, .webp, .tif, .tiff, got 'out.gif'"),
+    ("unknown-suffix", ["-o", "out.gif"], "Invalid value for --output: must end in one of .png, .jpg, .jpeg, .webp, .jxl, .tif, .tiff, got 'out.gif'"),
     ("suffix-against-format", ["-o", "out.png", "--format", "jpeg"], "Invalid value for --format: must fit the name of the file, which says png, got 'jpeg'"),
     ("missing-folder", ["-o", "nowhere/out.png"], "--output must lie in an existing folder, nowhere is none"),
 ]  # fmt: skip

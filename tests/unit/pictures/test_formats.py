@@ -12,6 +12,7 @@ from app.pictures.formats import check_format
         ("jpeg", 65535, 65535),
         ("webp", 4, 16383),
         ("webp", 5000, 10_000),
+        ("jxl", 100, 300_000),
     ],
 )
 def test_what_a_format_holds_is_accepted(kind, height, width):
@@ -24,6 +25,7 @@ def test_what_a_format_holds_is_accepted(kind, height, width):
         ("jpeg", 8, 65536, "format jpeg holds at most 65535 px per side, got 65536x8 px"),
         ("webp", 16384, 8, "format webp holds at most 16383 px per side, got 8x16384 px"),
         ("webp", 10_000, 5020, "format webp holds at most 50 megapixels, got 50.2"),
+        ("jxl", 5000, 6020, "format jxl holds at most 30 megapixels, got 30.1"),
         ("webp", 16_000, 16_000, "format webp holds at most 50 megapixels, got 256.0"),
     ],
 )

@@ -2,6 +2,7 @@ import json
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -13,9 +14,11 @@ from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.geometry import Box
 from app.pictures.assemble import assemble
 from app.pictures.embedding import read_recipe
+from app.pictures.jxl import box, read_boxes
 from app.pictures.recipe import Recipe
+from app.pictures.rows import PictureFile
 
-FORMATS = ["png", "jpeg", "webp", "tiff"]
+FORMATS = ["png", "jpeg", "webp", "jxl", "tiff"]
 COAST = Recipe(
     {
         "prompt": "a coast, 海岸\nat noon 😀",
@@ -59,6 +62,10 @@ def picture_with(recipe, target, kind):
     return target
 
 
+def written(target):
+    return np.concatenate(list(PictureFile(target, max_mpx=1).pieces()))
+
+
 @given(recipe=recipes)
 def test_a_recipe_survives_json(recipe):
     assert Recipe.from_json(recipe.to_json()) == recipe
@@ -80,7 +87,7 @@ def test_a_recipe_longer_than_one_segment_survives(tmp_path, kind, size):
     target = picture_with(recipe, tmp_path / "picture", kind)
 
     assert read_recipe(target) == recipe
-    np.testing.assert_allclose(np.asarray(Image.open(target), np.int16), 90, atol=2)
+    np.testing.assert_allclose(written(target).astype(np.int16), 90, atol=2)
 
 
 def test_half_a_surrogate_pair_survives_in_the_json(tmp_path):
@@ -120,6 +127,26 @@ def test_exif_carries_the_text_where_other_programs_look(tmp_path, kind):
     assert comment == b"UNICODE\0" + COAST_TEXT.encode("utf-16-be")
 
 
+def test_jpeg_xl_carries_the_text_in_an_exif_box(tmp_path):
+    with picture_with(COAST, tmp_path / "picture", "jxl").open("rb") as file:
+        bodies = {kind: file.read(length) for kind, length in read_boxes(file)}
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + bodies[b"Exif"][4:])
+
+    assert list(bodies) == [b"JXL ", b"ftyp", b"Exif", b"uuid", b"jxlc"]
+    assert bodies[b"Exif"][:4] == bytes(4)
+    assert exif.get_ifd(0x8769)[0x9286] == b"UNICODE\0" + COAST_TEXT.encode("utf-16-be")
+
+
+def test_a_box_of_others_is_not_taken_for_the_recipe(tmp_path):
+    target = picture_with(COAST, tmp_path / "picture", "jxl")
+    content = target.read_bytes()
+    foreign = box(b"uuid", bytes(16) + b"{}") + box(b"uuid", b"short") + box(b"xml ", b"<x/>")
+    target.write_bytes(content[:32] + foreign + content[32:])
+
+    assert read_recipe(target) == COAST
+
+
 def test_tiff_carries_the_json_as_its_description(tmp_path):
     with tifffile.TiffFile(picture_with(COAST, tmp_path / "picture", "tiff")) as tiff:
         assert tiff.pages[0].description == COAST.to_json()
@@ -128,7 +155,10 @@ def test_tiff_carries_the_json_as_its_description(tmp_path):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_picture_from_elsewhere_has_no_recipe(tmp_path, kind):
     target = tmp_path / "picture"
-    Image.new("RGB", (4, 4)).save(target, format=kind)
+    if kind == "jxl":
+        target.write_bytes(imagecodecs.jpegxl_encode(np.zeros((4, 4, 3), np.uint8)))
+    else:
+        Image.new("RGB", (4, 4)).save(target, format=kind)
 
     with pytest.raises(NotFoundError) as refusal:
         read_recipe(target)
