@@ -121,7 +121,9 @@ class JobLedger:
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Record the result; the manifest that was first is the one that counts."""
-        data = manifest.model_dump_json(exclude={"images": {"__all__": {"url"}}})
+        data = manifest.model_dump_json(
+            exclude={"images": {"__all__": {"url": True, "thumbnail": {"url": True}}}}
+        )
         self._store.put(_key(manifest.job_id, "result.json"), data.encode())
         return self.result(manifest.job_id)
 
@@ -131,6 +133,8 @@ class JobLedger:
         manifest = Manifest.model_validate_json(stored)
         for image in manifest.images:
             image.url = self._store.url(image.key)
+            if image.thumbnail:
+                image.thumbnail.url = self._store.url(image.thumbnail.key)
         return manifest
 
     def has_result(self, job_id: str) -> bool:

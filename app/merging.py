@@ -23,6 +23,7 @@ from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
 from app.storage.port import BlobStore
+from app.views import store_thumbnail
 
 
 def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> None:
@@ -81,7 +82,10 @@ def _array_in(store: BlobStore) -> Callable[[str], NDArray[np.float32]]:
 
 
 def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
-    """Paste the cores of one image and store the picture with its recipe."""
+    """Paste the cores of one image and store the picture with its recipe.
+
+    The picture is the proof that the unit is done: all that belongs to it is written before it.
+    """
     cores = [plan.core_pixels(index) for index in range(len(plan.decode.cores))]
     with tempfile.TemporaryDirectory(prefix="tilechord-") as folder:
         target = Path(folder) / "picture"
@@ -103,6 +107,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             "format": picture.format,
             "sha256": picture.sha256,
             "size_bytes": picture.size_bytes,
+            "thumbnail": store_thumbnail(store, plan, image, target),
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
         # With those of its canvas, which is not kept as long as the picture.

@@ -301,6 +301,15 @@ class WorkMessage(BaseModel):
         return tuple(Work(self.stage, self.image, self.phase, index) for index in indices)
 
 
+class ThumbnailRecord(BaseModel):
+    """The JPEG beside a picture; ``url`` is made as the picture's own."""
+
+    key: str
+    url: str = ""
+    height: int
+    width: int
+
+
 class PictureRecord(BaseModel):
     """One finished picture in a manifest."""
 
@@ -312,6 +321,8 @@ class PictureRecord(BaseModel):
     format: PictureFormat
     sha256: str
     size_bytes: int
+    thumbnail: ThumbnailRecord | None = None
+    """``None`` for pictures from before there were any."""
 
 
 class WorkerShare(BaseModel):

@@ -18,6 +18,7 @@ from app.storage.port import BlobStat
 
 log = logging.getLogger(__name__)
 _INPUT = re.compile(rb'"(inputs/[0-9a-f]{64})"')
+_RESULT = re.compile(r"plan\.json|image-\d+/(?:quality\.json|thumbnail\.jpg|picture\..+)")
 _NOTED_EVERY = 1000
 Note = Callable[[int, int], None]
 """Is told how much is done, and of how much; 0 while nobody knows."""
@@ -167,8 +168,7 @@ class Surveyor:
 
 def is_result(name: str) -> bool:
     """Whether a blob, called *name* below its hash, is kept as long as its pictures are."""
-    last = name.rpartition("/")[2]
-    return name == "plan.json" or last == "quality.json" or last.startswith("picture.")
+    return _RESULT.fullmatch(name) is not None
 
 
 def _folder(name: str, found: _Contents) -> Folder:

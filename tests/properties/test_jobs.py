@@ -19,7 +19,7 @@ EVERY_STAGE = {
     *("plan.json", "base", "prompt-000", "colours", "bands-0", "prepared"),
     *("phase-0", "bands-1", "canvas-1.json", "phase-1", "bands-2", "canvas-2.json"),
     *("bands-3", "statistics", "head", "core-00000", "core-00001", "core-00002", "core-00003"),
-    *("picture.png.json", "quality.json", "picture.png"),
+    *("thumbnail.jpg", "picture.png.json", "quality.json", "picture.png"),
 }
 
 

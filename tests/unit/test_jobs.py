@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from app.domain.errors import InvalidRequestError, NotFoundError
@@ -60,8 +62,9 @@ def test_the_first_result_counts(ledger, store):
 
 
 def test_urls_are_made_when_a_result_is_read_and_never_stored(ledger, store, monkeypatch):
-    signed = iter(["monday", "tuesday"])
+    signed = iter(["monday", "monday", "tuesday", "tuesday"])
     monkeypatch.setattr(store, "url", lambda key: f"https://store/{key}?signed={next(signed)}")
+    small = {"key": "plans/p/small.jpg", "url": "https://store/expired", "height": 8, "width": 8}
     picture = PictureRecord(
         key="plans/p/image-0.png",
         url="https://store/expired",
@@ -70,6 +73,7 @@ def test_urls_are_made_when_a_result_is_read_and_never_stored(ledger, store, mon
         format="png",
         sha256="0" * 64,
         size_bytes=1,
+        thumbnail=small,
     )
 
     first = ledger.finish(manifest().model_copy(update={"images": [picture]}))
@@ -77,6 +81,8 @@ def test_urls_are_made_when_a_result_is_read_and_never_stored(ledger, store, mon
 
     assert first.images[0].url == "https://store/plans/p/image-0.png?signed=monday"
     assert later.images[0].url == "https://store/plans/p/image-0.png?signed=tuesday"
+    assert first.images[0].thumbnail.url == "https://store/plans/p/small.jpg?signed=monday"
+    assert later.images[0].thumbnail.url == "https://store/plans/p/small.jpg?signed=tuesday"
     assert b"https" not in store.get("jobs/job-1/result.json")
 
 
@@ -166,3 +172,16 @@ def test_an_unknown_job_is_named(ledger, call):
 def test_a_job_id_that_is_no_name_is_refused_before_the_store_is_touched(ledger, job_id):
     with pytest.raises(InvalidRequestError, match=r"^job id must be up to 100 characters of"):
         ledger.status(job_id)
+
+
+def test_a_result_from_before_there_were_thumbnails_can_be_read(ledger, store):
+    key, size = "plans/p/image-0.png", {"height": 8, "width": 8, "size_bytes": 1}
+    store.put(key, b"a picture")
+    picture = {"key": key, "format": "png", "sha256": "0" * 64} | size
+    record = manifest().model_dump(mode="json") | {"images": [picture]}
+    store.put("jobs/job-1/result.json", json.dumps(record).encode())
+
+    (image,) = ledger.result("job-1").images
+
+    assert image.thumbnail is None
+    assert image.url == store.url(key)

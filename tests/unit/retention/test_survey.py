@@ -133,9 +133,12 @@ def test_the_line_predictions_and_probes_are_nobodys_business(shelf, survey):
         ("image-0000/picture.png", True),
         ("image-0000/picture.png.json", True),
         ("image-0000/quality.json", True),
+        ("image-0000/thumbnail.jpg", True),
+        ("image-12345/picture.webp", True),
         ("image-0000/canvas-1.json", False),
         ("image-0000/prepared", False),
         ("image-0000/phase-0/tile-00001", False),
+        ("image-0000/phase-0/picture.png", False),
     ],
 )
 def test_pictures_and_what_is_told_about_them_are_results(name, expected):
