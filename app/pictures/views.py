@@ -10,6 +10,7 @@ from pathlib import Path
 import pyvips
 
 from app.domain.errors import RenderFailedError, StorageFullError
+from app.pictures import jxl
 
 THUMBNAIL_PX = 512
 _QUALITY = 85
@@ -30,11 +31,18 @@ def thumbnail(picture: Path) -> Thumbnail:
     Raises ``RenderFailedError`` when the file cannot be read.
     """
     with _translated("thumbnail"):
-        image = pyvips.Image.thumbnail(
-            str(picture), THUMBNAIL_PX, height=THUMBNAIL_PX, size="down", fail_on="truncated"
-        )
+        image = _shrunk(picture, height=THUMBNAIL_PX, size="down")
         data = image.write_to_buffer(".jpg", Q=_QUALITY, keep="none")
         return Thumbnail(data, image.height, image.width)
+
+
+def _shrunk(picture: Path, **options: str | int) -> pyvips.Image:
+    with picture.open("rb") as file:
+        is_jxl = file.read(len(jxl.SIGNATURE)) == jxl.SIGNATURE
+    if is_jxl:  # libvips' wheels do not read it
+        pixels = pyvips.Image.new_from_array(jxl.read_picture(picture.read_bytes()))
+        return pixels.thumbnail_image(THUMBNAIL_PX, **options)
+    return pyvips.Image.thumbnail(str(picture), THUMBNAIL_PX, fail_on="truncated", **options)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from app.pictures.assemble import assemble
 from app.pictures.recipe import Recipe
 from app.pictures.views import THUMBNAIL_PX, thumbnail
 
-FORMATS = ["png", "jpeg", "webp", "tiff"]
+FORMATS = ["png", "jpeg", "webp", "tiff", "jxl"]
 
 
 def shapes(height, width):
