@@ -19,9 +19,10 @@ decoder has smoothed."""
 _REACH = 2 * SCALES[-1]
 MIN_SAMPLES = 100
 """Fewer places off the seams do not tell what is usual: such a scale is left out."""
-# Counted to those of every kind: one line of a small picture has four segments, whose root mean
-# square is above 1.5 by chance in one of 17 pictures, with these in one of 1200.
-_SOUND_SEGMENTS = 8
+SOUND_SEGMENTS = 8
+"""Counted to those of every kind: one line of a small picture has four segments, whose root mean
+square at one scale is above 1.5 by chance in one of 16 pictures, with these in one of 1270. To
+reach 1.5 with them, four segments must have 2.18, 64 must have 1.55."""
 _MAX_SAMPLES = 1 << 17  # z ends at 4.5 then, which is far beyond any gate
 
 Scores = NDArray[np.float64]
@@ -85,8 +86,8 @@ def seam_scores(profiles: Profiles, grid: SeamGrid) -> SeamScores:
         for z in np.concatenate(chosen, axis=1):
             squares = z[np.isfinite(z)] ** 2
             if squares.size:
-                total = float(squares.sum()) + _SOUND_SEGMENTS
-                scores.append(math.sqrt(total / (squares.size + _SOUND_SEGMENTS)))
+                total = float(squares.sum()) + SOUND_SEGMENTS
+                scores.append(math.sqrt(total / (squares.size + SOUND_SEGMENTS)))
     rows, columns = (np.fmax.reduce(np.abs(z)) for z in found)
     return SeamScores(max(scores, default=None), rows, columns)
 
