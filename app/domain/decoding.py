@@ -24,7 +24,7 @@ HEAD_LATENTS = 128**2
 """Largest canvas with a head. Up to here its attention takes no more than that of four padded
 cores, about 6 s of a CPU core with the bundled model; it grows with the square of the area (96 s
 at 256x256) and is not shared. A core that attends to its own part alone misses little: with the
-bundled model 0.02 of 255 levels in the mean, 0.6 at most."""
+bundled model 0.035 of 255 levels in the mean, 1.6 at most (tests.benchmarks.bench_decode 1024)."""
 WINDOWS, WINDOW_LATENTS = 36, 10
 """What is measured of larger canvases, less than half a padded core. Many small windows miss less
 of what is on a canvas than few large ones: the levels of four pictures are off by 0.8 of 255 in

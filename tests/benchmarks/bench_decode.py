@@ -3,6 +3,8 @@
 Run: ``python -m tests.benchmarks.bench_decode [SIDE ...]``. Latents are those of the README's
 picture and the decoder is the bundled model's; each way runs in a process of its own, whose peak
 is given above what it held before. Time is the sum over all parts, *alone* what cannot be shared.
+*Headless* is told from ``head``, at whose statistics it decodes: what attending to a part misses.
+Of canvases that are too large for a head this alone is told, of a head that has no limit.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 
 from app.cards import Catalogue
 from app.domain.card import ModelCard
-from app.domain.decoding import plan_decode
+from app.domain.decoding import HEAD_LATENTS, plan_decode
 from app.domain.geometry import Box
 from app.domain.plan import Decode
 from tests.benchmarks.ways import peak_mb, read_picture, run_ways
@@ -34,16 +36,17 @@ from workers.vae import (
     survey_head,
 )
 
-SIDES = (1024, 1536)
+SIDES = (1024, 2048)
 
 
 class Decoder:
     """The bundled decoder and the ways to use it; each returns pixels and seconds alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         model = load_model(Catalogue([]), "atlas", torch.device("cpu"))
         self.card: ModelCard = model.card
         self.vae = model.vae
+        self._kept = folder / "statistics.npy"
 
     def latents(self, side: int) -> Latents:
         pixels = read_picture(side)
@@ -73,6 +76,7 @@ class Decoder:
         plan, start = self.plan(latents), time.perf_counter()
         statistics, features = survey_head(self.vae, latents, plan.windows, plan.rim)
         alone = time.perf_counter() - start
+        np.save(self._kept, statistics)
         plan = replace(plan, padding=self.card.tail_padding)
         pixels = self._cores(plan, features, lambda part: decode_tail(self.vae, part, statistics))
         return pixels, alone
@@ -85,6 +89,12 @@ class Decoder:
         alone = time.perf_counter() - start
         plan = replace(plan, padding=self.card.decoder_padding)
         return self._cores(plan, latents, lambda part: decode(self.vae, part, statistics)), alone
+
+    def headless(self, latents: Latents) -> tuple[Pixels, float]:
+        """As ``cores`` at the statistics of ``head``."""
+        plan, statistics = self.plan(latents), np.load(self._kept)
+        plan = replace(plan, padding=self.card.decoder_padding)
+        return self._cores(plan, latents, lambda part: decode(self.vae, part, statistics)), 0.0
 
     def base(self, latents: Latents) -> tuple[Pixels, float]:
         """As ``cores`` with the statistics of the picture at native size, not of the canvas."""
@@ -105,7 +115,10 @@ class Decoder:
         return pixels
 
 
-WAYS = ("whole", "tiling", "base", "cores", "head")
+WAYS = ("whole", "tiling", "base", "cores", "head", "headless")
+WITHOUT_LIMIT = ("head", "headless")
+AGAINST = {"headless": "head"}
+"""What a way is told from, where that is not the whole decode."""
 _FIRST = "latents"
 
 
@@ -114,13 +127,17 @@ def main() -> None:
         _measure(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
         return
     sides = [int(text) for text in sys.argv[1:]] or SIDES
-    header = "way     side px  mean /255  max /255  seconds  alone  peak MB"
-    run_ways("tests.benchmarks.bench_decode", header, (_FIRST, *WAYS), sides)
+    header = "way      side px  mean /255  max /255  seconds  alone  peak MB"
+    scale = Catalogue([]).card("atlas").latent_scale
+    small = [side for side in sides if (side // scale) ** 2 <= HEAD_LATENTS]
+    run_ways("tests.benchmarks.bench_decode", header, (_FIRST, *WAYS), small)
+    large = [side for side in sides if side not in small]
+    run_ways("tests.benchmarks.bench_decode", header, (_FIRST, *WITHOUT_LIMIT), large)
 
 
 def _measure(way: str, side: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    decoder, kept, truth = Decoder(), folder / "latents.npy", folder / "whole.npy"
+    decoder, kept = Decoder(folder), folder / "latents.npy"
     if way == _FIRST:  # in a process of its own too: encoding must not count as memory
         np.save(kept, decoder.latents(side))
         return
@@ -128,11 +145,11 @@ def _measure(way: str, side: int, folder: Path) -> None:
     before, start = peak_mb(), time.perf_counter()
     pixels, alone = getattr(decoder, way)(latents)
     seconds, peak = time.perf_counter() - start, peak_mb() - before
-    if way == "whole":
-        np.save(truth, pixels)
-    error = 255 * np.abs(pixels - np.load(truth))
+    np.save(folder / f"{way}.npy", pixels)
+    truth = folder / f"{AGAINST.get(way, 'whole')}.npy"
+    error = 255 * np.abs(pixels - np.load(truth)) if truth.exists() else np.full(1, np.nan)
     sys.stdout.write(
-        f"{way:<7} {side:>7} {error.mean():>10.3f} {error.max():>9.2f} {seconds:>8.1f} "
+        f"{way:<8} {side:>7} {error.mean():>10.3f} {error.max():>9.2f} {seconds:>8.1f} "
         f"{alone:>6.1f} {peak:>8.0f}\n"
     )
 
