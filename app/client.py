@@ -11,11 +11,9 @@ Usage::
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +25,6 @@ from app.domain.errors import (
     InvalidRequestError,
     LimitExceededError,
     NotFoundError,
-    StorageUnavailableError,
 )
 from app.domain.geometry import Box
 from app.domain.phases import LAYOUT_DECIDED
@@ -42,6 +39,7 @@ from app.measuring import measure_stored
 from app.outcomes import announce, settle
 from app.pictures.reading import read_picture, read_size
 from app.queues import translated_send_errors
+from app.saving import save_pyramid, write_file
 from app.schedules import read_schedule
 from app.scheduling.publishing import Publisher
 from app.schemas import Manifest, RenderRequest, Schedule, read_request
@@ -261,11 +259,18 @@ def repair_request(job_id: str, mend: Mend, *, image: int = 0) -> RenderRequest:
 
 
 def save(manifest: Manifest, output: Path) -> list[Path]:
-    """Write the pictures of *manifest*: to *output*, or numbered beside it when several."""
+    """Write the pictures of *manifest*: to *output*, or numbered beside it when several.
+
+    The pyramid of ``out.png`` becomes ``out.dzi`` and ``out_files/`` beside it. Returns the paths
+    of the pictures, then those of the pyramids' descriptions.
+    """
+    store, pyramids = runtime().store, []
     paths = picture_paths(output, len(manifest.images))
     for path, image in zip(paths, manifest.images, strict=True):
-        write_file(path, runtime().store.stream(image.key), size_bytes=image.size_bytes)
-    return paths
+        write_file(path, store.stream(image.key), size_bytes=image.size_bytes)
+        if image.pyramid:
+            pyramids.append(save_pyramid(store, image.pyramid, path.with_suffix(".dzi")))
+    return [*paths, *pyramids]
 
 
 def picture_paths(output: Path, count: int) -> list[Path]:
@@ -275,28 +280,6 @@ def picture_paths(output: Path, count: int) -> list[Path]:
     digits = len(str(count - 1))
     names = [f"{output.stem}-{index:0{digits}}{output.suffix}" for index in range(count)]
     return [output.with_name(name) for name in names]
-
-
-def write_file(path: Path, pieces: Iterable[bytes], *, size_bytes: int) -> None:
-    """Make *pieces* appear at *path* in one step, replacing what was there.
-
-    Raises ``StorageUnavailableError`` when they cannot be written, and what *pieces* raise;
-    nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.writelines(pieces)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as err:
-        raise StorageUnavailableError(
-            f"file {path} of {size_bytes} bytes cannot be written: {err.strerror}"
-        ) from err
 
 
 def _read_input(path: Path, field: str) -> bytes:

@@ -23,7 +23,7 @@ from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
 from app.storage.port import BlobStore
-from app.views import store_thumbnail
+from app.views import store_views
 
 
 def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> None:
@@ -107,7 +107,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             "format": picture.format,
             "sha256": picture.sha256,
             "size_bytes": picture.size_bytes,
-            "thumbnail": store_thumbnail(store, plan, image, target),
+            **store_views(store, plan, image, target),
         }
         store.put(f"{work.key(plan)}.json", canonical_json(record))
         # With those of its canvas, which is not kept as long as the picture.
@@ -127,5 +127,7 @@ def recipe_of(plan: RenderPlan, image: int) -> Recipe:
     if restorer := spec.pop("restore"):
         models["restore"] = restorer
     spec["model"] = spec.pop("refine_model")
+    if not spec["pyramid"]:
+        del spec["pyramid"]  # files without one keep their bytes
     request = {name: value for name, value in spec.items() if value is not None}
     return Recipe(request | {"models": models}, plan.order_hash, __version__, image)

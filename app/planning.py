@@ -103,6 +103,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         init_fit="crop" if request.init_fit == "crop" and request.mask is None else None,
         rerender=_rerender(request.rerender),
         format=request.format,
+        pyramid=request.pyramid,
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
         decoder=request.decoder,

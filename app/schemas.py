@@ -166,6 +166,8 @@ class RenderRequest(BaseModel):
     cache: bool = True
     """False renders anew, beside an identical request's result and not in its place."""
     format: PictureFormat = "png"
+    pyramid: bool = False
+    """Store a deep-zoom pyramid beside each picture."""
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
 
     @field_validator("prompt")
@@ -310,6 +312,18 @@ class ThumbnailRecord(BaseModel):
     width: int
 
 
+class PyramidRecord(BaseModel):
+    """The deep-zoom pyramid beside a picture.
+
+    Without a URL: a presigned one would open the description and none of the tiles.
+    """
+
+    key: str
+    """Of its description; tiles are ``LEVEL/COLUMN_ROW.jpg`` below the key with ``_files/``
+    in place of ``.dzi``."""
+    tiles: int
+
+
 class PictureRecord(BaseModel):
     """One finished picture in a manifest."""
 
@@ -323,6 +337,7 @@ class PictureRecord(BaseModel):
     size_bytes: int
     thumbnail: ThumbnailRecord | None = None
     """``None`` for pictures from before there were any."""
+    pyramid: PyramidRecord | None = None
 
 
 class WorkerShare(BaseModel):

@@ -62,6 +62,9 @@ class RequestOptions:
     negative: Annotated[str | None, typer.Option(help="What the picture must not show.")] = None
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None
     format: Annotated[str | None, typer.Option(help="png, jpeg, webp, jxl or tiff.")] = None
+    pyramid: Annotated[
+        bool, typer.Option("--pyramid", help="Write tiles for deep zoom beside the picture.")
+    ] = False
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
     init_fit: Annotated[
         str | None, typer.Option(help="--init of another aspect: stretch, crop or error.")
@@ -125,6 +128,7 @@ class RequestOptions:
             "loras": read_loras(self.lora) or None,
             "models": self._models() or None,
             "tags": read_tags(self.tag) or None,
+            "pyramid": self.pyramid or None,
             "cache": False if self.no_cache else None,
         }
         return {name: value for name, value in fields.items() if value is not None}

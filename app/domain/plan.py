@@ -157,13 +157,13 @@ class RenderPlan:
     def series(self) -> str:
         """SHA-256 of what decides the latents and cores of an image, beside its number.
 
-        Orders that differ in nothing but the count of pictures, their file format and their tags
-        have the same series, and share every blob but the files.
+        Orders that differ in nothing but the count of pictures, their file format, their tags and
+        whether they have a pyramid have the same series, and share every blob but the files.
         """
         record = self._record()
         del record["cost"]  # of all pictures together
-        for name in ("count", "format", "tags"):
-            del record["spec"][name]
+        for name in ("count", "format", "tags", "pyramid"):
+            record["spec"].pop(name, None)
         return hashlib.sha256(canonical_json(record)).hexdigest()
 
     @property
@@ -181,6 +181,8 @@ class RenderPlan:
         for name in ("init_fit", "restore"):
             if record["spec"][name] is None:
                 del record["spec"][name]
+        if not self.spec.pyramid:
+            del record["spec"]["pyramid"]
         return record
 
     @property

@@ -148,6 +148,8 @@ class RenderSpec:
     init_fit: InitFit | None = None
     """``crop``: the middle of ``init_image`` in the canvas's aspect; otherwise it is stretched."""
     rerender: Rerender | None = None
+    pyramid: bool = False
+    """A deep-zoom pyramid is stored beside each picture."""
     tags: dict[str, str] = field(default_factory=dict)
 
     @property

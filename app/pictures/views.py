@@ -13,7 +13,11 @@ from app.domain.errors import RenderFailedError, StorageFullError
 from app.pictures import jxl
 
 THUMBNAIL_PX = 512
-_QUALITY = 85
+# With their overlap tiles are 256 px wide, the layout's usual size: 510 would be a quarter of the
+# files, but four times the bytes for a corner of a window.
+_TILE_PX, _OVERLAP_PX = 254, 1
+_THUMBNAIL_QUALITY = 85
+_TILE_QUALITY = 90  # looked at pixel by pixel: from here on libvips keeps full chroma resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +35,49 @@ def thumbnail(picture: Path) -> Thumbnail:
     Raises ``RenderFailedError`` when the file cannot be read.
     """
     with _translated("thumbnail"):
-        image = _shrunk(picture, height=THUMBNAIL_PX, size="down")
-        data = image.write_to_buffer(".jpg", Q=_QUALITY, keep="none")
+        image = _shrunk(picture)
+        data = image.write_to_buffer(".jpg", Q=_THUMBNAIL_QUALITY, keep="none")
         return Thumbnail(data, image.height, image.width)
 
 
-def _shrunk(picture: Path, **options: str | int) -> pyvips.Image:
+def write_pyramid(picture: Path) -> tuple[Path, list[Path]]:
+    """Write a Deep Zoom pyramid beside *picture*: its description, and its JPEG tiles, sorted.
+
+    They are called ``NAME.dzi`` and ``NAME_files/LEVEL/COLUMN_ROW.jpg`` after the picture's stem;
+    level 0 is one pixel. Raises ``StorageFullError`` when they cannot be written,
+    ``RenderFailedError`` when the file cannot be read.
+    """
+    target = picture.with_suffix("")
+    with _translated("pyramid"):
+        _opened(picture).dzsave(
+            str(target),
+            layout="dz",
+            tile_size=_TILE_PX,
+            overlap=_OVERLAP_PX,
+            suffix=f".jpg[Q={_TILE_QUALITY}]",
+            keep="none",
+        )
+    tiles = sorted(target.with_name(f"{target.name}_files").glob("*/*.jpg"))
+    return target.with_suffix(".dzi"), tiles
+
+
+def _shrunk(picture: Path) -> pyvips.Image:
+    sizes = {"height": THUMBNAIL_PX, "size": "down"}
+    if _is_jxl(picture):
+        return _opened(picture).thumbnail_image(THUMBNAIL_PX, **sizes)
+    # Of JPEG and WebP less than all is decoded.
+    return pyvips.Image.thumbnail(str(picture), THUMBNAIL_PX, fail_on="truncated", **sizes)
+
+
+def _opened(picture: Path) -> pyvips.Image:
+    if _is_jxl(picture):  # libvips' wheels do not read it
+        return pyvips.Image.new_from_array(jxl.read_picture(picture.read_bytes()))
+    return pyvips.Image.new_from_file(str(picture), access="sequential", fail_on="truncated")
+
+
+def _is_jxl(picture: Path) -> bool:
     with picture.open("rb") as file:
-        is_jxl = file.read(len(jxl.SIGNATURE)) == jxl.SIGNATURE
-    if is_jxl:  # libvips' wheels do not read it
-        pixels = pyvips.Image.new_from_array(jxl.read_picture(picture.read_bytes()))
-        return pixels.thumbnail_image(THUMBNAIL_PX, **options)
-    return pyvips.Image.thumbnail(str(picture), THUMBNAIL_PX, fail_on="truncated", **options)
+        return file.read(len(jxl.SIGNATURE)) == jxl.SIGNATURE
 
 
 @contextmanager

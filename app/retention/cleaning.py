@@ -11,9 +11,11 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from app.bootstrap import Runtime
 from app.domain.retention import Removal, RetentionRules, Survey, What, removals
+from app.domain.spec import PictureFormat
 from app.retention.marks import Marks
 from app.retention.survey import Note, Surveyor, is_result
 from app.settings import Settings
@@ -24,6 +26,7 @@ _TOGETHER = 32
 """Removals between two looks at all jobs, which is a listing of their records."""
 _LOOK_S = 0.2
 """Seconds between two looks at the line, while blobs are removed."""
+_PICTURE = re.compile(rf"image-\d+/picture\.(?:{'|'.join(get_args(PictureFormat))})")
 # The blobs that say that a stage is done: whoever misses another one then finds its stage undone.
 _PROOF = re.compile(r"image-\d+/(base|prepared|head|canvas-\d+\.json)")
 
@@ -158,13 +161,16 @@ def _used_by_job(survey: Survey) -> dict[str, frozenset[str]]:
 
 
 def _rank(key: str) -> int:
-    """Pictures first: nobody takes a result for whole. The plan last: the rest can be resumed."""
+    """Pictures first, before what belongs to them: nobody takes a result for whole. The plan last:
+    the rest can be resumed."""
     name = _inside(key)
     if name == "plan.json":
-        return 3
-    if is_result(name):
+        return 4
+    if _PICTURE.fullmatch(name):
         return 0
-    return 1 if _PROOF.fullmatch(name) else 2
+    if is_result(name):
+        return 1
+    return 2 if _PROOF.fullmatch(name) else 3
 
 
 def _inside(key: str) -> str:

@@ -18,7 +18,9 @@ from app.storage.port import BlobStat
 
 log = logging.getLogger(__name__)
 _INPUT = re.compile(rb'"(inputs/[0-9a-f]{64})"')
-_RESULT = re.compile(r"plan\.json|image-\d+/(?:quality\.json|thumbnail\.jpg|picture\..+)")
+_RESULT = re.compile(
+    r"plan\.json|image-\d+/(?:quality\.json|thumbnail\.jpg|picture(?:\.|_files/).+)"
+)
 _NOTED_EVERY = 1000
 Note = Callable[[int, int], None]
 """Is told how much is done, and of how much; 0 while nobody knows."""

@@ -13,7 +13,7 @@ MAX_KEY_CHARS = 512
 MAX_SEGMENT_CHARS = 200
 
 # Python knows these from the system's own list, which a container need not have.
-_MEDIA_TYPES = {".webp": "image/webp", ".jxl": "image/jxl"}
+_MEDIA_TYPES = {".webp": "image/webp", ".jxl": "image/jxl", ".dzi": "application/xml"}
 
 # A leading dot is refused: it covers "." and "..", and keeps the folder store's own names apart.
 _SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"

@@ -155,3 +155,21 @@ def wait_for_tiles(site: Installation, count: int, timeout_s: float = 120) -> No
             return
         time.sleep(0.05)
     raise AssertionError(f"fewer than {count} tiles after {timeout_s} s")
+
+
+def test_a_pyramid_is_ordered_later_and_no_tile_is_rendered_again(site: Installation) -> None:
+    first = site.run("render", *SMALL, "--size", "320x128", "-o", "out.png", "--json")
+
+    again = site.run("render", *SMALL, "--size", "320x128", "--pyramid", "-o", "out.png", "--json")
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    before, after = json.loads(first.stdout), json.loads(again.stdout)
+    assert before["images"][0]["pyramid"] is None
+    assert after["files"] == ["out.png", "out.dzi"]
+    assert after["executions"] == 0
+    tiles = sorted(path.name for path in (site.root / "out_files" / "9").iterdir())
+    assert tiles == ["0_0.jpg", "1_0.jpg"]
+    assert after["images"][0]["pyramid"]["tiles"] == len([*site.root.glob("out_files/*/*.jpg")])
+    small = after["images"][0]["thumbnail"]
+    assert pixels(site.store / small["key"]).shape == (128, 320, 3)
+    assert small["url"] == (site.store / small["key"]).as_uri()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
-LANGUAGES = {"sh", "python", "text"}
+LANGUAGES = {"sh", "python", "html", "text"}
 # Too large for a test of their own. CI runs `make test`; what the others start is tested apart:
 # the demo below, the cluster in test_cluster_services.py.
 MADE_ELSEWHERE = {"make demo", "make test", "make up WORKERS=2"}

@@ -1,5 +1,7 @@
 """A whole job, from its base to its picture: every blob is the same however it is spread."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -81,3 +83,17 @@ def test_in_equal_batches_every_byte_is_the_same_on_any_number_of_workers(famili
 
     assert_same_blobs(two, one)
     assert_same_blobs(five, one)
+
+
+def test_a_crash_at_each_write_of_a_picture_with_a_pyramid_changes_no_blob(families):
+    model = load_model(families, "sd", torch.device("cpu"))
+    plan = whole_plan(model.card, Mode.REFINE)
+    plan = replace(plan, spec=replace(plan.spec, pyramid=True))
+    reference, fleet = Fleet(model).finish(plan), Fleet(model, store=CrashingStore())
+
+    store = fleet.finish(plan)
+
+    assert_same_blobs(store, reference)
+    kinds = {kind(key) for key in reference.keys("")}
+    assert kinds == EVERY_STAGE | {"picture.dzi", "picture_files"}
+    assert fleet.store.unwritten == fleet.store.unacknowledged == kinds

@@ -9,8 +9,8 @@ from app import client, workflow
 from app.bootstrap import Runtime
 from app.cache import is_whole, mark_key, plan_of_order
 from app.cards import Catalogue
-from app.domain.work import Stage, Work, plan_prefix, work_of
-from app.jobs import JobLedger
+from app.domain.work import Stage, Work, next_work, plan_prefix, work_of
+from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.measuring import quality_key
 from app.schemas import read_request
@@ -227,3 +227,20 @@ def test_a_client_takes_its_job_back_when_the_result_is_being_removed(runtime, s
 
     assert client.from_store(REQUEST) is None
     assert {key.split("/")[1] for key in store.keys("jobs/")} == {"first"}
+
+
+@pytest.mark.parametrize("pyramid", [True, False], ids=["first without", "first with"])
+def test_the_same_order_with_a_pyramid_renders_nothing_again(runtime, store, pyramid):
+    with_it = read_request(FIELDS | {"pyramid": True})
+    first, second = (REQUEST, with_it) if pyramid else (with_it, REQUEST)
+    before = finish(runtime, "first", first)
+
+    assert workflow.start(runtime, "second", second) is None
+    plan = runtime.ledger.plan("second")
+    assert [work.stage for work in next_work(plan, present_keys(store, plan))] == [Stage.PICTURE]
+    after = workflow.advance(runtime, "second")
+
+    assert before.plan_hash != after.plan_hash
+    assert (after.images[0].pyramid is not None) is pyramid
+    assert (before.images[0].pyramid is not None) is not pyramid
+    assert workflow.start(runtime, "third", second).images == after.images

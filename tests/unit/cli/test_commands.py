@@ -80,7 +80,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         *("--guidance", "2.5", "--sampler", "euler", "--model", "tiny", "--mode", "refine"),
         *("--upscale", "2", "--tile", "48", "--overlap", "16", "--negative", "fog"),
         *("--count", "2", "--format", "webp", "--nsr", "0.5", "--tag", "by=me", "--json"),
-        *("--wrap", "x", "--blend", "uniform", "--decoder", "full"),
+        *("--wrap", "x", "--blend", "uniform", "--decoder", "full", "--pyramid"),
         *("--region", "64x48+16+8=a lake = water"),
     )
 
@@ -106,6 +106,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         "init_image": None,
         "init_fit": None,
         "format": "webp",
+        "pyramid": True,
         "wrap": "x",
         "blend": "uniform",
         "decoder": "full",

@@ -52,6 +52,7 @@ def test_another_process_with_another_hash_seed_gives_the_same_hash():
         {"format": "jpeg"},
         {"tags": {"client": "studio"}},
         {"init_fit": "crop"},
+        {"pyramid": True},
         {"card": replace(SD15, revision="1" * 64)},
     ],
     ids=lambda change: next(iter(change)),
@@ -62,7 +63,7 @@ def test_whatever_may_change_a_byte_changes_the_hash(change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"count": 3}, {"format": "jpeg"}, {"tags": {"client": "studio"}}],
+    [{"count": 3}, {"format": "jpeg"}, {"tags": {"client": "studio"}}, {"pyramid": True}],
     ids=lambda change: next(iter(change)),
 )
 def test_what_touches_no_latent_is_of_the_same_series(change):
@@ -100,11 +101,13 @@ def test_a_render_that_is_done_again_is_kept_apart_and_told_alike():
 def test_plans_that_are_not_kept_apart_have_the_hashes_they_always_had():
     assert b'"run"' not in plan().to_json()
     assert b'"init_fit"' not in plan().to_json()
+    assert b'"pyramid"' not in plan().to_json()
 
 
 def test_a_plan_survives_the_store():
     assert read_plan(plan(upscale=2).to_json()) == plan(upscale=2)
     assert read_plan(plan(init_fit="crop").to_json()) == plan(init_fit="crop")
+    assert read_plan(plan(pyramid=True).to_json()) == plan(pyramid=True)
 
 
 def test_a_plan_that_encodes_no_picture_has_the_form_it_always_had():

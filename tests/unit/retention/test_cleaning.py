@@ -333,3 +333,40 @@ def test_the_rules_are_what_an_operator_has_set():
 
     assert rules_of(chosen) == RetentionRules(60, 3600, 1_500_000_000)
     assert rules_of(Settings()) == RetentionRules(7 * DAY_S, 0, 0)
+
+
+def test_thumbnail_and_pyramid_stay_as_long_as_their_picture(shelf):
+    manifest = shelf.finish("job", pyramid=True)
+    (image,) = manifest.images
+    before = shelf.blobs(f"plans/{manifest.plan_hash}/")
+
+    shelf.clean()
+
+    assert shelf.blobs(f"plans/{manifest.plan_hash}/") == before
+    assert {image.thumbnail.key, image.pyramid.key} < set(before)
+    assert sum("picture_files/" in key for key in before) == image.pyramid.tiles > 1
+
+
+def test_thumbnail_and_pyramid_go_with_their_picture_and_their_bytes_are_told(shelf):
+    manifest = shelf.finish("job", pyramid=True)
+    shelf.clean()
+    shelf.let_pass(2 * DAY_S)
+    size_bytes = sum(len(shelf.store.get(key)) for key in shelf.blobs("plans/"))
+
+    chosen = {removal.name: removal for removal in shelf.choose(RESULTS_TOO)}
+    shelf.clean(RESULTS_TOO)
+
+    assert chosen[manifest.plan_hash].size_bytes == size_bytes
+    assert shelf.blobs() == []
+
+
+def test_pictures_go_before_what_belongs_to_them(shelf):
+    manifest = shelf.finish("job", pyramid=True, count=2)
+    shelf.let_pass(2 * DAY_S)
+    gone = []
+    shelf.store.before_delete = gone.append
+
+    shelf.clean(RESULTS_TOO)
+
+    of_plan = [key for key in gone if key.startswith(f"plans/{manifest.plan_hash}/")]
+    assert of_plan[:2] == [image.key for image in manifest.images]

@@ -135,6 +135,8 @@ def test_the_line_predictions_and_probes_are_nobodys_business(shelf, survey):
         ("image-0000/quality.json", True),
         ("image-0000/thumbnail.jpg", True),
         ("image-12345/picture.webp", True),
+        ("image-0000/picture.dzi", True),
+        ("image-0000/picture_files/9/1_0.jpg", True),
         ("image-0000/canvas-1.json", False),
         ("image-0000/prepared", False),
         ("image-0000/phase-0/tile-00001", False),
