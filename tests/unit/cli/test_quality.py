@@ -242,5 +242,5 @@ def test_what_is_no_picture_earns_one_sentence(installation: Installation) -> No
 
     assert result.exit_code == 2
     assert result.stderr == (
-        "tilechord: picture notes.txt must be a PNG, JPEG, WebP or TIFF picture, got b'hello'\n"
+        "tilechord: picture notes.txt must be a PNG, JPEG, WebP, JPEG XL or TIFF picture, got b'hello'\n"
     )
