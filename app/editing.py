@@ -27,7 +27,6 @@ from app.pictures.reading import read_mask, read_size
 from app.schemas import read_plan
 from app.storage.port import BlobStore
 
-Pixels = NDArray[np.uint8]
 Check = Callable[[], None]
 
 
@@ -101,6 +100,7 @@ def check_parent(plan: RenderPlan, parent: RenderPlan) -> None:
     for name, own, theirs in (
         ("size", f"{spec.width}x{spec.height}", f"{former.width}x{former.height}"),
         ("upscale", spec.upscale, former.upscale),
+        ("depth", spec.bits, former.bits),
         ("wrap", spec.wrap, former.wrap),
         ("model", model, former.refine_model),
         ("model's revision", plan.revisions[model], parent.revisions[former.refine_model]),
@@ -157,9 +157,10 @@ def read_free(
     return free
 
 
-def read_opacity(store: BlobStore, plan: RenderPlan, image: int, core: int) -> Pixels:
+def read_opacity(store: BlobStore, plan: RenderPlan, image: int, core: int) -> NDArray[np.uint8]:
     """How far painted pixels replace the picture's in a painted core, ``(H, W)`` uint8."""
-    return decode_pixels(store.get(_opacity_key(plan, image, core)))[..., 0]
+    pixels = decode_pixels(store.get(_opacity_key(plan, image, core)))
+    return np.asarray(pixels[..., 0], np.uint8)
 
 
 def _opacity_key(plan: RenderPlan, image: int, core: int) -> str:

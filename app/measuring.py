@@ -13,7 +13,7 @@ from app.domain.plan import RenderPlan
 from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure, worst
 from app.domain.quality.planned import seams_of, tiles_of
 from app.domain.work import Stage, Work, canvas_key, picture_key
-from app.pictures.codecs import decode_array
+from app.pictures.codecs import Pixels, decode_array, upper_bits
 from app.pictures.reading import fitted, read_picture
 from app.pictures.rows import PictureFile
 from app.storage.port import BlobStore
@@ -35,9 +35,9 @@ class PictureQuality:
         self._store, self._plan, self._image = store, plan, image
         self._profiler = Profiler(plan.spec.height, plan.spec.width)
 
-    def add(self, rows: NDArray[np.uint8]) -> None:
-        """Take the next *rows* ``(h, W, 3)`` of the picture."""
-        self._profiler.add(rows)
+    def add(self, rows: Pixels) -> None:
+        """Take the next *rows* ``(h, W, 3)`` of the picture; its upper 8 bits are measured."""
+        self._profiler.add(upper_bits(rows))
 
     def measure(self, grid: SeamGrid | None = None) -> Quality:
         """Figures and seams, after the last row; seams at other lines when a *grid* is given."""

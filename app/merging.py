@@ -97,6 +97,7 @@ def assemble_picture(store: BlobStore, plan: RenderPlan, image: int) -> None:
             lambda index: decode_pixels(store.get(pixels_key(plan, image, index))),
             target,
             format=plan.spec.format,
+            depth=plan.spec.bits,
             recipe=recipe_of(plan, image),
             observe=quality.add,
         )

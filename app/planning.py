@@ -48,7 +48,7 @@ def plan_request(
 ) -> RenderPlan:
     """The plan of *request* in this installation; *read* gives the uploads it names."""
     _check_limits(request, settings)
-    check_format(request.format, request.height, request.width)
+    check_format(request.format, request.height, request.width, depth=request.depth)
     spec = to_spec(request, catalogue, settings)
     cards = {name: catalogue.card(name) for name in {spec.base_model, spec.refine_model}}
     limits = Limits(settings.max_canvas_mpx, settings.max_tiles, settings.max_count)
@@ -104,6 +104,7 @@ def to_spec(request: RenderRequest, catalogue: Catalogue, settings: Settings) ->
         rerender=_rerender(request.rerender),
         format=request.format,
         pyramid=request.pyramid,
+        depth=16 if request.depth == 16 else None,
         wrap=Wrap(request.wrap),
         blend=Blend(request.blend),
         decoder=request.decoder,

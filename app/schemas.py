@@ -21,7 +21,7 @@ from pydantic import (
 from app.domain.errors import InvalidRequestError
 from app.domain.plan import RenderPlan
 from app.domain.schedule import Sampler
-from app.domain.spec import DecoderName, PictureFormat
+from app.domain.spec import DecoderName, Depth, PictureFormat
 from app.domain.work import Stage, Work
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff]")
@@ -168,6 +168,8 @@ class RenderRequest(BaseModel):
     format: PictureFormat = "png"
     pyramid: bool = False
     """Store a deep-zoom pyramid beside each picture."""
+    depth: Depth = 8
+    """Bits a channel of the result; 16 needs a format that has them."""
     tags: Annotated[dict[Tag, Tag], Field(max_length=50)] = {}
 
     @field_validator("prompt")

@@ -143,7 +143,8 @@ def _cores(plan: RenderPlan, card: ModelCard) -> _Move:
 
 def _picture(plan: RenderPlan) -> _Move:
     """Pasted from all pixels; how good it is, is told by the picture that it started from."""
-    return _Move(_CHANNELS * plan.picture.area, _all_pixels(plan) + sum(_base(plan).values()))
+    picture = _CHANNELS * plan.spec.bits // 8 * plan.picture.area
+    return _Move(picture, _all_pixels(plan) + sum(_base(plan).values()))
 
 
 def _base(plan: RenderPlan) -> dict[str, int]:
@@ -183,7 +184,7 @@ def _tile_bytes(plan: RenderPlan, number: int, box: Box) -> int:
 
 
 def _core_bytes(plan: RenderPlan, core: int) -> int:
-    return _CHANNELS * plan.core_pixels(core).area
+    return _CHANNELS * plan.spec.bits // 8 * plan.core_pixels(core).area
 
 
 def _all_pixels(plan: RenderPlan) -> int:
@@ -192,5 +193,5 @@ def _all_pixels(plan: RenderPlan) -> int:
 
 
 def _painted_bytes(plan: RenderPlan) -> int:
-    """The painted cores; their opacities too, which are kept as pixels."""
-    return sum(_core_bytes(plan, core) for core in plan.decode.indices)
+    """The opacities of painted cores, which are kept as pixels of 8 bits."""
+    return sum(_CHANNELS * plan.core_pixels(core).area for core in plan.decode.indices)

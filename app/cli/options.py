@@ -29,7 +29,7 @@ _REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.D
 _SAME_IN_REQUEST = (
     *("seed", "steps", "guidance", "sampler", "model", "mode", "upscale", "tile", "overlap"),
     *("count", "strength", "nsr", "priority", "wrap", "blend", "control_scale"),
-    *("decoder", "tenant", "group", "deadline_s", "init_fit"),
+    *("decoder", "tenant", "group", "deadline_s", "init_fit", "depth"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -65,6 +65,9 @@ class RequestOptions:
     pyramid: Annotated[
         bool, typer.Option("--pyramid", help="Write tiles for deep zoom beside the picture.")
     ] = False
+    depth: Annotated[
+        int | None, typer.Option(help="Bits a channel: 8, or 16 as png, jxl or tiff.")
+    ] = None
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None
     init_fit: Annotated[
         str | None, typer.Option(help="--init of another aspect: stretch, crop or error.")

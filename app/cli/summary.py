@@ -117,9 +117,10 @@ def plan_summary(plan: RenderPlan, estimates: Estimates) -> dict[str, object]:
 def plan_lines(plan: RenderPlan, estimates: Estimates) -> list[tuple[str, object]]:
     """The same for a person."""
     spec, cost, scale = plan.spec, plan.cost, plan.latent_scale
+    bits = ", 16 bits" if spec.bits == 16 else ""
     models = ", ".join(f"{name} {revision[:12]}" for name, revision in plan.revisions.items())
     lines: list[tuple[str, object]] = [
-        ("picture", f"{spec.count} × {spec.width}x{spec.height} px {spec.format}"),
+        ("picture", f"{spec.count} × {spec.width}x{spec.height} px {spec.format}{bits}"),
         ("canvas", f"{plan.canvas_width * scale}x{plan.canvas_height * scale} px"),
         ("mode", f"{spec.mode}: {_MODES[spec.mode]}; {estimates.why}"),
         ("sampler", f"{spec.sampler}, guidance {spec.guidance:g}, seed {spec.seed}"),

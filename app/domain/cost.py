@@ -40,7 +40,7 @@ def plan_cost(
         decoded_mpx=round(spec.count * (decoded_area + base_area) * latent_mpx, 3),
         overlap_overhead=round(walked / steps / canvas_area, 4),
         blob_bytes=spec.count
-        * (4 * card.latent_channels * latents + 2 * 3 * spec.height * spec.width),
+        * (4 * card.latent_channels * latents + 2 * 3 * spec.bits // 8 * spec.height * spec.width),
     )
 
 

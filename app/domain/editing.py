@@ -23,6 +23,7 @@ from app.domain.tiling import axis_edges
 
 Mask = NDArray[np.uint8]
 """``(H, W)``: 255 is painted anew, 0 stays."""
+Pixels = NDArray[np.uint8 | np.uint16]
 
 _ROWS = 64  # latents at a time: 8 MB of mask for a picture 16384 px wide
 
@@ -120,14 +121,16 @@ def tile_box(plan: RenderPlan, row: int, column: int) -> Box:
     return cell.scaled(plan.latent_scale * plan.spec.upscale).padded(0, within=plan.picture)
 
 
-def composite(
-    ground: NDArray[np.uint8], painted: NDArray[np.float32], opacity: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """*painted* ``(H, W, 3)`` in ``[0, 1]`` over *ground*, which stays where *opacity* is zero."""
+def composite(ground: Pixels, painted: NDArray[np.float32], opacity: NDArray[np.uint8]) -> Pixels:
+    """*painted* ``(H, W, 3)`` in ``[0, 1]`` over *ground*, which stays where *opacity* is zero.
+
+    *ground* and result are uint8 or uint16.
+    """
     share = (opacity / np.float32(255.0))[..., None]
     # Neither end is touched by rounding: the difference of the two would be.
-    mixed = ground * (1 - share) + painted * np.float32(255.0) * share
-    return np.asarray(np.round(mixed), np.uint8)
+    peak = np.float32(np.iinfo(ground.dtype).max)
+    mixed = ground * (1 - share) + painted * peak * share
+    return np.round(mixed).astype(ground.dtype)
 
 
 def _pixels(first: int, last: int, length: int, *, wraps: bool) -> NDArray[np.int_]:

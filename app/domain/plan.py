@@ -178,7 +178,7 @@ class RenderPlan:
             del record["run"]
         if self.encode is None:
             del record["encode"]
-        for name in ("init_fit", "restore"):
+        for name in ("init_fit", "restore", "depth"):
             if record["spec"][name] is None:
                 del record["spec"][name]
         if not self.spec.pyramid:

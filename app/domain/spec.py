@@ -108,6 +108,7 @@ class Rerender:
 
 PictureFormat = Literal["png", "jpeg", "webp", "jxl", "tiff"]
 DecoderName = Literal["full", "tiny"]
+Depth = Literal[8, 16]
 InitFit = Literal["crop"]
 
 
@@ -150,12 +151,19 @@ class RenderSpec:
     rerender: Rerender | None = None
     pyramid: bool = False
     """A deep-zoom pyramid is stored beside each picture."""
+    depth: Literal[16] | None = None
+    """Bits a channel of cores and file, where they are not 8."""
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def restorer_label(self) -> str:
         """What a plan lists the revision of its restorer under."""
         return f"restorer {self.restore}"
+
+    @property
+    def bits(self) -> Depth:
+        """Bits a channel of cores and file."""
+        return self.depth or 8
 
     @property
     def starts_from_given(self) -> bool:

@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 import numpy as np
 import pyvips
-from numpy.typing import NDArray
 
 from app.domain.errors import RenderFailedError, StorageFullError
 from app.domain.geometry import Box
-from app.domain.spec import PictureFormat
+from app.domain.spec import Depth, PictureFormat
 from app.pictures import jxl
 from app.pictures.bands import merged_rows, stored_png
+from app.pictures.codecs import PIXEL_TYPES, Pixels
 from app.pictures.cover import check_cover
 from app.pictures.embedding import (
     append_webp_chunk,
@@ -52,35 +52,38 @@ def assemble(
     height: int,
     width: int,
     cores: Sequence[Box],
-    load: Callable[[int], NDArray[np.uint8]],
+    load: Callable[[int], Pixels],
     target: Path,
     *,
     format: PictureFormat,  # noqa: A002 - the request's own word
     recipe: Recipe,
     quality: int | None = None,
+    depth: Depth = 8,
     progress: Callable[[int, int], None] | None = None,
-    observe: Callable[[NDArray[np.uint8]], None] | None = None,
+    observe: Callable[[Pixels], None] | None = None,
 ) -> Picture:
     """Write the picture *cores* partition to *target*, all of it or nothing.
 
-    *load* gives core *i* as ``(h, w, 3)`` uint8 and is called once per core, row by row, from
-    another thread; *progress* hears of every core pasted, of how many, and *observe* gets every
-    piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes. Raises
+    *load* gives core *i* as ``(h, w, 3)``, uint8 or uint16 by *depth*, and is called once per core,
+    row by row, from another thread; *progress* hears of every core pasted, of how many, and
+    *observe* gets every piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes.
+    Raises
     ``InvalidPlanError`` unless the cores cover the canvas exactly once, ``CorruptBlobError``
     for a core of the wrong shape, ``StorageFullError`` when *target* cannot be written.
     """
-    check_format(format, height, width, quality=quality)
+    check_format(format, height, width, quality=quality, depth=depth)
     check_cover(height, width, cores)
-    rows = merged_rows(width, cores, load, progress=progress)
+    rows = merged_rows(width, cores, load, depth=depth, progress=progress)
     if observe is not None:
         rows = _observed(rows, observe)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         with scratch.open("x+b") as file:
             if format == "jxl":  # libvips' wheels do not write it
-                jxl.write_picture(file, _gathered(height, width, rows), jxl_boxes(recipe))
+                jxl.write_picture(file, _gathered(height, width, rows, depth), jxl_boxes(recipe))
             else:
-                _write(stored_png(height, width, rows), file, format, recipe, quality)
+                stream = stored_png(height, width, rows, depth=depth)
+                _write(stream, file, format, recipe, quality)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size_bytes = file.tell()
@@ -92,16 +95,15 @@ def assemble(
     return Picture(height, width, format, sha256, size_bytes)
 
 
-def _observed(
-    rows: Iterator[NDArray[np.uint8]], observe: Callable[[NDArray[np.uint8]], None]
-) -> Iterator[NDArray[np.uint8]]:
+def _observed(rows: Iterator[Pixels], observe: Callable[[Pixels], None]) -> Iterator[Pixels]:
     for piece in rows:
         observe(piece)
         yield piece
 
 
-def _gathered(height: int, width: int, rows: Iterator[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    canvas, top = np.empty((height, width, 3), np.uint8), 0
+def _gathered(height: int, width: int, rows: Iterator[Pixels], depth: Depth) -> Pixels:
+    canvas: Pixels = np.empty((height, width, 3), PIXEL_TYPES[depth])
+    top = 0
     for piece in rows:
         canvas[top : top + len(piece)] = piece
         top += len(piece)
@@ -181,7 +183,7 @@ def _write(
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
         image = _with_recipe(image.copy(), picture_format, recipe)
-        size_bytes = 3 * image.width * image.height
+        size_bytes = 3 * image.width * image.height * (2 if image.format == "ushort" else 1)
         options = _options(picture_format, quality or _DEFAULT_QUALITY, size_bytes)
         image.write_to_target(target, f".{picture_format}", **options)
         if picture_format == "webp" and pipe.error is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain.errors import CorruptBlobError
 from app.domain.geometry import Box
+from app.domain.spec import Depth
+from app.pictures.codecs import PIXEL_TYPES, Pixels
 from app.pictures.embedding import PNG_SIGNATURE, png_chunk
 
 _ROWS_PER_CHUNK = 64  # 3 MiB at 16384 px: large for zlib, small beside the band
@@ -19,21 +21,23 @@ _ROWS_PER_CHUNK = 64  # 3 MiB at 16384 px: large for zlib, small beside the band
 def merged_rows(
     width: int,
     cores: Sequence[Box],
-    load: Callable[[int], NDArray[np.uint8]],
+    load: Callable[[int], Pixels],
     *,
+    depth: Depth = 8,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[NDArray[np.uint8]]:
-    """The canvas as consecutive ``(rows, width, 3)`` uint8 pieces, top to bottom.
+) -> Iterator[Pixels]:
+    """The canvas as consecutive ``(rows, width, 3)`` pieces of *depth* bits, top to bottom.
 
     One band of cores is held at a time; a piece is valid until the next one is asked for.
     """
     bands = _bands(cores)
-    buffer = np.empty((max(box.height for box, _ in bands), width, 3), np.uint8)
+    rows = max(box.height for box, _ in bands)
+    buffer: Pixels = np.empty((rows, width, 3), PIXEL_TYPES[depth])
     done = 0
     for box, members in bands:
         for index in members:
             core = cores[index]
-            buffer[core.relative_to(box).window] = _checked(load(index), core, index)
+            buffer[core.relative_to(box).window] = _checked(load(index), core, index, buffer.dtype)
             done += 1
             if progress is not None:
                 progress(done, len(cores))
@@ -54,26 +58,29 @@ def _bands(cores: Sequence[Box]) -> list[tuple[Box, list[int]]]:
     return bands
 
 
-def _checked(pixels: NDArray[np.uint8], core: Box, index: int) -> NDArray[np.uint8]:
+def _checked(pixels: Pixels, core: Box, index: int, dtype: np.dtype[Any]) -> Pixels:
     expected = (core.height, core.width, 3)
-    if pixels.shape != expected or pixels.dtype != np.uint8:
+    if pixels.shape != expected or pixels.dtype != dtype:
         raise CorruptBlobError(
-            f"core {index} must be {expected} uint8, got {pixels.shape} {pixels.dtype}"
+            f"core {index} must be {expected} {dtype}, got {pixels.shape} {pixels.dtype}"
         )
     return pixels
 
 
-def stored_png(height: int, width: int, rows: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
+def stored_png(
+    height: int, width: int, rows: Iterator[Pixels], *, depth: Depth = 8
+) -> Iterator[bytes]:
     """*rows* as an uncompressed PNG (PNG 1.2): the one stream libvips' wheels read row by row.
 
     Their build has no PPM reader, and a raw file would cost the canvas' size on disk.
     """
     yield PNG_SIGNATURE
-    yield png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    deflate = zlib.compressobj(0)
+    yield png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
+    deflate, line_bytes = zlib.compressobj(0), 3 * width * depth // 8
     for piece in rows:
-        lines = np.zeros((len(piece), 1 + 3 * width), np.uint8)  # each line opens with filter 0
-        lines[:, 1:] = piece.reshape(len(piece), -1)
+        lines = np.zeros((len(piece), 1 + line_bytes), np.uint8)  # each line opens with filter 0
+        samples = piece.astype(">u2") if depth == 16 else piece
+        lines[:, 1:] = samples.reshape(len(piece), -1).view(np.uint8)
         yield png_chunk(b"IDAT", deflate.compress(lines.data))
     yield png_chunk(b"IDAT", deflate.flush())
     yield png_chunk(b"IEND", b"")

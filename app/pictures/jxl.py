@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain.errors import RenderFailedError
+from app.pictures.codecs import Pixels
 
 SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODESTREAM = b"\xff\x0a"
@@ -27,7 +27,7 @@ _SIDE_BITS = (9, 13, 18, 30)
 _SIZE_BYTES = 12  # no size header is longer
 
 
-def write_picture(file: BinaryIO, pixels: NDArray[np.uint8], boxes: bytes) -> None:
+def write_picture(file: BinaryIO, pixels: Pixels, boxes: bytes) -> None:
     """Lossless JPEG XL of *pixels* ``(H, W, 3)``, with *boxes* before its codestream.
 
     The encoder wants all of the picture in memory. Raises ``RenderFailedError`` when it fails.
@@ -114,7 +114,7 @@ def _codestream_head(data: bytes) -> bytes:
     return b""
 
 
-def read_picture(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_picture(data: bytes) -> Pixels:
     """Pixels ``(H, W)`` or ``(H, W, C)`` of one picture, upright. Raises ``ValueError``."""
     try:
         pixels = imagecodecs.jpegxl_decode(data, numthreads=1)
@@ -123,3 +123,11 @@ def read_picture(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
         raise ValueError(f"{pixels.shape} {pixels.dtype} is no picture of 8 or 16 bits")
     return np.asarray(pixels)
+
+
+def read_image(data: bytes) -> pyvips.Image:
+    """The same for libvips, which takes an array's 16 bits for 8 unless it is told."""
+    image = pyvips.Image.new_from_array(read_picture(data))
+    if image.format == "ushort":
+        image = image.copy(interpretation="grey16" if image.bands < 3 else "rgb16")
+    return image

@@ -83,7 +83,7 @@ class PictureFile:
         data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
         try:
             self._check_size(*jxl.read_size(data))
-            return pyvips.Image.new_from_array(jxl.read_picture(data))
+            return jxl.read_image(data)
         except (ValueError, struct.error) as err:
             raise self._refusal(err) from err
 

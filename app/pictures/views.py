@@ -35,7 +35,7 @@ def thumbnail(picture: Path) -> Thumbnail:
     Raises ``RenderFailedError`` when the file cannot be read.
     """
     with _translated("thumbnail"):
-        image = _shrunk(picture)
+        image = _shrunk(picture).colourspace("srgb")  # 8 of 16 bits
         data = image.write_to_buffer(".jpg", Q=_THUMBNAIL_QUALITY, keep="none")
         return Thumbnail(data, image.height, image.width)
 
@@ -49,7 +49,7 @@ def write_pyramid(picture: Path) -> tuple[Path, list[Path]]:
     """
     target = picture.with_suffix("")
     with _translated("pyramid"):
-        _opened(picture).dzsave(
+        _opened(picture).colourspace("srgb").dzsave(
             str(target),
             layout="dz",
             tile_size=_TILE_PX,
@@ -71,7 +71,7 @@ def _shrunk(picture: Path) -> pyvips.Image:
 
 def _opened(picture: Path) -> pyvips.Image:
     if _is_jxl(picture):  # libvips' wheels do not read it
-        return pyvips.Image.new_from_array(jxl.read_picture(picture.read_bytes()))
+        return jxl.read_image(picture.read_bytes())
     return pyvips.Image.new_from_file(str(picture), access="sequential", fail_on="truncated")
 
 

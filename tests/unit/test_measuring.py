@@ -107,6 +107,23 @@ def test_the_quality_is_known_when_only_the_picture_is_left():
     assert before["overlap_disagreement"] == 0.01
 
 
+def test_a_picture_of_sixteen_bits_measures_as_one_of_eight():
+    shallow, deep = (plan(**ORDER, depth=depth) for depth in (None, 16))
+    store = MemoryStore()
+    for index in range(len(deep.decode.cores)):
+        core = pixels(TEXTURE)[deep.core_pixels(index).window].astype(np.uint16) * 257
+        store.put(Work(Stage.CORE, 0, index=index).key(deep), encode_pixels(core))
+    for render in (shallow, deep):
+        store_image(store, render, 0, TEXTURE)  # cores that are there stay
+
+    for render in (shallow, deep):
+        assemble_picture(store, render, 0)
+
+    figures = json.loads(store.get(quality_key(shallow, 0)))
+    assert json.loads(store.get(quality_key(deep, 0))) == figures
+    assert measure_stored(store, deep, 0).figures.items() <= figures.items()
+
+
 @pytest.mark.parametrize("kind", ["png", "jxl", "tiff"])
 def test_the_stored_picture_measures_as_it_did_when_it_was_written(kind):
     store, render = MemoryStore(), plan(**ORDER, format=kind)

@@ -11,7 +11,7 @@ from app.canvas import features_number, read_window
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work, image_key
-from app.pictures.codecs import encode_pixels
+from app.pictures.codecs import encode_pixels, round_pixels
 from workers.colour import anchor_colours
 from workers.layers import before_layers
 from workers.stages.context import Array, Check, Context
@@ -24,14 +24,14 @@ from workers.vae import decode, decode_tail, decode_tiny
 
 
 def render_core(context: Context, plan: RenderPlan, work: Work, check: Check) -> bytes:
-    """Pixels ``(H, W, 3)`` uint8 of one core."""
+    """Pixels ``(H, W, 3)`` of one core, in the plan's bits."""
     padded = plan.decode.cores[work.index].padded(plan.decode.padding, within=plan.reach)
     pixels = finite(_finished(context, plan, work, padded, check), work.label)
     scale = plan.latent_scale * plan.spec.upscale
     window = plan.core_pixels(work.index).relative_to(padded.scaled(scale)).window
     if plan.is_edit:
         return encode_pixels(over_ground(context, plan, work, pixels[window]))
-    return encode_pixels(np.round(pixels[window] * 255.0).astype(np.uint8))
+    return encode_pixels(round_pixels(pixels[window], plan.spec.bits))
 
 
 def _finished(context: Context, plan: RenderPlan, work: Work, box: Box, check: Check) -> Array:

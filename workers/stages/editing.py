@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from app.canvas import noise_window, read_window
@@ -17,7 +16,7 @@ from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
 from app.domain.work import Work, ground_key
 from app.editing import read_area, read_free, read_opacity, write_area
-from app.pictures.codecs import decode_pixels, encode_pixels
+from app.pictures.codecs import Pixels, decode_pixels, encode_pixels, round_pixels
 from workers.denoise import Denoiser
 from workers.stages.context import Array, Check, Context
 
@@ -74,13 +73,11 @@ def put_ground(
     for core in range(len(plan.decode.cores)):
         check()
         window = picture[plan.core_pixels(core).window]
-        pixels = np.round(window * np.float32(255.0)).astype(np.uint8)
+        pixels = round_pixels(window, plan.spec.bits)
         context.store.put(ground_key(plan, work.image, core), encode_pixels(pixels))
 
 
-def over_ground(
-    context: Context, plan: RenderPlan, work: Work, painted: Array
-) -> NDArray[np.uint8]:
+def over_ground(context: Context, plan: RenderPlan, work: Work, painted: Array) -> Pixels:
     """The pixels of a core: *painted* ``(H, W, 3)`` in ``[0, 1]`` where the area is."""
     ground = decode_pixels(context.store.get(ground_key(plan, work.image, work.index)))
     return composite(ground, painted, read_opacity(context.store, plan, work.image, work.index))

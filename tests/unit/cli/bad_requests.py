@@ -126,6 +126,7 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("mask-alone", {"mask": "inputs/mask"}, "mask needs an init_image"),
     ("fit-alone", {"init_fit": "crop"}, "init_fit needs an init_image"),
     ("unknown-fit", {"init_fit": "pad"}, "init_fit should be 'stretch', 'crop' or 'error', got 'pad'"),
+    ("odd-depth", {"depth": 12}, "depth should be 8 or 16, got 12"),
     ("long-model-name", {"model": "m" * 201}, f"model should have at most 200 characters, got {'m' * 60!r} and 141 more characters"),
 ]  # fmt: skip
 

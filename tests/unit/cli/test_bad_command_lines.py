@@ -26,6 +26,8 @@ BAD_ORDERS = [
     ("blend", ["--blend", "screen"], 2, "blend should be 'ramp' or 'uniform', got 'screen'"),
     ("unknown-priority", ["--priority", "now"], 2, "priority should be 'high', 'normal' or 'low', got 'now'"),
     ("unknown-format", ["--format", "gif"], 2, "format should be 'png', 'jpeg', 'webp', 'jxl' or 'tiff', got 'gif'"),
+    ("odd-depth", ["--depth", "10"], 2, "depth should be 8 or 16, got 10"),
+    ("deep-jpeg", ["--depth", "16", "--format", "jpeg"], 2, "depth 16 needs format png, jxl or tiff, got jpeg"),
     ("upscale-three", ["--upscale", "3"], 2, "upscale should be 1, 2 or 4, got 3"),
     ("overlap-as-large-as-the-tile", ["--tile", "64", "--overlap", "64"], 2, "overlap must be a multiple of 4 px in [0, 64), got 64 px"),
     ("strength-and-nsr", ["--strength", "0.5", "--nsr", "0.5"], 2, "strength and nsr must not both be given"),

@@ -122,6 +122,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
         ],
         "mask": None,
         "rerender": None,
+        "depth": None,
         "loras": [],
         "control": None,
         "restore": None,

@@ -132,10 +132,11 @@ def test_an_unknown_plan_is_refused(installation: Installation) -> None:
     ("fields", "rule"),
     [
         ({"width": 260}, "keep the size of the picture, 256x192, got 260x192"),
+        ({"depth": 16}, "keep the depth of the picture, 8, got 16"),
         ({"wrap": "x"}, "keep the wrap of the picture, none, got x"),
         ({"upscale": 2}, "keep the upscale of the picture, 1, got 2"),
     ],
-    ids=["size", "wrap", "upscale"],
+    ids=["size", "depth", "wrap", "upscale"],
 )
 def test_a_part_does_not_fit_another_picture(
     installation: Installation, fields: dict[str, object], rule: str

@@ -160,18 +160,20 @@ def test_the_opacity_of_a_part_is_the_part_of_the_opacity(top, left):
     np.testing.assert_array_equal(region.opacity(box, 8), whole[box.window])
 
 
-@given(st.integers(0, 2**32 - 1))
-@example(8186722)  # painted levels a hair beside a half
-def test_where_nothing_is_opaque_the_ground_stays_to_the_last_bit(seed):
-    random = np.random.default_rng(seed)
-    ground = random.integers(0, 256, (16, 16, 3), np.uint8)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=8186722)  # painted levels a hair beside a half
+def test_where_nothing_is_opaque_the_ground_stays_to_the_last_bit(dtype, seed):
+    random, peak = np.random.default_rng(seed), np.iinfo(dtype).max
+    ground = random.integers(0, peak + 1, (16, 16, 3), dtype)
     opacity = random.choice(np.array([0, 100, 255], np.uint8), (16, 16))
     painted = random.random((16, 16, 3), np.float32)
 
     result = composite(ground, painted, opacity)
 
     np.testing.assert_array_equal(result[opacity == 0], ground[opacity == 0])
-    np.testing.assert_array_equal(result[opacity == 255], np.round(painted * 255)[opacity == 255])
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result[opacity == 255], np.round(painted * peak)[opacity == 255])
 
 
 def test_a_spot_takes_one_tile_a_phase_and_one_core():

@@ -53,6 +53,7 @@ def test_another_process_with_another_hash_seed_gives_the_same_hash():
         {"tags": {"client": "studio"}},
         {"init_fit": "crop"},
         {"pyramid": True},
+        {"depth": 16},
         {"card": replace(SD15, revision="1" * 64)},
     ],
     ids=lambda change: next(iter(change)),
@@ -102,12 +103,20 @@ def test_plans_that_are_not_kept_apart_have_the_hashes_they_always_had():
     assert b'"run"' not in plan().to_json()
     assert b'"init_fit"' not in plan().to_json()
     assert b'"pyramid"' not in plan().to_json()
+    assert b'"depth"' not in plan().to_json()
 
 
 def test_a_plan_survives_the_store():
     assert read_plan(plan(upscale=2).to_json()) == plan(upscale=2)
     assert read_plan(plan(init_fit="crop").to_json()) == plan(init_fit="crop")
     assert read_plan(plan(pyramid=True).to_json()) == plan(pyramid=True)
+    assert read_plan(plan(depth=16).to_json()) == plan(depth=16)
+
+
+def test_deep_cores_take_twice_the_bytes():
+    pixels = 2 * 3 * plan().picture.area  # decoded and written
+
+    assert plan(depth=16).cost.blob_bytes == plan().cost.blob_bytes + pixels
 
 
 def test_a_plan_that_encodes_no_picture_has_the_form_it_always_had():

@@ -11,6 +11,7 @@ from PIL import Image
 from app.domain.errors import (
     CorruptBlobError,
     InvalidPlanError,
+    InvalidRequestError,
     LimitExceededError,
     NotFoundError,
     RenderFailedError,
@@ -101,6 +102,35 @@ def test_any_partition_of_any_noise_survives_jpeg_xl(tmp_path_factory, cores, se
     merge(pixels, cores, target, format="jxl")
 
     np.testing.assert_array_equal(imagecodecs.jpegxl_decode(target.read_bytes()), pixels)
+
+
+def deep_noise():
+    return np.random.default_rng(0).integers(0, 65536, (64, 96, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("kind", ["png", "jxl", "tiff"])
+def test_sixteen_bits_a_channel_are_all_kept(tmp_path, kind):
+    target = tmp_path / "picture"
+
+    picture = merge(deep_noise(), QUARTERS, target, format=kind, depth=16)
+
+    written = imagecodecs.imread(target)
+    assert written.dtype == np.uint16
+    np.testing.assert_array_equal(written, deep_noise())
+    assert read_recipe(target) == RECIPE
+    assert picture.size_bytes > deep_noise().nbytes
+
+
+def test_a_core_of_another_depth_is_refused(tmp_path):
+    with pytest.raises(CorruptBlobError) as refusal:
+        merge(noise(), QUARTERS, tmp_path / "picture.png", depth=16)
+
+    assert str(refusal.value) == "core 0 must be (40, 50, 3) uint16, got (40, 50, 3) uint8"
+
+
+def test_a_depth_the_format_lacks_is_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(InvalidRequestError, match=r"^depth 16 needs format png, jxl or tiff, got"):
+        merge(noise(), QUARTERS, tmp_path / "picture", format="webp", depth=16, load=pytest.fail)
 
 
 def test_an_encoder_that_fails_is_named(tmp_path, monkeypatch):
@@ -247,8 +277,8 @@ def test_a_core_that_cannot_be_loaded_leaves_nothing_behind(tmp_path, kind):
 
 
 def test_a_failure_after_the_last_pixel_counts_too(tmp_path, monkeypatch):
-    def breaking(*canvas):
-        *pieces, _, _ = stored_png(*canvas)
+    def breaking(*canvas, **options):
+        *pieces, _, _ = stored_png(*canvas, **options)
         yield from pieces
         raise NotFoundError("the stream broke")
 

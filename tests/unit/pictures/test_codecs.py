@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.domain.errors import CorruptBlobError, InvalidPlanError
-from app.pictures.codecs import decode_array, decode_pixels, encode_array, encode_pixels
+from app.pictures.codecs import (
+    decode_array,
+    decode_pixels,
+    encode_array,
+    encode_pixels,
+    round_pixels,
+    upper_bits,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
 
@@ -20,14 +27,23 @@ def test_pixels_come_back_bit_by_bit(pixels):
     np.testing.assert_array_equal(decoded, pixels)
 
 
-def test_pictures_of_noise_come_back_bit_by_bit():
-    """libjxl's fastest effort lost pixels of several of these."""
-    random = np.random.default_rng(1)
+@given(arrays.arrays(np.uint16, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
+def test_deep_pixels_come_back_bit_by_bit(pixels):
+    decoded = decode_pixels(encode_pixels(pixels))
+
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_pictures_of_noise_come_back_bit_by_bit(depth):
+    """libjxl's fastest effort lost pixels of several of these, where they had 8 bits."""
+    random, levels = np.random.default_rng(1), np.iinfo(depth).max + 1
     for _ in range(1500):
         shape = (*random.integers(1, 81, 2), 3)
-        pixels = random.integers(0, 256, shape, dtype=np.uint8)
+        pixels = random.integers(0, levels, shape, dtype=depth)
         if random.random() < 0.5:
-            pixels //= 64
+            pixels //= levels // 4
 
         np.testing.assert_array_equal(decode_pixels(encode_pixels(pixels)), pixels)
 
@@ -39,6 +55,24 @@ def test_arrays_come_back_bit_by_bit(array):
     assert decoded.dtype == np.float32
     assert decoded.shape == array.shape
     assert decoded.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [(8, [0, 128, 255, 1]), (16, [0, 32768, 65535, 257])],
+    ids=["8 bits", "16 bits"],
+)
+def test_fractions_become_the_nearest_whole_numbers(depth, expected):
+    rounded = round_pixels(np.array([0, 0.500001, 1, 1 / 255], np.float32), depth)
+
+    assert (rounded.tolist(), rounded.dtype.itemsize) == (expected, depth // 8)
+
+
+def test_every_depth_has_the_same_upper_bits():
+    levels = np.arange(65536, dtype=np.uint16)
+
+    np.testing.assert_array_equal(upper_bits(levels), np.round(levels / 257))
+    np.testing.assert_array_equal(upper_bits(np.arange(256, dtype=np.uint8)), np.arange(256))
 
 
 @given(cut=st.integers(0, 10_000))
@@ -95,11 +129,18 @@ def test_an_array_of_another_type_is_corrupt():
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
-    ids=["float", "grey", "empty"],
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint16),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.uint32),
+    ],
+    ids=["float", "grey", "empty", "too deep"],
 )
 def test_only_colour_bytes_are_encoded_as_pixels(pixels):
-    with pytest.raises(InvalidPlanError, match=r"^pixels must be \(H, W, 3\) uint8 and not empty"):
+    with pytest.raises(
+        InvalidPlanError, match=r"^pixels must be \(H, W, 3\) uint8 or uint16 and not"
+    ):
         encode_pixels(pixels)
 
 

@@ -36,6 +36,26 @@ def test_what_a_format_cannot_hold_is_refused_with_the_number(kind, height, widt
     assert str(refusal.value) == message
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_sixteen_bits_are_refused_where_a_format_has_eight(kind):
+    with pytest.raises(InvalidRequestError) as refusal:
+        check_format(kind, 8, 8, depth=16)
+
+    assert str(refusal.value) == f"depth 16 needs format png, jxl or tiff, got {kind}"
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "jxl"])
+def test_formats_with_sixteen_bits_are_accepted(kind):
+    check_format(kind, 3000, 5000, depth=16)
+
+
+def test_a_deep_jpeg_xl_may_be_half_as_large():
+    with pytest.raises(LimitExceededError) as refusal:
+        check_format("jxl", 3000, 5100, depth=16)
+
+    assert str(refusal.value) == ("format jxl holds at most 15 megapixels of 16 bits, got 15.3")
+
+
 @pytest.mark.parametrize("quality", [-1, 0, 101])
 def test_a_quality_outside_its_range_is_refused(quality):
     with pytest.raises(InvalidRequestError) as refusal:

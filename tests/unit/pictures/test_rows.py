@@ -97,6 +97,17 @@ def test_sixteen_bits_become_eight(tmp_path):
     np.testing.assert_allclose(whole(path)[..., 0], noise()[..., 0], atol=1)
 
 
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "rgb"])
+def test_sixteen_bits_of_a_jpeg_xl_become_eight(channels):
+    picture = np.linspace(0, 65535, 24, dtype=np.uint16).reshape(4, 6)
+    picture = np.broadcast_to(picture.reshape(4, 6, *[1] * len(channels)), (4, 6, *channels))
+
+    seen = whole(jxl(np.ascontiguousarray(picture)))
+
+    expected = (picture >> 8).reshape(4, 6, -1)
+    assert np.abs(seen.astype(int) - expected).max() <= 1
+
+
 def test_what_is_transparent_becomes_white(tmp_path):
     clear = np.zeros((70, 80, 4), np.uint8)
 

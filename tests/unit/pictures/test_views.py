@@ -33,6 +33,15 @@ def written(folder, pixels, kind="png"):
     return target
 
 
+def deep(folder, pixels, kind):
+    """The same in 16 bits a channel."""
+    height, width = pixels.shape[:2]
+    core, target = Box(0, 0, height, width), folder / "picture"
+    recipe, wide = Recipe({"prompt": "a coast"}, "hash", "0.1.0"), pixels.astype(np.uint16) * 257
+    assemble(height, width, [core], lambda _: wide, target, format=kind, recipe=recipe, depth=16)
+    return target
+
+
 def opened(data) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
@@ -47,6 +56,19 @@ def test_a_thumbnail_shows_the_whole_picture(tmp_path, kind):
     seen = np.asarray(opened(small.data), np.int16)
     expected = np.asarray(Image.fromarray(pixels).resize((512, 307), Image.Resampling.BOX))
     assert np.abs(seen - expected).mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "jxl"])
+def test_views_of_sixteen_bits_show_what_those_of_eight_do(tmp_path, kind):
+    pixels = shapes(600, 700)
+    (tmp_path / "eight").mkdir()
+    (tmp_path / "sixteen").mkdir()
+
+    eight, sixteen = written(tmp_path / "eight", pixels), deep(tmp_path / "sixteen", pixels, kind)
+
+    assert np.array_equal(opened(thumbnail(sixteen).data), opened(thumbnail(eight).data))
+    for tile, other in zip(write_pyramid(sixteen)[1], write_pyramid(eight)[1], strict=True):
+        assert np.array_equal(opened(tile.read_bytes()), opened(other.read_bytes()))
 
 
 def test_a_thumbnail_is_a_jpeg_without_surprises(tmp_path):
