@@ -67,9 +67,9 @@ def assemble(
     *load* gives core *i* as ``(h, w, 3)``, uint8 or uint16 by *depth*, and is called once per core,
     row by row, from another thread; *progress* hears of every core pasted, of how many, and
     *observe* gets every piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes.
-    Raises
-    ``InvalidPlanError`` unless the cores cover the canvas exactly once, ``CorruptBlobError``
-    for a core of the wrong shape, ``StorageFullError`` when *target* cannot be written.
+    Raises ``InvalidPlanError`` unless the cores cover the canvas exactly once,
+    ``CorruptBlobError`` for a core of the wrong shape or depth, and ``StorageFullError`` when
+    *target* cannot be written.
     """
     check_format(format, height, width, quality=quality, depth=depth)
     check_cover(height, width, cores)
