@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
+import pyvips
 
 from app.domain.errors import RenderFailedError
 from app.pictures.codecs import Pixels
