@@ -81,9 +81,11 @@ def test_with_a_fixed_batch_every_bit_is_the_same(mode, size):
     np.testing.assert_allclose(one, reference(render, model), rtol=0, atol=FP32)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_every_family_gives_the_reference_in_any_batch(family_model, size):
-    render = family_plan(family_model.card, Mode.PHASED, height=24, width=32)
+@pytest.mark.parametrize(
+    ("mode", "size"), [*((Mode.PHASED, size) for size in SIZES), (Mode.SPOT, 3)]
+)
+def test_every_family_gives_the_reference_in_any_batch(family_model, mode, size):
+    render = family_plan(family_model.card, mode, height=24, width=32)
     fleets = (Fleet(family_model, workers=workers, size=size, seed=workers) for workers in (2, 5))
 
     two, five = (fleet.render(render) for fleet in fleets)
@@ -92,10 +94,10 @@ def test_every_family_gives_the_reference_in_any_batch(family_model, size):
     np.testing.assert_allclose(two, reference(render, family_model), rtol=0, atol=FP32)
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_every_family_is_exact_in_double_precision(family_model, size):
+@pytest.mark.parametrize(("mode", "size"), [(Mode.PHASED, 2), (Mode.PHASED, 3), (Mode.SPOT, 3)])
+def test_every_family_is_exact_in_double_precision(family_model, mode, size):
     exact = in_double_precision(family_model)
-    render = family_plan(exact.card, Mode.PHASED, height=24, width=32)
+    render = family_plan(exact.card, mode, height=24, width=32)
 
     distributed = Fleet(exact, workers=2, size=size).render(render)
 

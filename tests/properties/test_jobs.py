@@ -1,6 +1,7 @@
 """A whole job, from its base to its picture: every blob is the same however it is spread."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -15,8 +16,13 @@ from workers.loading import load_model
 
 FP64 = 1e-10
 """How far batches may move latents in double precision; no pixel moves with them."""
-FAMILIES = ("sd", "sdxl", "sd3")
 MODES = (Mode.REFINE, Mode.PHASED, Mode.MULTIDIFFUSION)
+JOBS = [
+    *product(("sd", "sdxl", "sd3"), MODES),
+    ("sd-v", Mode.PHASED),
+    ("sd", Mode.SPOT),
+    ("sd3", Mode.SPOT),
+]
 EVERY_STAGE = {
     *("plan.json", "base", "prompt-000", "colours", "bands-0", "prepared"),
     *("phase-0", "bands-1", "canvas-1.json", "phase-1", "bands-2", "canvas-2.json"),
@@ -25,16 +31,12 @@ EVERY_STAGE = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def model(request, families):
-    return load_model(families, request.param, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module", params=MODES, ids=str)
-def job(request, model):
+@pytest.fixture(scope="module", params=JOBS, ids=" ".join)
+def job(request, families):
     """A model, a plan, and what one process makes of it, one unit after the other."""
-    exact = in_double_precision(model)
-    plan, context = whole_plan(exact.card, request.param), toy_context(exact, ComparingStore())
+    family, mode = request.param
+    exact = in_double_precision(load_model(families, family, torch.device("cpu")))
+    plan, context = whole_plan(exact.card, mode), toy_context(exact, ComparingStore())
     context.store.put(plan_key(plan.hash), plan.to_json())
     render_picture(context, plan)
     return exact, plan, context.store
