@@ -142,7 +142,10 @@ def _cores(plan: RenderPlan, card: ModelCard) -> _Move:
 
 
 def _picture(plan: RenderPlan) -> _Move:
-    """Pasted from all pixels; how good it is, is told by the picture that it started from."""
+    """Pasted from all pixels; how good it is, is told by the picture that it started from.
+
+    Its thumbnail and its pyramid are left out.
+    """
     picture = _CHANNELS * plan.spec.bits // 8 * plan.picture.area
     return _Move(picture, _all_pixels(plan) + sum(_base(plan).values()))
 

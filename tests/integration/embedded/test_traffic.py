@@ -24,7 +24,7 @@ from tests.integration.embedded.conftest import WAIT_S
 
 PIXELS = ("core-", "ground-", "opacity-")
 # Records of a few bytes or kilobytes, which plans leave out; all else must be told.
-RECORDS = ("prepared", "head", "statistics")
+RECORDS = ("prepared", "head", "statistics", "thumbnail.jpg")
 
 
 class CountingStore:
