@@ -142,6 +142,7 @@ class Executor:
         """
         size = 1 if delivery.is_again else message.together
         parts = deque(missing[start : start + size] for start in range(0, len(missing), size))
+        ends = {Outcome.RENDERED}
         with Storing(self._threads) as storing:
             while parts:
                 part = parts.popleft()
@@ -154,13 +155,15 @@ class Executor:
                         middle = len(part) // 2
                         parts.extendleft([part[middle:], part[:middle]])
                         continue
-                    return self._given_up(plan, message, part[0], err, delivery)
-                keep = partial(self._keep, plan, message, rendered, delivery.worker)
-                if not parts:
-                    return keep() if storing.wait() is Outcome.RENDERED else Outcome.FAILED
-                if storing.begin(keep) is Outcome.FAILED:
-                    return Outcome.FAILED
-        return Outcome.RENDERED
+                    ends.add(end := self._given_up(plan, message, part[0], err, delivery))
+                    if end is not Outcome.MOVED:  # others may fit
+                        return end
+                else:
+                    keep = partial(self._keep, plan, message, rendered, delivery.worker)
+                    if storing.begin(keep) is Outcome.FAILED:
+                        return Outcome.FAILED
+            ends.add(storing.wait())
+        return next(end for end in (Outcome.FAILED, Outcome.MOVED, Outcome.RENDERED) if end in ends)
 
     def _given_up(
         self,

@@ -124,14 +124,16 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
 
 
 def _move(task: Task[..., Any]) -> NoReturn:
-    """Send the message to the bigger pool in this task's place: its chord waits for it there."""
+    """Send the message to the bigger pool in this task's place: its chord waits for it there.
+
+    As one that somebody had: of its units some may be done.
+    """
     info = task.request.delivery_info or {}
     pool = _pool(info)
     bigger = settings().bigger_pool[pool]
     sent = {"routing_key": info["routing_key"], "priority": info.get("priority") or 0}
-    moved = task.signature(kwargs=dict(task.request.kwargs or {}), immutable=True).set(
-        **to_pool(sent, bigger)
-    )
+    message = {"attempt": 1} | (task.request.kwargs or {})["message"]
+    moved = task.signature(kwargs={"message": message}, immutable=True).set(**to_pool(sent, bigger))
     log.info("work.moved", extra={"pool": pool, "bigger_pool": bigger})
     try:
         with translated_send_errors(settings()):

@@ -429,6 +429,19 @@ def test_a_unit_that_fits_nowhere_here_is_moved_to_a_bigger_pool(executor, rende
     assert ledger.failure("job") is None
 
 
+def test_the_others_of_a_message_are_rendered_before_what_fits_nowhere_is_moved(
+    executor, renderer, store
+):
+    def lack_memory():
+        if renderer.asked[-1] == [4]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    renderer.during = lack_memory
+
+    assert executor.execute(IN_TURN, BOUNDED)["status"] == "moved"
+    assert [run.unit[-1] for run in read_runs(store, RENDER)] == ["3", "5", "6"]
+
+
 def test_a_unit_that_lacked_memory_once_is_rendered_without_a_bigger_pool(executor, renderer):
     renderer.errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2
 
