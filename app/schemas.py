@@ -289,8 +289,7 @@ class WorkMessage(BaseModel):
     more: list[int] = []
     """Further tiles of the same image and phase."""
     together: int = MOST_TOGETHER
-    """How many of its tiles are denoised together, at most: all, when only one is sent or the
-    sender is an older one."""
+    """How many of its tiles are denoised together, at most."""
     attempt: int = 0
     """How often the unit was sent again because nobody answered for it."""
 
@@ -315,10 +314,7 @@ class ThumbnailRecord(BaseModel):
 
 
 class PyramidRecord(BaseModel):
-    """The deep-zoom pyramid beside a picture.
-
-    Without a URL: a presigned one would open the description and none of the tiles.
-    """
+    """The deep-zoom pyramid beside a picture; a presigned URL would open none of its tiles."""
 
     key: str
     """Of its description; tiles are ``LEVEL/COLUMN_ROW.jpg`` below the key with ``_files/``
