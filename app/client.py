@@ -40,9 +40,9 @@ from app.outcomes import announce, settle
 from app.pictures.reading import read_picture, read_size
 from app.queues import translated_send_errors
 from app.saving import save_pyramid, write_file
-from app.schedules import read_schedule
+from app.schedules import Schedule, read_schedule
 from app.scheduling.publishing import Publisher
-from app.schemas import Manifest, RenderRequest, Schedule, read_request
+from app.schemas import Manifest, RenderRequest, read_request
 from app.workflow import plan_of, start
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.domain.errors import BrokerUnavailableError
 from app.live.port import LiveBoard, Record
-from app.schemas import Schedule
+
+
+class Schedule(BaseModel):
+    """How an open job stands in line, as the dispatcher shows it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    position: int | None = None
+    """Jobs that are served before it; ``None`` when all of its units are with workers."""
+    eta_s: float | None = None
+    """Predicted seconds until its result; ``None`` while no worker is alive."""
+    deadline_ms: int | None = None
+    """When the result is wanted, in milliseconds of the epoch."""
+    pending_units: int = 0
+    pending_s: float = 0.0
+    state: str = "open"
 
 
 def read_schedule(board: LiveBoard, job_id: str) -> Schedule | None:

@@ -6,7 +6,7 @@ import time
 
 from app.cli.output import spoken_s
 from app.expectation import Expectation
-from app.schemas import Schedule
+from app.schedules import Schedule
 
 
 def outlook(told: Schedule, now_s: float) -> str:

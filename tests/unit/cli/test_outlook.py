@@ -8,7 +8,7 @@ from app.cli.following import LineReporter
 from app.cli.outlook import expectation, outlook, time_left
 from app.domain.work import Progress, Stage
 from app.expectation import Expectation
-from app.schemas import Schedule
+from app.schedules import Schedule
 
 NOON_S = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
 
