@@ -42,12 +42,14 @@ class PacedRenderer(InstantRenderer):
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
         self._warm.add(stage_model(plan, work.stage))
         own_node().describe_models(lambda: sorted(self._warm))
+        begun_s = time.monotonic()
+        blob = super().render(plan, work, check)
         if work.stage is Stage.TILE:
-            end_s = time.monotonic() + tile_seconds(plan, work, self._name, self._speed)
+            end_s = begun_s + tile_seconds(plan, work, self._name, self._speed)
             while (left_s := end_s - time.monotonic()) > 0:
                 check()
                 time.sleep(min(left_s, 0.1))
-        return super().render(plan, work, check)
+        return blob
 
 
 def main() -> None:
