@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 from app.attempts import Attempts, Step
 from app.domain.errors import (
@@ -25,15 +24,16 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Outcome, Run, Work, next_of_image, plan_key, stage_model, unit_name
+from app.domain.work import Outcome, Work, next_of_image, plan_key
 from app.jobs import JobLedger, present_keys
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
-from app.queues import routing_word
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
+from workers.errand import Delivery, Errand
 from workers.faults import DeviceLostError, device_errors, exit_for_good
+from workers.keeping import Keeper, Rendered
 from workers.storing import Storing
 from workers.watch import JobWatch
 
@@ -41,28 +41,6 @@ if TYPE_CHECKING:
     from workers.renderer import Renderer
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a message came to this worker."""
-
-    worker: str
-    is_again: bool = False
-    """Whether somebody had it before, and may have died of it."""
-    bigger_pool: str | None = None
-    """Where a unit can go that does not fit into this worker's memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """Units that were denoised together, their blobs, and when that began on the clock that never
-    goes back."""
-
-    works: Sequence[Work]
-    blobs: Sequence[bytes]
-    began_s: float
 
 
 class Executor:
@@ -89,6 +67,7 @@ class Executor:
         self._node = node or OwnNode()  # one that nobody sees
         self._exit_process = exit_process
         self._watch = JobWatch(ledger)
+        self._keeper = Keeper(store, self._node, device)
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(1, "tilechord-storing")
         self._plan = lru_cache(maxsize=8)(self._read_plan)
@@ -101,20 +80,21 @@ class Executor:
         when the store is away, which is no unit's failure, or when a failure cannot even be
         recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
         """
+        errand = Errand(message, delivery, self._patience, self._watch)
         key = ""
         try:
             try:
-                plan = self._patiently(message, lambda: self._plan(message.plan_hash))
+                plan = errand.attempt(lambda: self._plan(message.plan_hash))
             except NotFoundError:  # removed after the job had ended; an open one's is written again
                 return {"key": key, "status": Outcome.GONE}
             key = message.work.key(plan)
-            missing = self._patiently(message, lambda: self._missing(plan, message, delivery))
+            missing = errand.attempt(lambda: self._missing(plan, errand))
             if not missing:
                 metrics.unit_present(message.stage)
                 return {"key": key, "status": Outcome.PRESENT}
             self._attempts.tidy()
-            self._watch.check(message.job_id)
-            return {"key": key, "status": self._render_all(plan, message, missing, delivery)}
+            errand.check()
+            return {"key": key, "status": self._render_all(plan, errand, missing)}
         except RenderCancelledError:
             return {"key": key, "status": Outcome.ABANDONED}
         except RenderError as err:
@@ -132,104 +112,82 @@ class Executor:
         # Not stopped by the job's end: it may be this failure that ends it.
         self._patience.attempt(lambda: self._ledger.fail(message.job_id, f"{label}: {reason}"))
 
-    def _render_all(
-        self, plan: RenderPlan, message: WorkMessage, missing: Sequence[Work], delivery: Delivery
-    ) -> Outcome:
+    def _missing(self, plan: RenderPlan, errand: Errand) -> Sequence[Work]:
+        """Units without a blob. They are stored in order: whoever had this message before, or an
+        equal one, stored the first."""
+        works = errand.message.works
+        first, *others = works
+        if not errand.delivery.is_again and not self._store.exists(first.key(plan)):
+            return works
+        return [work for work in [first, *others] if not self._store.exists(work.key(plan))]
+
+    def _render_all(self, plan: RenderPlan, errand: Errand, missing: Sequence[Work]) -> Outcome:
         """Render *missing* in parts that fit into memory; returns how they ended.
 
         A part is stored while the next is rendered. What somebody had before goes one by one: who
         dies of it then, dies of that unit.
         """
-        size = 1 if delivery.is_again else message.together
+        is_again = errand.delivery.is_again
+        size = 1 if is_again else errand.message.together
         parts = deque(missing[start : start + size] for start in range(0, len(missing), size))
         ends = {Outcome.RENDERED}
         with Storing(self._threads) as storing:
             while parts:
                 part = parts.popleft()
                 try:
-                    if delivery.is_again and self._is_deadly(plan, message, part[0]):
+                    if is_again and self._is_deadly(plan, errand, part[0]):
                         return Outcome.QUARANTINED
-                    rendered = self._render(plan, message, part, delivery)
+                    rendered = self._render(plan, errand, part)
                 except RenderError as err:
                     if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
                         middle = len(part) // 2
                         parts.extendleft([part[middle:], part[:middle]])
                         continue
-                    ends.add(end := self._given_up(plan, message, part[0], err, delivery))
+                    ends.add(end := self._given_up(plan, errand, part[0], err))
                     if end is not Outcome.MOVED:  # others may fit
                         return end
                 else:
-                    keep = partial(self._keep, plan, message, rendered, delivery.worker)
+                    keep = partial(self._keep, plan, errand, rendered)
                     if storing.begin(keep) is Outcome.FAILED:
                         return Outcome.FAILED
             ends.add(storing.wait())
         return next(end for end in (Outcome.FAILED, Outcome.MOVED, Outcome.RENDERED) if end in ends)
 
     def _given_up(
-        self,
-        plan: RenderPlan,
-        message: WorkMessage,
-        work: Work,
-        error: RenderError,
-        delivery: Delivery,
+        self, plan: RenderPlan, errand: Errand, work: Work, error: RenderError
     ) -> Outcome:
         """How the message ends of which *work* cannot be rendered; raises what is no failure."""
         if isinstance(error, RenderCancelledError) or is_outage(error):
             raise error
-        if isinstance(error, DeviceOutOfMemoryError) and delivery.bigger_pool:
+        if isinstance(error, DeviceOutOfMemoryError) and errand.delivery.bigger_pool:
             return Outcome.MOVED
-        if isinstance(error, NotFoundError) and self._is_too_early(plan, message, work):
+        if isinstance(error, NotFoundError) and self._is_too_early(plan, errand, work):
             return Outcome.GONE
-        self.fail(message, error, work)
+        self.fail(errand.message, error, work)
         return Outcome.FAILED
 
-    def _render(
-        self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work], delivery: Delivery
-    ) -> Rendered:
+    def _render(self, plan: RenderPlan, errand: Errand, works: Sequence[Work]) -> Rendered:
         """Render *works* together."""
 
         def render() -> Rendered:
             began_s = time.monotonic()
             steps = [Step.of(plan, work) for work in works]
-            taken_up = self._attempts.recorded(steps) if delivery.is_again else nullcontext()
+            is_again = errand.delivery.is_again
+            taken_up = self._attempts.recorded(steps) if is_again else nullcontext()
             with self._lock, taken_up:
-                return Rendered(works, self._blobs(plan, message, works), began_s)
+                return Rendered(works, self._blobs(plan, errand, works), began_s)
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)
-            return is_memory and (len(works) > 1 or delivery.bigger_pool is not None)
+            return is_memory and (len(works) > 1 or errand.delivery.bigger_pool is not None)
 
-        return self._patiently(message, render, is_final=is_too_large)
+        return errand.attempt(render, is_final=is_too_large)
 
-    def _keep(
-        self, plan: RenderPlan, message: WorkMessage, rendered: Rendered, worker: str
-    ) -> Outcome:
-        """Store and record what was rendered; a failure for good ends the job with its unit."""
-        works = rendered.works
-        try:
-            for work, blob in zip(works, rendered.blobs, strict=True):
-                self._put(message, work.key(plan), blob)
-            seconds = (time.monotonic() - rendered.began_s) / len(works)
-            started_ms = round(1000 * (time.time() - seconds * len(works)))
-            for number, work in enumerate(works):  # of a batch, each is told its share of the time
-                begun_ms = started_ms + round(1000 * seconds * number)
-                run = Run(unit_name(plan, work), routing_word(worker), begun_ms, seconds)
-                self._put(message, run.key(plan), b"")
-                self._tell(plan, message, work, seconds)
-        except RenderError as err:
-            if isinstance(err, RenderCancelledError) or is_outage(err):
-                raise
-            self.fail(message, err, works[0])
-            return Outcome.FAILED
-        return Outcome.RENDERED
-
-    def _blobs(
-        self, plan: RenderPlan, message: WorkMessage, works: Sequence[Work]
-    ) -> Sequence[bytes]:
+    def _blobs(self, plan: RenderPlan, errand: Errand, works: Sequence[Work]) -> Sequence[bytes]:
         def check() -> None:
             if self._node.is_leaving:
                 raise WorkerStoppingError("this machine is leaving")
-            self._watch.check(message.job_id)
+            errand.check()
 
         try:
             with device_errors(self._device):
@@ -241,68 +199,32 @@ class Executor:
             log.critical("device.lost", extra={"work": works[0].label, "reason": str(err)})
             self._exit_process()
 
-    def _is_deadly(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
+    def _keep(self, plan: RenderPlan, errand: Errand, rendered: Rendered) -> Outcome:
+        """Keep what was rendered; a failure for good ends the job with its unit."""
+        try:
+            self._keeper.keep(plan, rendered, errand)
+        except RenderError as err:
+            if isinstance(err, RenderCancelledError) or is_outage(err):
+                raise
+            self.fail(errand.message, err, rendered.works[0])
+            return Outcome.FAILED
+        return Outcome.RENDERED
+
+    def _is_deadly(self, plan: RenderPlan, errand: Errand, work: Work) -> bool:
         """Whether too many workers died of *work*; the job has failed with that then."""
-        step, wait = Step.of(plan, work), lambda s: self._wait(message, s)
-        reason = self._patiently(
-            message, lambda: self._attempts.condemn(message.job_id, step, wait, time.time)
+        step, job_id = Step.of(plan, work), errand.message.job_id
+        reason = errand.attempt(
+            lambda: self._attempts.condemn(job_id, step, errand.wait, time.time)
         )
         if reason is None:
             return False
-        self.fail(message, RenderFailedError(reason), work)
+        self.fail(errand.message, RenderFailedError(reason), work)
         return True
 
-    def _is_too_early(self, plan: RenderPlan, message: WorkMessage, work: Work) -> bool:
+    def _is_too_early(self, plan: RenderPlan, errand: Errand, work: Work) -> bool:
         """Whether what comes before *work* is not there, or no longer: it is rendered again."""
-        keys = self._patiently(message, lambda: present_keys(self._store, plan, work.image))
+        keys = errand.attempt(lambda: present_keys(self._store, plan, work.image))
         return work not in next_of_image(plan, work.image, keys)
-
-    def _wait(self, message: WorkMessage, seconds: float) -> None:
-        self._patience.wait(seconds, lambda: self._watch.check(message.job_id))
-
-    def _patiently(
-        self,
-        message: WorkMessage,
-        step: Callable[[], T],
-        *,
-        is_final: Callable[[TransientError], bool] = lambda _: False,
-    ) -> T:
-        """What *step* returns, tried again while its job is wanted and the worker runs."""
-
-        def note(error: TransientError) -> None:
-            metrics.work_retried(message.stage, error)
-            fields = {"job_id": message.job_id, "work": message.work.label, "reason": str(error)}
-            log.info("work.retried", extra=fields)
-
-        return self._patience.attempt(
-            step,
-            check=lambda: self._watch.check(message.job_id),
-            note=note,
-            is_final=is_final,
-        )
-
-    def _put(self, message: WorkMessage, key: str, data: bytes) -> None:
-        self._patiently(message, lambda: self._store.put(key, data))
-
-    def _missing(
-        self, plan: RenderPlan, message: WorkMessage, delivery: Delivery
-    ) -> Sequence[Work]:
-        """Units without a blob. They are stored in order: whoever had this message before, or an
-        equal one, stored the first."""
-        first, *others = message.works
-        if not delivery.is_again and not self._store.exists(first.key(plan)):
-            return message.works
-        return [work for work in [first, *others] if not self._store.exists(work.key(plan))]
-
-    def _tell(self, plan: RenderPlan, message: WorkMessage, work: Work, seconds: float) -> None:
-        """Tell that *work* was rendered; how other units ended, their task tells."""
-        model = stage_model(plan, work.stage)
-        metrics.unit_done(work.stage, model, self._device, seconds)
-        self._node.tell_unit(message, work, Outcome.RENDERED, seconds=seconds, device=self._device)
-        log.info(
-            "work.rendered",
-            extra={"job_id": message.job_id, "work": work.label, "seconds": round(seconds, 3)},
-        )
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))

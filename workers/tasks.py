@@ -22,7 +22,7 @@ from app.schemas import WorkMessage
 from app.settings import settings
 from app.workflow import WORKER_TASKS
 from workers.bootstrap import own_executor
-from workers.execution import Delivery
+from workers.errand import Delivery
 
 log = logging.getLogger(__name__)
 

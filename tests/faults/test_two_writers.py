@@ -14,7 +14,8 @@ from app.patience import Patience
 from app.schemas import WorkMessage, read_request
 from app.storage.folder import FolderStore
 from tests.unit.domain.cards import plan
-from workers.execution import Delivery, Executor
+from workers.errand import Delivery
+from workers.execution import Executor
 
 RENDER = plan(height=1024, width=1024)
 COPIES = 5

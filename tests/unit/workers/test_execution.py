@@ -20,7 +20,8 @@ from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
-from workers.execution import Delivery, Executor
+from workers.errand import Delivery
+from workers.execution import Executor
 
 RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)

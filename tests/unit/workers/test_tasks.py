@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.storage.memory import MemoryStore
 from tests.support.delivered import DeliveredTask
 from workers import tasks
-from workers.execution import Delivery
+from workers.errand import Delivery
 
 PAYLOAD = {"job_id": "job", "plan_hash": "p", "stage": "tile", "image": 0, "index": 3}
 

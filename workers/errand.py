@@ -1,0 +1,58 @@
+"""One message at a worker: how it came, and how patiently its steps are done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from app.domain.errors import TransientError
+from app.patience import Patience
+from app.schemas import WorkMessage
+from app.telemetry import metrics
+from workers.watch import JobWatch
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a message came to this worker."""
+
+    worker: str
+    is_again: bool = False
+    """Whether somebody had it before, and may have died of it."""
+    bigger_pool: str | None = None
+    """Where a unit can go that does not fit into this worker's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A message's steps are tried again while its job is wanted and the worker runs."""
+
+    message: WorkMessage
+    delivery: Delivery
+    patience: Patience
+    watch: JobWatch
+
+    def check(self) -> None:
+        """Raises ``RenderCancelledError`` once the job has ended without its result."""
+        self.watch.check(self.message.job_id)
+
+    def wait(self, seconds: float) -> None:
+        """Let *seconds* pass, unless the job ends or the worker stops."""
+        self.patience.wait(seconds, self.check)
+
+    def attempt(
+        self, step: Callable[[], T], *, is_final: Callable[[TransientError], bool] = lambda _: False
+    ) -> T:
+        """What *step* returns, as :meth:`app.patience.Patience.attempt` has it."""
+        return self.patience.attempt(step, check=self.check, note=self._note, is_final=is_final)
+
+    def _note(self, error: TransientError) -> None:
+        message = self.message
+        metrics.work_retried(message.stage, error)
+        fields = {"job_id": message.job_id, "work": message.work.label, "reason": str(error)}
+        log.info("work.retried", extra=fields)
