@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -47,7 +48,7 @@ class Field:
         return [job_id for job_id in unknown if job_id not in self._ended]
 
 
-class Nemesis:
+class Nemesis(ABC):
     """One class of faults. ``heal`` returns when what was hurt works again."""
 
     name = ""
@@ -59,9 +60,9 @@ class Nemesis:
     def __init__(self, field: Field) -> None:
         self.field = field
 
+    @abstractmethod
     def inject(self, rng: Random) -> dict[str, object]:
         """Hurt, and tell what; raises ``MissedError`` when there was nothing to hurt."""
-        raise NotImplementedError
 
-    def heal(self) -> None:
+    def heal(self) -> None:  # noqa: B027
         """Make whole; also right when ``inject`` failed half-way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from random import Random
 
 from tests.faults.nemesis import Field, Nemesis
@@ -29,8 +30,9 @@ class _OfALink(Nemesis):
         assert self.proxy
         return told | self.hurt(self.proxy, rng)
 
+    @abstractmethod
     def hurt(self, proxy: Proxy, rng: Random) -> dict[str, object]:
-        raise NotImplementedError
+        """Hurt what goes through *proxy*, and tell how."""
 
     def heal(self) -> None:
         if self.proxy:
@@ -72,10 +74,11 @@ class Latency(_OfALink):
         return {"latency_s": latency_s}
 
 
-class Partition(_OfALink):
+class Partition(Nemesis):
     """One node reaches none of the servers."""
 
     name = "partition"
+    subject = "broker-network"
     hold_s = (2.0, 6.0)
 
     def __init__(self, field: Field) -> None:

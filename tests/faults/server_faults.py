@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from contextlib import suppress
 from random import Random
 
@@ -47,8 +48,9 @@ class BrokerStop(Nemesis):
 class _ServerKill(Nemesis):
     hold_s = (0.3, 2.0)
 
+    @abstractmethod
     def server(self) -> Server:
-        raise NotImplementedError
+        """The server that is killed."""
 
     def inject(self, rng: Random) -> dict[str, object]:
         pid = self.server().pid
@@ -182,8 +184,9 @@ class _StoreRates(Nemesis):
     subject = "s3"
     hold_s = (2.0, 6.0)
 
+    @abstractmethod
     def rates(self, rng: Random) -> Rates:
-        raise NotImplementedError
+        """How often the store misbehaves, and how."""
 
     def inject(self, rng: Random) -> dict[str, object]:
         rates = self.rates(rng)
