@@ -52,6 +52,19 @@ def test_a_finished_plan_has_no_time_left(plan: RenderPlan) -> None:
     assert remaining_s(plan, keys, [run("image-0000/base")]) == 0.0
 
 
+def test_what_is_stored_from_another_job_leaves_nothing_to_foretell(plan: RenderPlan) -> None:
+    assert remaining_s(plan, {work.key(plan) for group in work_of(plan) for work in group}, []) == 0
+
+
+def test_hundreds_of_tiles_are_not_foretold_from_what_came_before_them(plan: RenderPlan) -> None:
+    groups = list(work_of(plan))
+    done = {work.key(plan) for group in groups[:2] for work in group}
+    before = [run("image-0000/base", seconds=3.0), run("image-0000/prepared", seconds=20.0)]
+
+    assert remaining_s(plan, done, before) is None
+    assert remaining_s(plan, done, [*before, run("image-0000/phase-0/tile-00000")]) is not None
+
+
 def test_each_stage_is_expected_at_its_own_pace_over_the_workers_seen(plan: RenderPlan) -> None:
     groups = list(work_of(plan))
     done = {work.key(plan) for group in groups[:2] for work in group}
