@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from celery import chord, signature
+from celery import chord, group, signature
 from celery.canvas import Signature
 
 from app.attempts import Step
@@ -26,11 +26,19 @@ from app.domain.errors import (
 from app.domain.plan import RenderPlan
 from app.domain.rounds import round_latencies
 from app.domain.spec import Priority
-from app.domain.work import WORKER_STAGES, Stage, Work, next_of_image, next_work, stage_model
+from app.domain.work import (
+    WORKER_STAGES,
+    Stage,
+    Work,
+    is_joined,
+    next_of_image,
+    stage_model,
+)
 from app.jobs import present_keys
 from app.manifests import manifest_of, read_runs
 from app.merging import assemble_picture, merge_phase
 from app.node_queues import to_node
+from app.patience import nothing
 from app.planning import plan_request
 from app.queues import route, to_pool
 from app.repair import remove_damaged
@@ -43,6 +51,7 @@ MERGE = "app.tasks.merge"
 FINISH = "app.tasks.finish"
 Watched = Callable[[Step], AbstractContextManager[object]]
 """What is around a step that may cost a control worker its life."""
+Note = Callable[[Work], None]
 WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
@@ -82,11 +91,13 @@ def advance(
     images: Collection[int] | None = None,
     *,
     watched: Watched = nullcontext,
+    note: Note = nothing,
 ) -> Manifest | None:
     """Merge what can be merged and assemble what can be assembled; the result if that was all.
 
     May run twice at any time: it compares the plan with the blobs and remembers nothing.
-    *images* are those that may have come further, all of them when left out.
+    *images* are those that may have come further, all of them when left out; *note* is told of
+    each unit that was done.
     Raises ``RenderFailedError`` or ``RenderCancelledError`` when the job has ended so.
     """
     if runtime.ledger.has_result(job_id):
@@ -97,12 +108,13 @@ def advance(
         if runtime.ledger.has_lost_plan(job_id):  # the dispatcher knows it, or asks for another
             return None
         raise
+    are_there = True
     for image in range(plan.spec.count) if images is None else images:
         raise_if_ended(runtime, job_id)
-        _advance_image(runtime, plan, image, watched)
+        are_there &= _advance_image(runtime, plan, image, watched, note)
     # Of many pictures a few say nothing about the others, and to list them all takes seconds.
     is_all = images is None or plan.spec.count == 1
-    if not is_all or next_work(plan, present_keys(runtime.store, plan)):
+    if not (is_all and are_there):
         return None
     with watched(Step(plan.hash, "result", "result")):
         return _finish(runtime, job_id, plan)
@@ -130,6 +142,7 @@ def slice_chord(
 ) -> Signature:
     """A task for up to *batch* units each, all of one stage, then the callback that merges.
 
+    Without a callback where workers go on with what these have made: the dispatcher hears of it.
     *nodes* are those that get the units, one each; without any they go to the *pool*, by default
     the one that they are bound to.
     The callback is immutable and carries the job and its images alone: Celery copies it into
@@ -148,6 +161,8 @@ def slice_chord(
         for node, theirs in _by_node(units, nodes)
         for carried in batches(plan, theirs, 1 if attempt else batch)
     ]
+    if not is_joined(plan, units[0]):
+        return group(header)
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))
 
@@ -168,22 +183,30 @@ def advance_signature(
     )
 
 
-def _advance_image(runtime: Runtime, plan: RenderPlan, image: int, watched: Watched) -> None:
+def _advance_image(
+    runtime: Runtime, plan: RenderPlan, image: int, watched: Watched, note: Note
+) -> bool:
+    """Whether the picture is there then; *note* is told of each unit that was done."""
     store = runtime.store
-    while missing := next_of_image(plan, image, present_keys(store, plan, image)):
+    keys = present_keys(store, plan, image)
+    while missing := next_of_image(plan, image, keys):
         work = missing[0]
         if work.stage in WORKER_STAGES:
-            return
+            return False
         try:
             with watched(Step.of(plan, work)):
                 if work.stage is Stage.MERGE:
                     merge_phase(store, plan, image, work.phase)
                 else:
                     assemble_picture(store, plan, image)
+            keys.add(work.key(plan))
+            note(work)
         except (CorruptBlobError, NotFoundError):
             # Rendered again when they are a unit's: the dispatcher finds them missing.
             if not remove_damaged(store, plan, image) and _is_next(runtime, plan, work):
                 raise
+            keys = present_keys(store, plan, image)
+    return True
 
 
 def _is_next(runtime: Runtime, plan: RenderPlan, work: Work) -> bool:

@@ -234,6 +234,13 @@ def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:
     )
 
 
+def is_joined(plan: RenderPlan, work: Work) -> bool:
+    """Whether the control worker has to do something with units like *work*, once all are there."""
+    places = _places(plan)
+    following, _ = places[places.index((work.stage, work.phase)) + 1]
+    return following not in WORKER_STAGES
+
+
 def _places(plan: RenderPlan) -> list[tuple[Stage, int]]:
     """Stage and phase of every group, in order."""
     return [(group[0].stage, group[0].phase) for group in image_work(plan, 0)]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.domain.work import Outcome, Work, plan_key
+from app.domain.work import Outcome, Stage, Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
@@ -106,7 +106,7 @@ class Dispatcher:
             case "job", OpenJob() as job:
                 images = event.get("images")
                 if isinstance(images, list):
-                    job.refresh(self._runtime.store, images, now_s)
+                    job.refresh(self._runtime.store, images, now_s, _done(event))
                 else:
                     job.load(self._runtime.store, now_s)
             case "unit", OpenJob() as job:
@@ -214,3 +214,14 @@ class Dispatcher:
             return False
         self._due[what] = now_s + period_s
         return True
+
+
+def _done(event: Record) -> list[Work]:
+    """What a control worker says it has done; nothing where it is of another version."""
+    done = []
+    told = event.get("done")
+    for entry in told if isinstance(told, list) else []:
+        match entry:
+            case [str(stage), int(image), int(phase)] if stage in set(Stage):
+                done.append(Work(Stage(stage), image, phase))
+    return done

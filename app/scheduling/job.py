@@ -118,11 +118,21 @@ class OpenJob:
         for image in opened:
             self._look(image, keys[image], now_s)
 
-    def refresh(self, store: BlobStore, images: Collection[int], now_s: float) -> None:
-        """Read again what exists of some images."""
+    def refresh(
+        self,
+        store: BlobStore,
+        images: Collection[int],
+        now_s: float,
+        done: Collection[Work] = (),
+    ) -> None:
+        """Note that the control worker has *done* these, and read again what exists of *images*.
+
+        Not of those whose state follows from what was done: to list them costs more than to merge
+        small ones.
+        """
         for image in images:
             if image in self._known:
-                self._look(image, present_keys(store, self.plan, image), now_s)
+                self._look(image, self._keys_after(store, image, done), now_s)
         while self._unopened and len(self._known) < self._group:
             image = self._unopened.popleft()
             self._look(image, present_keys(store, self.plan, image), now_s)
@@ -203,6 +213,19 @@ class OpenJob:
             self.control_since.pop(image, None)
         else:
             self.control_since.setdefault(image, float("-inf") if is_unasked else now_s)
+
+    def _keys_after(self, store: BlobStore, image: int, done: Collection[Work]) -> set[str]:
+        """The image's keys, once *done* are; read where that leaves something before them."""
+        places = [(unit.stage, unit.phase) for unit, _ in self._outline]
+        known = [
+            work for work in done if work.image == image and (work.stage, work.phase) in places
+        ]
+        keys = self._known[image] | {work.key(self.plan) for work in known}
+        last = max((places.index((work.stage, work.phase)) for work in known), default=len(places))
+        following = next_of_image(self.plan, image, keys)
+        if following and places.index((following[0].stage, following[0].phase)) <= last:
+            return present_keys(store, self.plan, image)
+        return keys
 
     def _sorted(self, units: Collection[Work]) -> deque[Work]:
         return deque(longest_first(units, lambda work: size_of(self.plan, work)))

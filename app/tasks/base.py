@@ -14,6 +14,7 @@ from app.attempts import Step
 from app.bootstrap import runtime
 from app.delivery import hand_back, is_redelivered
 from app.domain.errors import RenderError, TransientError, is_outage
+from app.domain.work import Work
 from app.outcomes import announce, settle
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import Manifest, RenderRequest
@@ -49,10 +50,13 @@ def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None
     app, watched = runtime(), _watched(task, job_id)
 
     def advance() -> None:
-        if workflow.advance(app, job_id, images, watched=watched) is not None:
+        done: list[Work] = []
+        result = workflow.advance(app, job_id, images, watched=watched, note=done.append)
+        if result is not None:
             settle(app, job_id)
-        else:
-            announce(app, {"kind": "job", "job_id": job_id, "images": images})
+            return
+        told = [[work.stage, work.image, work.phase] for work in done]
+        announce(app, {"kind": "job", "job_id": job_id, "images": images, "done": told})
 
     _patiently(task, "advance", job_id, advance)
 

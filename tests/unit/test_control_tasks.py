@@ -120,7 +120,8 @@ def test_a_step_is_tried_again_until_the_store_answers(app, task, store):
     move_on(task, "job", None)
 
     assert state(app) is JobState.SUBMITTED
-    assert app.board.listen(0.0) == [{"kind": "job", "job_id": "job", "images": None}]
+    (told,) = app.board.listen(0.0)
+    assert told == {"kind": "job", "job_id": "job", "images": None, "done": []}
 
 
 def test_a_job_fails_with_the_reason_when_the_retries_are_used_up(app, task, store):

@@ -312,6 +312,41 @@ def test_the_callback_carries_the_job_and_its_images_alone(tile_chord):
     assert body.kwargs == {"job_id": "job", "images": [0]}
 
 
+@pytest.mark.parametrize(
+    ("stage", "callback"),
+    [
+        (Stage.BASE, None),
+        (Stage.PREPARE, None),
+        (Stage.TILE, workflow.MERGE),
+        (Stage.HEAD, None),
+        (Stage.CORE, workflow.FINISH),
+    ],
+)
+def test_units_have_a_callback_where_the_control_worker_is_next(runtime, stage, callback):
+    workflow.start(runtime, "job", SEVERAL_CORES)
+    plan = runtime.ledger.plan("job")
+
+    sent = workflow.slice_chord(runtime, "job", plan, [Work(stage, 0)], Priority.NORMAL)
+
+    assert len(sent.tasks) == 1
+    assert (sent.body.task if "body" in sent.kwargs else None) == callback
+
+
+def test_advancing_tells_what_it_did_and_lists_an_image_once(runtime, monkeypatch):
+    workflow.start(runtime, "job", REQUEST)
+    cores = next(units for units in walk(runtime, "job") if units[0].stage is Stage.CORE)
+    finish_units(runtime, runtime.ledger.plan("job"), cores)
+    listed, done = [], []
+    keys = runtime.store.keys
+    monkeypatch.setattr(runtime.store, "keys", lambda prefix: listed.append(prefix) or keys(prefix))
+
+    workflow.advance(runtime, "job", [0], note=done.append)
+
+    assert done == [Work(Stage.PICTURE, 0)]
+    assert len([prefix for prefix in listed if prefix.endswith("/image-0000/")]) == 2
+    assert runtime.ledger.has_result("job")
+
+
 def test_members_and_callbacks_carry_the_jobs_priority_and_route(tile_chord):
     assert tile_chord.tasks[0].options["priority"] == 9
     assert tile_chord.tasks[0].options["routing_key"] == "gpu.tile.tiny"

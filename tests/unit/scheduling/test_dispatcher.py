@@ -52,6 +52,28 @@ def test_a_dispatcher_that_only_serves_what_it_is_told_leaves_others_alone(scene
     assert {one.job_id for one in scene.round()} == {"mine"}
 
 
+@pytest.mark.parametrize(
+    "done",
+    [
+        None,
+        7,
+        [["merge", 0, 0], ["sing", 0, 0], ["tile"], None, ["merge", "0", 0], ["merge", 9, 9]],
+    ],
+)
+def test_what_a_control_worker_of_another_version_tells_is_looked_up(scene, done):
+    plan = scene.accept()
+    first = sent(scene)
+    for work in first:
+        scene.store.put(work.key(plan), b"{}")
+    told = {"kind": "job", "job_id": "job", "images": [0]}
+    scene.told.append(told if done is None else told | {"done": done})
+
+    following = sent(scene, 0.3)
+
+    assert {work.stage for work in following} == {Stage.TILE}
+    assert not set(first) & set(following)
+
+
 def test_a_job_that_ended_is_served_no_more(scene):
     scene.accept()
     sent(scene)

@@ -117,6 +117,66 @@ def test_a_stage_whose_last_unit_is_done_waits_for_the_control_worker(tiled):
     assert job.ready_stages() == [Stage.HEAD]
 
 
+class CountedStore(MemoryStore):
+    """Counts its listings."""
+
+    listings = 0
+
+    def keys(self, prefix):
+        self.listings += 1
+        return super().keys(prefix)
+
+
+def merging(*, heard):
+    """A job whose first phase is in the store, and of whose tiles it has *heard* so many."""
+    store = CountedStore()
+    write(store, PLAN, before_tiles(PLAN))
+    job = OpenJob(ENTRY, PLAN, 100)
+    job.load(store, 0.0)
+    tiles = take(job)
+    write(store, PLAN, [*tiles, Work(Stage.MERGE, 0)])
+    for work in tiles[:heard]:
+        job.done(work, 1.0)
+    store.listings = 0
+    return job, store
+
+
+def test_what_the_control_worker_says_it_did_needs_no_listing():
+    job, store = merging(heard=9)
+
+    job.refresh(store, [0], 2.0, [Work(Stage.MERGE, 0)])
+
+    assert {(work.stage, work.phase) for work in job.ready()} == {(Stage.TILE, 1)}
+    assert (store.listings, job.control_since, job.flying) == (0, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("heard", "done"),
+    [
+        pytest.param(8, [Work(Stage.MERGE, 0)], id="an event was lost"),
+        pytest.param(9, [], id="nothing was done"),
+        pytest.param(9, [Work(Stage.MERGE, 1)], id="of another image"),
+        pytest.param(9, [Work(Stage.MERGE, 0, phase=7)], id="of another plan"),
+    ],
+)
+def test_what_does_not_follow_from_that_is_read(heard, done):
+    job, store = merging(heard=heard)
+
+    job.refresh(store, [0], 2.0, done)
+
+    assert {(work.stage, work.phase) for work in job.ready()} == {(Stage.TILE, 1)}
+    assert store.listings
+    assert job.flying == {}
+
+
+def test_a_picture_that_was_assembled_closes_its_image():
+    job, store = opened(BATCH, *before_tiles(BATCH), group=2)
+
+    job.refresh(store, [0], 1.0, [Work(Stage.PICTURE, 0)])
+
+    assert {work.image for work in job.ready()} == {1, 2}
+
+
 def test_a_stage_without_a_merge_is_followed_at_once():
     job, _ = opened(PLAN, Work(Stage.BASE, 0))
 
