@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     lookahead_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
     """Predicted seconds of work a pool's queue is kept at; what lies there is past reordering."""
     slice_units: Annotated[int, Field(ge=1, le=256)] = 32
-    """Units of one chord, at most."""
+    """Units of one slice, at most."""
     tile_batch: Annotated[int, Field(ge=1, le=64)] = 1
     """Tiles denoised together: on a CPU nothing is gained, on a GPU small tiles leave it idle."""
     message_s: Annotated[float, Field(ge=0, le=60)] = 0.5

@@ -27,10 +27,10 @@ from app.domain.plan import RenderPlan
 from app.domain.rounds import round_latencies
 from app.domain.spec import Priority
 from app.domain.work import (
+    JOINED_STAGES,
     WORKER_STAGES,
     Stage,
     Work,
-    is_joined,
     next_of_image,
     stage_model,
 )
@@ -113,7 +113,7 @@ def advance(
         raise_if_ended(runtime, job_id)
         are_there &= _advance_image(runtime, plan, image, watched, note)
     # Of many pictures a few say nothing about the others, and to list them all takes seconds.
-    is_all = images is None or plan.spec.count == 1
+    is_all = images is None or len(set(images)) >= plan.spec.count
     if not (is_all and are_there):
         return None
     with watched(Step(plan.hash, "result", "result")):
@@ -161,7 +161,7 @@ def slice_chord(
         for node, theirs in _by_node(units, nodes)
         for carried in batches(plan, theirs, 1 if attempt else batch)
     ]
-    if not is_joined(plan, units[0]):
+    if stage not in JOINED_STAGES:
         return group(header)
     images = sorted({work.image for work in units})
     return chord(header, advance_signature(runtime, job_id, priority, images, stage))
@@ -172,11 +172,11 @@ def advance_signature(
     job_id: str,
     priority: Priority,
     images: Sequence[int] | None = None,
-    stage: Stage = Stage.BASE,
+    stage: Stage | None = None,
 ) -> Signature:
-    """The control worker's task after units of *stage*."""
+    """The control worker's task after units of *stage*, or the one that looks at what is there."""
     return signature(
-        _BODIES.get(stage, ADVANCE),
+        _BODIES[stage] if stage else ADVANCE,
         kwargs={"job_id": job_id, "images": images},
         immutable=True,
         options=route(runtime.settings, Stage.MERGE, "", priority),

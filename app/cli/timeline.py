@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from statistics import mean
 
 from app.domain.plan import RenderPlan
-from app.domain.work import WORKER_STAGES, Run, Stage, work_of
+from app.domain.work import JOINED_STAGES, WORKER_STAGES, Run, Stage, pictures_in, work_of
 
 _BAR_CHARS = 40
 
@@ -29,24 +29,25 @@ def timeline(runs: Sequence[Run]) -> Iterator[tuple[str, str, str, str, str]]:
 def remaining_s(plan: RenderPlan, keys: Collection[str], runs: Sequence[Run]) -> float | None:
     """Seconds until the plan is done at the pace so far.
 
-    ``None`` before the first run ends of the stage that most of what is left belongs to: how long
-    it took to prepare tells nothing of hundreds of tiles. Merging and assembling are not counted:
+    ``None`` while no tile or core has ended of those that are left: how long it took to prepare
+    tells nothing of hundreds of tiles, nor these of cores. Merging and assembling are not counted:
     they run on no worker and leave no run.
     """
     lengths: defaultdict[Stage, list[float]] = defaultdict(list)
     for run in runs:
         lengths[run.stage].append(run.seconds)
+    finished = set(pictures_in(plan, keys))  # what they were made from may have been removed
     left = Counter(
         work.stage
         for group in work_of(plan)
         for work in group
-        if work.stage in WORKER_STAGES and work.key(plan) not in keys
+        if work.stage in WORKER_STAGES and work.image not in finished and work.key(plan) not in keys
     )
     if not left:
         return 0.0
-    if any(count == max(left.values()) and stage not in lengths for stage, count in left.items()):
+    if not any(stage in left and stage in lengths for stage in JOINED_STAGES):
         return None
-    typical = mean(run.seconds for run in runs)
+    typical = mean(run.seconds for run in runs if run.stage in JOINED_STAGES)
     pace = {stage: mean(lengths[stage]) if stage in lengths else typical for stage in left}
     workers = len({run.worker for run in runs})
     return sum(count * pace[stage] for stage, count in left.items()) / workers

@@ -46,6 +46,9 @@ class Outcome(StrEnum):
 WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.HEAD, Stage.CORE)
 """Stages that need a model; the others are done by the control worker."""
 
+JOINED_STAGES = (Stage.TILE, Stage.CORE)
+"""Those whose units the control worker puts together; of the others workers go on by themselves."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Work:
@@ -232,13 +235,6 @@ def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:
         for work in group
         if places[group[0].stage, group[0].phase] == first
     )
-
-
-def is_joined(plan: RenderPlan, work: Work) -> bool:
-    """Whether the control worker has to do something with units like *work*, once all are there."""
-    places = _places(plan)
-    following, _ = places[places.index((work.stage, work.phase)) + 1]
-    return following not in WORKER_STAGES
 
 
 def _places(plan: RenderPlan) -> list[tuple[Stage, int]]:

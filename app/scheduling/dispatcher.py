@@ -7,7 +7,7 @@ put there. All a dispatcher knows can be read again from the store: it may die a
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.domain.work import Outcome, Stage, Work, plan_key
+from app.domain.work import WORKER_STAGES, Outcome, Stage, Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
@@ -58,11 +58,11 @@ class Dispatcher:
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
         self._due: dict[str, float] = {}
+        self._heard: deque[Record] = deque()
 
     def run_round(self, events: Sequence[Record]) -> None:
         """Take in *events*, look at what is due, and fill the queues."""
-        for event in events:
-            self._take_in(event)
+        self._hear(events)
         is_told = any(event.get("kind") == "job" for event in events)
         if self._is_due("line", _LINE_PERIOD_S) or is_told:
             self._asker.ask_for_plans(self._line.read())
@@ -86,6 +86,7 @@ class Dispatcher:
         self._line.forget()
         self._unserved.forget()
         self._due.clear()
+        self._heard.clear()
 
     def close(self) -> None:
         """Keep what was learned, and let go of the broker."""
@@ -95,6 +96,17 @@ class Dispatcher:
                 self._line.tell(str(event.get("job_id")))
             self._line.abandon()
         self._forecast.save(round(self._clock.time() * 1000))
+
+    def _hear(self, events: Sequence[Record]) -> None:
+        """Take in *events*; what cannot be while the store is away, in a later round."""
+        self._heard.extend(events)
+        while self._heard:
+            event = self._heard.popleft()
+            try:
+                self._take_in(event)
+            except TransientError:
+                self._heard.appendleft(event)
+                raise
 
     def _take_in(self, event: Record) -> None:
         job_id, now_s = str(event.get("job_id")), self._clock.monotonic()
@@ -222,6 +234,6 @@ def _done(event: Record) -> list[Work]:
     told = event.get("done")
     for entry in told if isinstance(told, list) else []:
         match entry:
-            case [str(stage), int(image), int(phase)] if stage in set(Stage):
+            case [str(stage), int(image), int(phase)] if stage in set(Stage) - set(WORKER_STAGES):
                 done.append(Work(Stage(stage), image, phase))
     return done

@@ -12,13 +12,14 @@ from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
 from app.domain.scheduling.slices import longest_first
 from app.domain.spec import Priority
-from app.domain.work import WORKER_STAGES, Stage, Work, image_work, next_of_image
+from app.domain.work import JOINED_STAGES, WORKER_STAGES, Stage, Work, image_work, next_of_image
 from app.entries import Entry
 from app.jobs import present_keys
 from app.scheduling.shapes import size_of
 from app.storage.port import BlobStore
 
 _FOLDER = "image-"
+_WITHOUT_CALLBACK = frozenset(WORKER_STAGES) - frozenset(JOINED_STAGES)
 
 
 @dataclass(slots=True)
@@ -203,7 +204,8 @@ class OpenJob:
             self._close(image)
             return
         # Another order has rendered all of it: no callback of this job's will ask for the merge.
-        is_unasked = self._is_new and image not in self._places
+        stage, _ = self._places.get(image, (None, 0))
+        is_unasked = self._is_new if stage is None else stage in _WITHOUT_CALLBACK
         self._known[image] = keys
         self._places[image] = members[0].stage, members[0].phase
         is_ours = members[0].stage in WORKER_STAGES

@@ -33,7 +33,7 @@ class Crew:
     def room(self) -> int:
         """Units that can be placed; none before some node has used up half of what it had.
 
-        Every slice has a callback of its own, and one for each unit would double the messages.
+        Every slice of tiles has a callback of its own, and one for each would double the messages.
         """
         ready = [node for node in self.nodes.values() if node.is_ready]
         if all(2 * node.in_flight > self.most for node in ready):

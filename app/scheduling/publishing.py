@@ -90,7 +90,7 @@ class Publisher:
         return sum(self.depth(pool).ready for pool in {_pool(options) for options in routed})
 
     def send_slice(self, job_id: str, plan: RenderPlan, sent: Slice) -> None:
-        """Publish the units of *sent* as a chord."""
+        """Publish the units of *sent*, with their callback if they have one."""
         if sent.nodes:
             self._declare_nodes()
         with translated_send_errors(self._runtime.settings):

@@ -1,4 +1,4 @@
-"""Chord callbacks: each goes on from the blobs that exist."""
+"""The control worker's steps: each goes on from the blobs that exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.tasks.base import move_on
 
 @celery.task(bind=True, name=workflow.ADVANCE, ignore_result=True)
 def advance(self: Task[..., Any], *, job_id: str, images: list[int] | None = None) -> None:
-    """Go on after units that need no merging, or look at the whole job."""
+    """Look at some images or the whole job again, when the dispatcher asks."""
     move_on(self, job_id, images)
 
 

@@ -34,6 +34,8 @@ from workers.vae import decode
 PICTURES = Path("docs/images/modes.jpg")
 KEPT = Path(".tilechord/modes")
 SHOWN_PX = 512
+ON_SHEET = 6
+"""The first so many ways are."""
 LIMITS = Limits(max_canvas_mpx=300, max_tiles=20_000, max_count=1)
 PROMPTS = [*SINGLE[::5], *DOUBLE[::5], *PLACED[::5]]
 """Twelve of the prompts that the model was never trained on."""
@@ -68,9 +70,10 @@ def planned(spec, card):
     return plan_render(spec, {card.name: card}, upscaler=None, limits=LIMITS)
 
 
-def naive(prompt, side, card):
+def naive(prompt, side, card, *, is_blended=False):
     """Every tile painted on its own."""
-    return independent_tiles(planned(spec_of(prompt, side, card, Mode.PHASED), card), card)
+    render = planned(spec_of(prompt, side, card, Mode.PHASED), card)
+    return independent_tiles(render, card, is_blended=is_blended)
 
 
 def variants(card):
@@ -83,6 +86,7 @@ def variants(card):
         replace(spec_of(prompt, side, card, Mode.REFINE), overlap=0), card
     )
     ways["naive tiles"] = lambda prompt, side: naive(prompt, side, card)
+    ways["naive, blended"] = lambda prompt, side: naive(prompt, side, card, is_blended=True)
     return ways
 
 
@@ -146,7 +150,7 @@ def main():
         rows = [measure(model, ways[name](prompt, side)) for prompt in track(prompts, name)]
         rows[0][2].resize((SHOWN_PX, SHOWN_PX)).save(KEPT / f"{name} {side}.png")
         say(line(name, ways[name](prompts[0], side), rows))
-    draw_sheet([KEPT / f"{name} {side}.png" for name in ways])
+    draw_sheet([KEPT / f"{name} {side}.png" for name in list(ways)[:ON_SHEET]])
 
 
 def draw_sheet(paths):
@@ -170,8 +174,9 @@ def line(name, render, rows):
         for one, other in zip(z, from_blend, strict=True)
     )
     seconds = np.median([seconds for _, seconds, _ in rows])
+    tiles = sum(len(phase.indices) for phase in render.phases)
     return (
-        f"| {name} | {render.cost.tiles} | {np.median(z):.2f} ({z.max():.2f}) | "
+        f"| {name} | {tiles} | {np.median(z):.2f} ({z.max():.2f}) | "
         f"{100 * np.median(from_blend):.1f} % ({100 * from_blend.max():.1f} %) | "
         f"{np.median(apart):.1f}/255 ({apart.max():.1f}) | "
         f"{passed} of {len(rows)} | {seconds:.0f} |"

@@ -5,7 +5,7 @@ import pytest
 from app.bootstrap import runtime
 from app.cli.timeline import remaining_s, timeline
 from app.domain.plan import RenderPlan
-from app.domain.work import Run, Stage, work_of
+from app.domain.work import Run, Stage, Work, work_of
 from app.planning import plan_request
 from app.schemas import read_request
 from tests.support.installation import Installation
@@ -65,6 +65,22 @@ def test_hundreds_of_tiles_are_not_foretold_from_what_came_before_them(plan: Ren
     assert remaining_s(plan, done, [*before, run("image-0000/phase-0/tile-00000")]) is not None
 
 
+def test_cores_are_not_foretold_from_tiles(plan: RenderPlan) -> None:
+    groups = list(work_of(plan))
+    until_cores = [group for group in groups if group[0].stage not in (Stage.CORE, Stage.PICTURE)]
+    done = {work.key(plan) for group in until_cores for work in group}
+    tile, core = run("image-0000/phase-0/tile-00000"), run("image-0000/core-00000", seconds=9.0)
+
+    assert remaining_s(plan, done, [tile]) is None
+    assert remaining_s(plan, done, [tile, core]) == 9.0 * sum(
+        len(group) for group in groups if group[0].stage is Stage.CORE
+    )
+
+
+def test_a_picture_that_is_there_needs_nothing_that_was_removed_since(plan: RenderPlan) -> None:
+    assert remaining_s(plan, {Work(Stage.PICTURE, 0).key(plan)}, []) == 0.0
+
+
 def test_each_stage_is_expected_at_its_own_pace_over_the_workers_seen(plan: RenderPlan) -> None:
     groups = list(work_of(plan))
     done = {work.key(plan) for group in groups[:2] for work in group}
@@ -78,4 +94,4 @@ def test_each_stage_is_expected_at_its_own_pace_over_the_workers_seen(plan: Rend
 
     tiles_left = sum(len(group) for group in groups if group[0].stage is Stage.TILE) - 1
     cores_left = sum(len(group) for group in groups if group[0].stage is Stage.CORE)
-    assert left_s == (tiles_left * 1.0 + cores_left * 2.0) / 2
+    assert left_s == (tiles_left * 1.0 + cores_left * 1.0) / 2

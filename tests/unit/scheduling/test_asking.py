@@ -1,6 +1,6 @@
 """What the dispatcher asks the control workers for again, and when it waits instead."""
 
-from app.domain.work import Stage
+from app.domain.work import Stage, Work
 from tests.unit.scheduling.scene import TILES, tiles
 
 
@@ -112,6 +112,18 @@ def test_a_merge_that_no_callback_can_ask_for_is_asked_for_at_once(scene):
     accept_rendered(scene)
 
     scene.round()
+
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_an_assembly_is_asked_for_where_what_came_before_it_has_no_callback(scene):
+    plan = scene.accept()
+    scene.finish(plan, 0, Stage.TILE, Stage.MERGE, Stage.CORE)  # its head alone was removed
+    (sent,) = scene.round(0.1)
+    assert sent.units == (Work(Stage.HEAD, 0),)
+
+    scene.rendered("job", plan, *sent.units)
+    scene.round(0.1)
 
     assert scene.publisher.advances == [("job", [0])]
 
