@@ -34,6 +34,9 @@ SHOWN = (900, 500, 1500, 1100)
 
 
 def main() -> None:
+    if len(sys.argv) < 2:
+        say("needs a photo: python -m tests.benchmarks.bench_photo PHOTO.jpg")
+        return
     left, top = map(int, sys.argv[2:4]) if len(sys.argv) > 3 else PLACE
     width, height = SMALL
     photo = Image.open(sys.argv[1]).convert("RGB").crop((left, top, left + width, top + height))

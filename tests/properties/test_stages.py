@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.storage.memory import MemoryStore
 from tests.support.tiny_model import FAMILIES
 from workers import loading
+from workers.families.control import Control
 from workers.loading import ModelCache
 from workers.renderer import Renderer
 from workers.stages import base
@@ -179,7 +180,9 @@ def test_where_the_picture_wraps_a_tile_is_held_to_both_ends(context, families):
     torch.testing.assert_close(across, torch.cat(ends, dim=-1), atol=1e-5, rtol=0)
 
 
-def test_a_tile_that_closes_on_itself_is_held_as_it_is_rolled(context, families):
+def test_a_tile_that_closes_on_itself_is_held_as_it_is_rolled(
+    context, models, families, monkeypatch
+):
     plan = make_plan(
         families,
         "sd",
@@ -196,6 +199,10 @@ def test_a_tile_that_closes_on_itself_is_held_as_it_is_rolled(context, families)
 
     assert np.isfinite(tile(context, plan)).all()
     assert plan.phases[0].grid.columns.wraps
+    monkeypatch.setattr(Control, "rolled", lambda self, *_: self)
+    unrolled = Context(MemoryStore(), models, None, 100.0)
+    run(unrolled, plan, until=Stage.MERGE)
+    assert np.abs(tile(unrolled, plan) - tile(context, plan)).max() > 1e-3
 
 
 def test_without_a_control_network_nothing_is_read(context, families):
