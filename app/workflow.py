@@ -128,7 +128,7 @@ def raise_if_ended(runtime: Runtime, job_id: str) -> None:
         raise RenderCancelledError(f"job {job_id} was cancelled")
 
 
-def slice_chord(
+def slice_tasks(
     runtime: Runtime,
     job_id: str,
     plan: RenderPlan,
@@ -140,9 +140,9 @@ def slice_chord(
     nodes: Sequence[str] = (),
     pool: str = "",
 ) -> Signature:
-    """A task for up to *batch* units each, all of one stage, then the callback that merges.
+    """Tasks of up to *batch* units each, all of one stage, and the callback that merges.
 
-    Without a callback where workers go on with what these have made: the dispatcher hears of it.
+    No callback where workers go on with what these have made: the dispatcher hears of that.
     *nodes* are those that get the units, one each; without any they go to the *pool*, by default
     the one that they are bound to.
     The callback is immutable and carries the job and its images alone: Celery copies it into

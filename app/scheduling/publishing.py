@@ -26,7 +26,7 @@ from app.queues import (
     route,
     translated_send_errors,
 )
-from app.workflow import RENDER, advance_signature, slice_chord
+from app.workflow import RENDER, advance_signature, slice_tasks
 
 _NOT_FOUND = "404"
 
@@ -94,7 +94,7 @@ class Publisher:
         if sent.nodes:
             self._declare_nodes()
         with translated_send_errors(self._runtime.settings):
-            slice_chord(
+            slice_tasks(
                 self._runtime,
                 job_id,
                 plan,

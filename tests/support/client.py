@@ -18,7 +18,7 @@ from app.jobs import present_keys
 from app.planning import plan_request
 from app.schemas import Manifest, read_request
 from app.settings import settings
-from app.workflow import WORKER_TASKS, slice_chord
+from app.workflow import WORKER_TASKS, slice_tasks
 
 _WAIT_S = 240
 
@@ -61,7 +61,7 @@ def scatter(argument: str) -> dict[str, Any]:
     while missing := next_work(plan, present_keys(runtime().store, plan)):
         if missing[0].stage not in WORKER_TASKS:
             break
-        chord = slice_chord(runtime(), job_id, plan, missing, Priority.NORMAL)
+        chord = slice_tasks(runtime(), job_id, plan, missing, Priority.NORMAL)
         messages = [task.clone() for task in chord.tasks for _ in range(2)]
         random.shuffle(messages)
         results = [task.apply_async() for task in messages]

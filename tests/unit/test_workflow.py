@@ -230,7 +230,7 @@ def tile_chord(runtime):
     workflow.start(runtime, "job", large)
     plan = runtime.ledger.plan("job")
     units = [Work(Stage.TILE, 0, 0, index) for index in range(1000)]
-    return workflow.slice_chord(runtime, "job", plan, units, Priority.HIGH)
+    return workflow.slice_tasks(runtime, "job", plan, units, Priority.HIGH)
 
 
 def test_a_member_is_names_and_numbers_and_stays_small(tile_chord):
@@ -245,7 +245,7 @@ def batched(runtime):
     plan = runtime.ledger.plan("job")
 
     def messages(units, attempt=0):
-        sent = workflow.slice_chord(
+        sent = workflow.slice_tasks(
             runtime, "job", plan, units, Priority.HIGH, attempt=attempt, batch=4
         )
         return [WorkMessage.model_validate(task.kwargs["message"]) for task in sent.tasks]
@@ -264,7 +264,7 @@ def test_units_that_another_pool_takes_over_are_sent_to_it(runtime):
     workflow.start(runtime, "job", REQUEST)
     units = [Work(Stage.TILE, 0, 0, 0)]
 
-    sent = workflow.slice_chord(
+    sent = workflow.slice_tasks(
         runtime, "job", runtime.ledger.plan("job"), units, Priority.HIGH, pool="large"
     )
 
@@ -326,7 +326,7 @@ def test_units_have_a_callback_where_the_control_worker_is_next(runtime, stage, 
     workflow.start(runtime, "job", SEVERAL_CORES)
     plan = runtime.ledger.plan("job")
 
-    sent = workflow.slice_chord(runtime, "job", plan, [Work(stage, 0)], Priority.NORMAL)
+    sent = workflow.slice_tasks(runtime, "job", plan, [Work(stage, 0)], Priority.NORMAL)
 
     assert len(sent.tasks) == 1
     assert (sent.body.task if "body" in sent.kwargs else None) == callback
