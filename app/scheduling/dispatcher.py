@@ -7,6 +7,7 @@ put there. All a dispatcher knows can be read again from the store: it may die a
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ class Dispatcher:
         self._schedule = Schedule(runtime, self._forecast)
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
-        self._due: dict[str, float] = {}
+        self._done_s: dict[str, float] = {}
         self._heard: deque[Record] = deque()
 
     def run_round(self, events: Sequence[Record]) -> None:
@@ -68,7 +69,7 @@ class Dispatcher:
             self._asker.ask_for_plans(self._line.read())
         if self._is_due("audit", _AUDIT_PERIOD_S):
             self._line.audit()
-        has_looked = self._is_due("nodes", self._runtime.settings.heartbeat_s / 2)
+        has_looked = self._is_due("nodes", self._look_period_s())
         if has_looked:
             self._read_nodes()
         self._asker.ask_for_merges()
@@ -85,7 +86,7 @@ class Dispatcher:
         """Know nothing: another dispatcher has acted, what this one knows is old."""
         self._line.forget()
         self._unserved.forget()
-        self._due.clear()
+        self._done_s.clear()
         self._heard.clear()
 
     def close(self) -> None:
@@ -155,6 +156,11 @@ class Dispatcher:
         if status not in (Outcome.RENDERED, Outcome.PRESENT, Outcome.MOVED):
             job.refresh(self._runtime.store, [message.image], now_s)
 
+    def _look_period_s(self) -> float:
+        """More often once all is sent: workers may idle while the last units take their time."""
+        is_tail = any(job.flying for job in self._line) and not self._feeder.with_work()
+        return self._runtime.settings.heartbeat_s / (8 if is_tail else 2)
+
     def _read_nodes(self) -> None:
         try:
             self._nodes = read_nodes(self._runtime.board, self._runtime.settings.heartbeat_s)
@@ -222,9 +228,9 @@ class Dispatcher:
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()
-        if now_s < self._due.get(what, 0.0):
+        if now_s - self._done_s.get(what, -math.inf) < period_s:
             return False
-        self._due[what] = now_s + period_s
+        self._done_s[what] = now_s
         return True
 
 

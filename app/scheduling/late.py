@@ -68,10 +68,14 @@ def _queued(job: OpenJob, pool: str, sight: Sight) -> Iterator[Flight]:
 
 
 def _helpers(urgent: Sequence[OpenJob], pool: str, sight: Sight) -> Iterator[NodeRecord]:
-    """Nodes that take work and have none, or none of an *urgent* job."""
-    names = {job.entry.job_id for job in urgent}
+    """Nodes that take work and have none, or none of an *urgent* job.
+
+    One that shows only what is done has none: it says so with its next heartbeat, seconds later.
+    """
+    jobs = {job.entry.job_id: job for job in urgent}
     for node in sight.taking(pool):
-        if node.current is None or node.current.job_id not in names:
+        job = jobs.get(node.current.job_id) if node.current else None
+        if job is None or node.current is None or not job.flying.keys() & {*node.current.works}:
             yield node
 
 

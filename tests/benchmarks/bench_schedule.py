@@ -5,7 +5,8 @@ Real RabbitMQ, Redis, S3, messages and blobs; a tile's work is a wait of known l
 the same run give the same tiles to a ``multiprocessing`` pool, to plain Celery as it comes (four
 tasks prefetched, acknowledged early) and, where ``RAY_PYTHON`` names a Python that has it, to Ray.
 All are timed from the begin of the first tile to the end of the last, storing it included, over
-the waits alone.
+the waits alone; the median of three runs. A shared host gives its processors to others: how much of
+ours it took while we ran is printed beside.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from tests.benchmarks.ground import servers_in, tiny_env
+from tests.benchmarks.ground import Steal, servers_in, tiny_env
 from tests.benchmarks.pacing import Crew, predicted_error
-from tests.benchmarks.rivals import drawn, makespan, plain_celery, pool_makespan, ray_makespan
+from tests.benchmarks.rivals import drawn, makespan, plain_celery, pool_makespans, ray_makespans
 from tests.support.tiny_model import build_tiny_model
 
 EQUAL = (1.0,) * 8
@@ -38,6 +40,7 @@ _CASES = (
 )
 _PREDICTED_AFTER = 32
 """Tiles."""
+_TIMES = 3
 console = Console(width=120)
 
 
@@ -46,7 +49,8 @@ def main() -> None:
     with cluster() as folder:
         names = "".join(f"{name:>8}" for name in ("ours", "pool", "celery", "ray"))
         console.print(
-            f"{'makespan / lower bound':42}{names}   error of the end predicted after 32 tiles"
+            f"{'makespan / lower bound':42}{names}   error of the end predicted after 32 tiles",
+            soft_wrap=True,
         )
         for number, case in enumerate(_CASES):
             if not wanted or str(number) in wanted:
@@ -80,29 +84,58 @@ def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dic
 def _makespans(
     folder: Path, number: int, name: str, speeds: Sequence[float], tiles: int, *times: float
 ) -> None:
+    tile_s, slow_share = times
+    runs = _ours(folder, number, speeds, tiles, *times)
+    seconds = drawn([tile_s] * tiles, slow_share)
+    bound_s = sum(seconds) / sum(speeds)
+    ratios = [[run.ratio for run in runs]] + [
+        [one / bound_s for one in makespans(speeds, seconds, _TIMES)]
+        for makespans in (pool_makespans, plain_celery, ray_makespans)
+    ]
+    row = "".join(f"{median(one):8.3f}" if one else f"{'-':>8}" for one in ratios)
+    errors = ", ".join(f"{run.error:+.1%}" for run in runs)
+    spread = ", ".join(f"{run.ratio:.3f}" for run in runs)
+    again = ", ".join(str(run.again) for run in runs)
+    stolen = ", ".join(f"{run.stolen:.0%}" for run in runs)
+    console.print(
+        f"{name:42}{row}   {errors}; ours {spread}; second runs {again}; host took {stolen}",
+        soft_wrap=True,
+    )
+
+
+class _Ours(NamedTuple):
+    """One run of a case."""
+
+    ratio: float
+    """Makespan over its lower bound."""
+    error: float
+    again: int
+    """Tiles that were run twice."""
+    stolen: float
+    """Share of the processors that the host gave to others meanwhile."""
+
+
+def _ours(
+    folder: Path, number: int, speeds: Sequence[float], tiles: int, *times: float
+) -> list[_Ours]:
     from app.bootstrap import runtime
     from app.tasks import render
 
-    tile_s, slow_share = times
+    runs = []
     with Crew(folder, speeds) as crew:
         # Workers load their code, and the dispatcher learns their times, outside the measurement.
-        warm = render.delay(order(max(16, len(speeds) * 2), tile_s, slow_share, seed=1000 + number))
+        warm = render.delay(order(max(16, len(speeds) * 2), *times, seed=1000 + number))
         warm.get(timeout=600)
         app = runtime()
-        job_id = render.delay(order(tiles, tile_s, slow_share, seed=number)).id
-        looks, end_s = crew.follow(app, job_id)
-        spans = crew.tile_spans(app, job_id)
-        bound_s = crew.lower_bound_s(app, job_id)
-    seconds = drawn([tile_s] * tiles, slow_share)
-    others = [pool_makespan(speeds, seconds), plain_celery(folder, speeds, seconds)]
-    others.append(ray_makespan(speeds, seconds))
-    other_bound_s = sum(seconds) / sum(speeds)
-    wall_s = makespan(spans)
-    ratios = [wall_s / bound_s, *(one and one / other_bound_s for one in others)]
-    row = "".join(f"{one:8.3f}" if one else f"{'-':>8}" for one in ratios)
-    error = predicted_error(looks, end_s, spans, _PREDICTED_AFTER)
-    again = len(spans) - tiles
-    console.print(f"{name:42}{row}   {error}; {wall_s:.2f} s, {again} second runs", soft_wrap=True)
+        for repeat in range(_TIMES):
+            steal = Steal()
+            job_id = render.delay(order(tiles, *times, seed=10 * number + repeat)).id
+            looks, end_s = crew.follow(app, job_id)
+            spans = crew.tile_spans(app, job_id)
+            ratio = makespan(spans) / crew.lower_bound_s(app, job_id)
+            error = predicted_error(looks, end_s, spans, _PREDICTED_AFTER)
+            runs.append(_Ours(ratio, error, len(spans) - tiles, steal.share))
+    return runs
 
 
 def _high_wait(folder: Path) -> None:

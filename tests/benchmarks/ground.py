@@ -1,4 +1,4 @@
-"""Servers for one measurement, which end with it."""
+"""Servers for one measurement, which end with it, and what its host left to it."""
 
 from __future__ import annotations
 
@@ -30,3 +30,23 @@ def tiny_env(site: Site, models: Path) -> dict[str, str]:
         "TILECHORD_MODELS_PATH": str(models),
         "TILECHORD_MODEL": "tiny",
     }
+
+
+class Steal:
+    """Share of this machine's processor time that its host has given to others since it was made.
+
+    As Linux tells it: ``steal``, the eighth of the first line of /proc/stat.
+    """
+
+    def __init__(self) -> None:
+        self._begin = self._ticks()
+
+    @property
+    def share(self) -> float:
+        passed = [now - before for now, before in zip(self._ticks(), self._begin, strict=True)]
+        return passed[7] / max(1, sum(passed))
+
+    @staticmethod
+    def _ticks() -> list[int]:
+        first, *_ = Path("/proc/stat").read_text().splitlines()
+        return [int(ticks) for ticks in first.split()[1:9]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -110,12 +111,10 @@ def predicted_error(
     end_s: float,
     spans: Sequence[tuple[float, float]],
     tiles: int,
-) -> str:
-    """How far off the job's end was that was predicted when *tiles* were done."""
+) -> float:
+    """How far off the job's end was that was predicted when *tiles* were done, as a share of the
+    whole; NaN where none was told."""
     begin_s = min(start for start, _ in spans)
     then_s = sorted(end for _, end in spans)[tiles - 1]
     predicted_s = next((end for at_s, end in looks if at_s >= then_s + 1.0), None)
-    if predicted_s is None:
-        return "not told"
-    whole = (predicted_s - end_s) / (end_s - begin_s)
-    return f"{whole:+.1%} of the whole, {(predicted_s - end_s) / (end_s - then_s):+.1%} of the rest"
+    return math.nan if predicted_s is None else (predicted_s - end_s) / (end_s - begin_s)

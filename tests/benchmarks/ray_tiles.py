@@ -1,6 +1,6 @@
-"""The same tiles given out by Ray: ``python ray_tiles.py SPEEDS SECONDS``, both JSON lists.
+"""The same tiles given out by Ray: ``python ray_tiles.py SPEEDS SECONDS TIMES``, JSON lists.
 
-Prints when each began and ended.
+Prints when each began and ended, every time.
 
 A program of its own, so that Ray need not be installed beside tilechord.
 """
@@ -29,8 +29,12 @@ def main() -> None:
     ray.init(num_cpus=len(speeds), include_dashboard=False, log_to_driver=False)
     workers = [Worker.remote(speed) for speed in speeds]
     ray.get([worker.tile.remote(0.0) for worker in workers])
-    done = ActorPool(workers).map_unordered(lambda one, s: one.tile.remote(s), seconds)
-    sys.stdout.write(json.dumps(list(done)) + "\n")
+    pool = ActorPool(workers)
+    done = [
+        list(pool.map_unordered(lambda one, s: one.tile.remote(s), seconds))
+        for _ in range(int(sys.argv[3]))
+    ]
+    sys.stdout.write(json.dumps(done) + "\n")
 
 
 if __name__ == "__main__":

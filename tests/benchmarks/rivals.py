@@ -31,14 +31,14 @@ def makespan(spans: Iterable[Sequence[float]]) -> float:
     return max(ends) - min(begins)
 
 
-def pool_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float:
-    """Makespan of a ``multiprocessing`` pool with a process per speed."""
+def pool_makespans(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
+    """Makespans of a ``multiprocessing`` pool with a process per speed."""
     free: Any = multiprocessing.Manager().Queue()
     for speed in speeds:
         free.put(speed)
     with multiprocessing.Pool(len(speeds), _take_speed, (free,)) as pool:
         pool.map(_sleep, [0.0] * len(speeds), chunksize=1)
-        return makespan(pool.imap_unordered(_sleep, seconds))
+        return [makespan(pool.imap_unordered(_sleep, seconds)) for _ in range(times)]
 
 
 _speed = 1.0
@@ -55,8 +55,8 @@ def _sleep(seconds: float) -> tuple[float, float]:
     return began_s, time.time()
 
 
-def plain_celery(folder: Path, speeds: Sequence[float], seconds: Sequence[float]) -> float:
-    """Makespan of Celery with its own defaults, on the same broker."""
+def plain_celery(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
+    """Makespans of Celery with its own defaults, on the same broker."""
     from celery import Celery
 
     app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
@@ -76,8 +76,8 @@ def plain_celery(folder: Path, speeds: Sequence[float], seconds: Sequence[float]
     ]
     try:
         _wait_for(app, len(speeds))
-        results = [app.send_task("plain.tile", (one,)) for one in seconds]
-        return makespan(result.get(timeout=600) for result in results)
+        sent = ([app.send_task("plain.tile", (one,)) for one in seconds] for _ in range(times))
+        return [makespan(result.get(timeout=600) for result in results) for results in sent]
     finally:
         for process in processes:
             process.kill()
@@ -94,17 +94,17 @@ def _wait_for(app: Any, count: int) -> None:
     raise RuntimeError("plain Celery workers did not start")
 
 
-def ray_makespan(speeds: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """Makespan of Ray, where it is installed."""
+def ray_makespans(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
+    """Makespans of Ray; none where it is not installed."""
     python = os.environ.get("RAY_PYTHON")
     if python is None:
-        return None
+        return []
     program = Path(__file__).with_name("ray_tiles.py")
     done = subprocess.run(
-        [python, program, json.dumps(speeds), json.dumps(seconds)],
+        [python, program, json.dumps(speeds), json.dumps(seconds), str(times)],
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
     )
-    return makespan(json.loads(done.stdout.splitlines()[-1]))
+    return [makespan(spans) for spans in json.loads(done.stdout.splitlines()[-1])]

@@ -135,3 +135,28 @@ def test_a_unit_that_ends_before_the_others_are_free_is_not_copied(scene):
     hang(scene, elapsed_s=15.0, more=list(range(1, 9)))
 
     assert copies(scene) == []
+
+
+def test_a_worker_that_shows_only_what_is_done_is_counted_on(scene):
+    plan = hang(scene, busy=[])
+    scene.node("w2@a", current=("job", plan, OTHERS[0]), elapsed_s=1.0)
+    scene.node("w3@a", state="paused")
+
+    assert copies(scene) == [("job", HANGS, Priority.HIGH)]
+
+
+def look_at_what_begins_to_hang(scene, **others):
+    """A look that finds nothing late, then a quarter of a second in which the first unit is."""
+    plan = hang(scene, elapsed_s=1.0, **others)
+    scene.round(1.0)
+    scene.node("w1@a", current=("job", plan, HANGS), elapsed_s=20.0)
+    return copies(scene, 0.25)
+
+
+def test_once_all_is_sent_what_hangs_is_seen_within_an_eighth_of_a_heartbeat(scene):
+    assert look_at_what_begins_to_hang(scene, count=1) == [("job", HANGS, Priority.HIGH)]
+
+
+def test_while_units_are_to_be_sent_nodes_are_read_twice_a_heartbeat(scene):
+    assert look_at_what_begins_to_hang(scene, count=40) == []
+    assert copies(scene, 0.75) == [("job", HANGS, Priority.HIGH)]
