@@ -285,9 +285,9 @@ def picture_paths(output: Path, count: int) -> list[Path]:
 def _read_input(path: Path, field: str) -> bytes:
     limit_bytes = int(runtime().settings.max_input_mpx * 1e6) * _BYTES_PER_PIXEL
     try:
+        size_bytes = path.stat().st_size
         if not path.is_file():
             raise InvalidRequestError(f"{field} must be a picture file, {path} is none")
-        size_bytes = path.stat().st_size
         if size_bytes > limit_bytes:
             raise LimitExceededError(
                 f"{field} must have at most {limit_bytes} bytes, {path} has {size_bytes}"

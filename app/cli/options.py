@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.regions import read_region_file, read_regions
 from app.cli.sizes import chosen_size
 
 _FORMATS = {
@@ -23,7 +23,6 @@ _FORMATS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
-_REGION = re.compile(r"(\d{1,9})[x×](\d{1,9})\+(\d{1,9})\+(\d{1,9})=(.+)", re.DOTALL)
 
 # Options that are called as the field they set.
 _SAME_IN_REQUEST = (
@@ -53,6 +52,12 @@ class RequestOptions:
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None
     sampler: Annotated[str | None, typer.Option(help="ddim, euler or dpm++2m.")] = None
     model: Annotated[str | None, typer.Option(help="Name from `tilechord models list`.")] = None
+    base_model: Annotated[str | None, typer.Option(help="Another model for the base picture.")] = (
+        None
+    )
+    upscaler: Annotated[
+        str | None, typer.Option(help="Super-resolution network of TILECHORD_UPSCALERS.")
+    ] = None
     mode: Annotated[
         str | None, typer.Option(help="auto, direct, refine, phased, multidiffusion or spot.")
     ] = None
@@ -86,6 +91,12 @@ class RequestOptions:
             metavar="WIDTHxHEIGHT+LEFT+TOP=PROMPT", help="A part with a prompt of its own."
         ),
     ] = field(default_factory=list)
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON list of parts, as docs/reference/request.md has them."
+        ),
+    ] = None
     lora: Annotated[
         list[str], typer.Option(metavar="NAME[=WEIGHT]", help="Added to the model's weights.")
     ] = field(default_factory=list)
@@ -118,7 +129,8 @@ class RequestOptions:
     def to_request(self, output: Path | None = None) -> dict[str, Any]:
         """The fields of the request; *output* decides the format when no option does.
 
-        The pictures of ``files`` are left to the caller: they need a store.
+        The pictures of ``files`` are left to the caller: they need a store. So are the regions'
+        masks, which are paths.
         """
         width, height = chosen_size(self.size, self.init)
         fields = {name: getattr(self, name) for name in _SAME_IN_REQUEST} | {
@@ -127,7 +139,7 @@ class RequestOptions:
             "height": height,
             "negative_prompt": self.negative,
             "format": choose_format(self.format, output),
-            "regions": read_regions(self.region) or None,
+            "regions": self._regions() or None,
             "loras": read_loras(self.lora) or None,
             "models": self._models() or None,
             "tags": read_tags(self.tag) or None,
@@ -136,27 +148,19 @@ class RequestOptions:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
+    def _regions(self) -> list[dict[str, Any]]:
+        filed = read_region_file(self.regions) if self.regions else []
+        return read_regions(self.region) + filed
+
     def _models(self) -> dict[str, str]:
         """The networks that options name, by stage."""
-        named = {"control": self.control, "restore": self.restore}
+        named = {
+            "base": self.base_model,
+            "upscale": self.upscaler,
+            "control": self.control,
+            "restore": self.restore,
+        }
         return {stage: name for stage, name in named.items() if name}
-
-
-def read_regions(texts: list[str]) -> list[dict[str, Any]]:
-    """Regions of a request from ``512x512+0+256=a calm sea``."""
-    regions = []
-    for text in texts:
-        match = _REGION.fullmatch(text.strip())
-        if match is None:
-            raise typer.BadParameter(
-                "must be WIDTHxHEIGHT+LEFT+TOP=PROMPT such as 512x512+0+256=sea, "
-                f"got {text[:60]!r}",
-                param_hint="--region",
-            )
-        width, height, left, top = (int(match[group]) for group in range(1, 5))
-        box = {"top": top, "left": left, "bottom": top + height, "right": left + width}
-        regions.append({"prompt": match[5], "box": box})
-    return regions
 
 
 def read_loras(texts: list[str]) -> list[dict[str, Any]]:

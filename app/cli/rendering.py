@@ -15,6 +15,7 @@ from app import client
 from app.bootstrap import runtime
 from app.cli.following import follow
 from app.cli.output import note, say, say_json, say_table, spoken_s
+from app.cli.regions import with_masks
 from app.cli.sizes import stretch_of, stretch_told
 from app.cli.timeline import timeline
 from app.domain.errors import InvalidRequestError
@@ -34,9 +35,9 @@ def use_this_process() -> None:
 
 
 def complete(fields: dict[str, Any], files: Mapping[str, Path]) -> RenderRequest:
-    """The checked request, its *files* uploaded; tells when one is stretched."""
+    """The checked request, its *files* and masks uploaded; tells when one is stretched."""
     uploaded = {field: client.upload(path, field=field) for field, path in files.items()}
-    request = read_request(fields | uploaded)
+    request = read_request(with_masks(fields, client.upload) | uploaded)
     if request.init_fit is None and (init := files.get("init_image")):
         stretch = stretch_of(init, request.width, request.height)
         if stretch != 1:

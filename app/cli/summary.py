@@ -10,6 +10,7 @@ from typing import Any
 
 from app.bootstrap import runtime
 from app.cli.output import spoken_bytes, spoken_s
+from app.cli.regions import with_masks
 from app.cli.sizes import stretch_of, stretch_told
 from app.domain.errors import RenderError
 from app.domain.plan import RenderPlan
@@ -32,13 +33,18 @@ _MODES = {
 
 
 def preview(fields: dict[str, Any], files: Mapping[str, Path]) -> tuple[RenderRequest, RenderPlan]:
-    """The request with its *files*, and its plan; nothing is stored."""
+    """The request with its *files* and masks, and its plan; nothing is stored."""
     paths: dict[str, Path] = {}
-    for field, path in files.items():
+
+    def key_of(path: Path, *, field: str) -> str:
         from app.client import check_input
 
         key = check_input(path, field=field)
-        fields, paths[key] = fields | {field: key}, path
+        paths[key] = path
+        return key
+
+    fields = with_masks(fields, key_of)
+    fields |= {field: key_of(path, field=field) for field, path in files.items()}
     app = runtime()
 
     def read(key: str) -> bytes:

@@ -34,7 +34,7 @@ BAD_ORDERS = [
     ("tag-without-value", ["--tag", "author"], 2, "Invalid value for --tag: must be KEY=VALUE, got 'author'"),
     ("unknown-model", ["--model", "mona"], 3, "model 'mona' is not known; known models: atlas, tiny"),
     ("path-as-model", ["--model", "../tiny"], 3, "model must be a name without path separators, got '../tiny'"),
-    ("missing-init-image", ["--init", "nowhere.png"], 2, "init_image must be a picture file, nowhere.png is none"),
+    ("missing-init-image", ["--init", "nowhere.png"], 2, "init_image 'nowhere.png' cannot be read: No such file or directory"),
     ("folder-as-init-image", ["--init", "."], 2, "init_image must be a picture file, . is none"),
     ("endless-init-image", ["--init", "/dev/zero"], 2, "init_image must be a picture file, /dev/zero is none"),
 ]  # fmt: skip

@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from app.bootstrap import runtime
 from app.cli import cli
+from app.cli.options import RequestOptions
 from app.cli.serving import celery_arguments, is_rendering
 from app.domain.prediction import Predictor, Shape
 from app.domain.spec import Priority
 from app.entries import entry_of
 from app.jobs import JobLedger
 from app.planning import plan_request
-from app.schemas import read_request
+from app.schemas import RenderRequest, read_request
 from tests.support.installation import Installation
 
 ROOT = Path(__file__).parents[3]
@@ -364,3 +367,17 @@ def test_a_control_worker_needs_no_rendering_tasks(installation: Installation) -
     assert "--include" not in celery_arguments(["control"], "control")
     assert is_rendering(["control", "gpu"])
     assert not is_rendering(["control"])
+
+
+def test_every_field_of_a_request_has_an_option(tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        entry.name: 1 for entry in fields(RequestOptions) if entry.name not in ("prompt", "size")
+    }
+    regions, lists = tmp_path / "regions.json", {"region": [], "lora": ["ink"], "tag": ["by=me"]}
+    regions.write_text('[{"prompt": "sea"}]')
+    files = {"init": Path("a.png"), "mask": Path("b.png"), "regions": regions}
+    options = RequestOptions("a hill", size="64x64", **(given | lists | files))
+
+    reached = {*options.to_request(), *options.files}
+
+    assert reached == {*RenderRequest.model_fields} - {"rerender"}  # that has its own command

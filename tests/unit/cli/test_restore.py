@@ -24,10 +24,12 @@ def restoring(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> In
     return installation
 
 
-def test_it_reaches_the_request_beside_the_control_network() -> None:
-    both = RequestOptions("a hill", control="tile", restore="deblur").to_request()
+def test_it_reaches_the_request_beside_the_other_networks() -> None:
+    options = {"base": "base_model", "upscale": "upscaler", "control": "control"}
+    named = {option: f"a-{stage}" for stage, option in options.items()}
+    all_four = RequestOptions("a hill", restore="deblur", **named).to_request()
 
-    assert both["models"] == {"control": "tile", "restore": "deblur"}
+    assert all_four["models"] == {stage: f"a-{stage}" for stage in options} | {"restore": "deblur"}
     assert RequestOptions("a hill", restore="deblur").to_request()["models"] == {
         "restore": "deblur"
     }

@@ -120,7 +120,7 @@ def test_what_is_no_sensible_picture_is_refused(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere.png", "init_image must be a picture file, nowhere.png is none"),
+        ("nowhere.png", "init_image 'nowhere.png' cannot be read: No such file or directory"),
         (".", "init_image must be a picture file, . is none"),
         ("/dev/zero", "init_image must be a picture file, /dev/zero is none"),
         ("x" * 300, f"init_image {'x' * 300!r} cannot be read: File name too long"),
