@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from celery import Celery
@@ -22,6 +25,10 @@ class Application(Celery):
     consumer may be idle for hours, so only connections that publish have the limit.
     """
 
+    def on_configure(self) -> None:  # type: ignore[override]  # its stubs know the signal alone
+        """Celery calls this when its configuration is first asked for."""
+        self.config_from_object(_configuration())
+
     def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
         chosen = settings()
         if chosen.is_embedded:
@@ -34,8 +41,19 @@ class Application(Celery):
         return super().connection_for_write(url, **options)
 
 
-celery = Application("tilechord")
-celery.config_from_object("celeryconfig")
+def _configuration() -> ModuleType:
+    """``celeryconfig.py`` beside this package: by name, a client's own would be found first."""
+    path = Path(__file__).parents[1] / "celeryconfig.py"
+    spec = importlib.util.spec_from_file_location("tilechord_celeryconfig", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# A client may have an application of its own, which stays the one of its shared tasks.
+celery = Application("tilechord", set_as_current=False)
 
 
 @celeryd_init.connect

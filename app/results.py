@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
-from celery import signature
+from celery import Celery
 from celery.backends.base import KeyValueStoreBackend
 
 
@@ -16,6 +16,9 @@ class EmbeddedBackend(KeyValueStoreBackend):
     5.4 s, and its store forgets beyond 5000 keys); ``file://`` polls once a second.
     State lives on the class because Celery keeps one backend per thread.
     """
+
+    app: Celery
+    """Set by Celery."""
 
     _values: ClassVar[dict[str, bytes]] = {}
     _sizes: ClassVar[dict[str, int]] = {}
@@ -51,4 +54,4 @@ class EmbeddedBackend(KeyValueStoreBackend):
             if len(returned) != self._sizes.get(request.group):
                 return
             del self._returned[request.group], self._sizes[request.group]
-        signature(request.chord).apply_async()
+        self.app.signature(request.chord).apply_async()

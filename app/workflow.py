@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from celery import chord, group, signature
+from celery import chord, group
 from celery.canvas import Signature
 
 from app.attempts import Step
 from app.bootstrap import Runtime
 from app.cache import is_being_removed, is_whole, plan_of_order
+from app.celery import celery
 from app.domain.batching import batches
 from app.domain.errors import (
     CorruptBlobError,
@@ -153,7 +154,7 @@ def slice_tasks(
     if pool:
         options = to_pool(options, pool)
     header = [
-        signature(
+        celery.signature(
             WORKER_TASKS[stage],
             kwargs={"message": _message(runtime, job_id, plan, carried, attempt)},
             options=to_node(options, node),
@@ -162,9 +163,10 @@ def slice_tasks(
         for carried in batches(plan, theirs, 1 if attempt else batch)
     ]
     if stage not in JOINED_STAGES:
-        return group(header)
+        return group(header, app=celery)
     images = sorted({work.image for work in units})
-    return chord(header, advance_signature(runtime, job_id, priority, images, stage))
+    body = advance_signature(runtime, job_id, priority, images, stage)
+    return chord(header, body, app=celery)
 
 
 def advance_signature(
@@ -175,7 +177,7 @@ def advance_signature(
     stage: Stage | None = None,
 ) -> Signature:
     """The control worker's task after units of *stage*, or the one that looks at what is there."""
-    return signature(
+    return celery.signature(
         _BODIES[stage] if stage else ADVANCE,
         kwargs={"job_id": job_id, "images": images},
         immutable=True,

@@ -13,7 +13,7 @@ from app.cluster.ports import LOOPBACK
 from app.cluster.servers import client_env
 from app.cluster.service import Service, Site
 
-# celeryconfig.py lies here; Python finds it in the working directory.
+# `celery -A app` finds the package in the working directory.
 _ROOT = Path(app.__file__).resolve().parent.parent
 _TILECHORD = str(Path(sys.executable).with_name("tilechord"))
 FLOWER_USER = "tilechord"

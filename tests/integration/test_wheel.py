@@ -58,8 +58,8 @@ def test_the_command_line_works_from_the_wheel_alone(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import app.celery, app; "
-        "app.celery.celery.conf.task_serializer; import celeryconfig; "
-        "print(app.__file__, celeryconfig.__file__, sep='\\n')"
+        "app.celery.celery.conf.task_serializer; "
+        "print(app.__file__, app.celery._configuration().__file__, sep='\\n')"
     )
 
     done = subprocess.run(
