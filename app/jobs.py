@@ -132,9 +132,7 @@ class JobLedger:
         stored = self._store.get(_key(job_id, "result.json"))
         manifest = Manifest.model_validate_json(stored)
         for image in manifest.images:
-            image.url = self._store.url(image.key)
-            if image.thumbnail:
-                image.thumbnail.url = self._store.url(image.thumbnail.key)
+            image.locate(self._store.url)
         return manifest
 
     def has_result(self, job_id: str) -> bool:

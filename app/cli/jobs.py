@@ -48,15 +48,29 @@ def watch(
 def fetch(
     job: Job,
     output: Output = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write those there are of an unfinished job.")
+    ] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show who did what when.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the pictures of a finished job to files."""
+    """Write the pictures of a finished job to files.
+
+    With --partial also those of an open, failed or cancelled one, numbered as they will be, and
+    tell which are missing.
+    """
     from app import client
     from app.cli import rendering
 
     start = time.monotonic()
     rendering.check_output(output)
+    if partial:
+        from app.cli.partial import deliver_finished
+
+        if timeline:
+            raise typer.BadParameter("is for whole results", param_hint="--timeline")
+        deliver_finished(job, output, start=start, as_json=json)
+        return
     manifest = client.result(job)
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
 
