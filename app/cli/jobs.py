@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import Json
+from app.cli.options import Json, check_format
 from app.cli.output import note, say, say_json, say_pairs, say_table, short
-from app.cli.render import Output
+from app.cli.render import StoredOutput
 
 if TYPE_CHECKING:
     from app.jobs import JobStatus
@@ -47,7 +47,7 @@ def watch(
 
 def fetch(
     job: Job,
-    output: Output = None,
+    output: StoredOutput = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Write those there are of an unfinished job.")
     ] = False,
@@ -72,6 +72,7 @@ def fetch(
         deliver_finished(job, output, start=start, as_json=json)
         return
     manifest = client.result(job)
+    check_format(output, manifest.images[0].format)
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
 
 
@@ -105,7 +106,7 @@ def prioritise(
     say(f"job {job} has priority {priority}")
 
 
-def resume(job: Job, output: Output = None, json: Json = False) -> None:
+def resume(job: Job, output: StoredOutput = None, json: Json = False) -> None:
     """Go on with a job that failed, was cancelled or interrupted; finished tiles are kept.
 
     Without a broker it is finished in this process; with one it is sent to the cluster, and
@@ -119,6 +120,7 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
     start = time.monotonic()
     rendering.check_output(output)
     app = runtime()
+    check_format(output, app.ledger.request(job).format)
     if not app.ledger.has_result(job):
         found = app.ledger.status(job)  # an unknown job is told before a model is loaded
         if found.plan_hash is None:
@@ -135,6 +137,8 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
             rendering.finish_there(send, is_quiet=json)
         else:
             note(f"sent job {send()} on; follow it with: tilechord watch {job}")
+            if json:
+                say_json({"job_id": job})
             return
     if output is not None:
         manifest = app.ledger.result(job)

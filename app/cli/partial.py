@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app import client
 from app.bootstrap import runtime
+from app.cli.options import check_format
 from app.cli.output import note, say, say_json
 from app.domain.errors import NotFoundError
 
@@ -23,6 +24,7 @@ def deliver_finished(job_id: str, output: Path | None, *, start: float, as_json:
     if not found or status.pictures is None:
         raise NotFoundError(client.unfinished(status))
     suffix = next(iter(found.values())).format
+    check_format(output, suffix)
     paths = client.save_pictures(found, output or Path(f"{job_id}.{suffix}"), status.pictures)
     missing = [number for number in range(status.pictures) if number not in found]
     if as_json:
