@@ -12,6 +12,10 @@ from app.cli.output import note, say, say_json, say_pairs, say_table, short
 from app.cli.render import StoredOutput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.bootstrap import Runtime
+    from app.domain.spec import Priority
     from app.jobs import JobStatus
 
 Job = Annotated[str, typer.Argument(help="Job id, as `submit` prints it.")]
@@ -150,37 +154,51 @@ def resume(job: Job, output: StoredOutput = None, json: Json = False) -> None:
 
 
 def jobs(json: Json = False) -> None:
-    """List all jobs in the store."""
+    """List all jobs in the store, the newest last."""
     from app.bootstrap import runtime
-    from app.domain.errors import NotFoundError
 
-    ledger = runtime().ledger
-    rows = []
-    for job_id in ledger.job_ids():
-        try:
-            request, found = ledger.request(job_id), ledger.status(job_id)
-        except NotFoundError:  # removed since it was listed
-            continue
-        rows.append(
-            _record(found)
-            | {"width": request.width, "height": request.height, "prompt": request.prompt}
-        )
+    app = runtime()
+    classes = {entry.job_id: entry.priority for entry in app.entries.all()}
+    rows = [row for job_id in app.ledger.job_ids() if (row := _row(app, job_id, classes))]
     if json:
         say_json(rows)
         return
     say_table(
-        ("job", "state", "done", "size", "prompt"),
+        ("job", "state", "done", "pictures", "size", "priority", "tenant", "prompt"),
         (
             (
                 row["job_id"],
                 row["state"],
                 f"{row['done']}/{row['total']}" if row["total"] else "-",
+                row["pictures"] or "-",
                 f"{row['width']}x{row['height']}",
+                row["priority"],
+                row["tenant"],
                 short(str(row["prompt"]), 50),
             )
             for row in rows
         ),
     )
+
+
+def _row(app: Runtime, job_id: str, classes: Mapping[str, Priority]) -> dict[str, object] | None:
+    """What is listed of a job; ``None`` when it was removed since it was listed.
+
+    *classes* are those of open jobs now, which may have been moved since they were ordered.
+    """
+    from app.domain.errors import NotFoundError
+
+    try:
+        request, found = app.ledger.request(job_id), app.ledger.status(job_id)
+    except NotFoundError:
+        return None
+    return _record(found) | {
+        "width": request.width,
+        "height": request.height,
+        "priority": str(classes.get(job_id, request.priority)),
+        "tenant": request.tenant,
+        "prompt": request.prompt,
+    }
 
 
 def _record(found: JobStatus) -> dict[str, object]:
