@@ -15,6 +15,7 @@ from app.bootstrap import Runtime, runtime
 from app.cli.lookup import look, raise_if_over
 from app.cli.outlook import outlook, time_left
 from app.cli.output import note
+from app.cli.stillness import stillness
 from app.cli.timeline import remaining_s
 from app.domain.errors import NotFoundError
 from app.domain.work import Progress as WorkDone
@@ -36,6 +37,8 @@ class Reporter(Protocol):
 
     def show(self, done: WorkDone, outlook: str, pictures: str = "") -> None: ...
 
+    def tell(self, line: str) -> None: ...
+
 
 class LineReporter:
     """One plain line per stage and finished picture, for logs and pipes."""
@@ -56,6 +59,10 @@ class LineReporter:
         self._shown = done.stage, pictures
         units = f"{done.done} of {done.total} units"
         note(f"{done.stage or 'done'}: {', '.join(filter(None, (units, pictures, outlook)))}")
+
+    def tell(self, line: str) -> None:
+        if not self._is_quiet:
+            note(line)
 
 
 class BarReporter:
@@ -89,6 +96,10 @@ class BarReporter:
             left=outlook,
         )
 
+    def tell(self, line: str) -> None:
+        """Above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False)
+
 
 def reporter(*, is_quiet: bool) -> Reporter:
     """A bar on a terminal, lines elsewhere, nothing when *is_quiet*."""
@@ -104,7 +115,7 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
     that refused its plan, or ``NotFoundError`` when it is unknown for *patience_s*.
     """
     app = runtime()
-    start = time.monotonic()
+    start, still = time.monotonic(), stillness(app)
     with reporter(is_quiet=is_quiet) as board:
         while True:
             status = look(app, job_id)
@@ -116,6 +127,8 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
                 _show(app, status, board)
             elif patience_s is not None and time.monotonic() - start >= patience_s:
                 raise NotFoundError(f"job {job_id} is not known")
+            if reason := still.look(status):
+                board.tell(reason)
             time.sleep(_POLL_S[app.settings.is_embedded])
 
 
