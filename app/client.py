@@ -34,7 +34,8 @@ from app.domain.quality.planned import seams_of
 from app.domain.spec import Priority
 from app.entries import entry_of
 from app.expectation import Expectation, expect
-from app.jobs import JobState
+from app.jobs import JobState, JobStatus
+from app.manifests import finished_pictures
 from app.measuring import measure_stored
 from app.outcomes import announce, settle
 from app.pictures.reading import read_picture, read_size
@@ -42,7 +43,7 @@ from app.queues import translated_send_errors
 from app.saving import save_pyramid, write_file
 from app.schedules import Schedule, read_schedule
 from app.scheduling.publishing import Publisher
-from app.schemas import Manifest, RenderRequest, read_request
+from app.schemas import Manifest, PictureRecord, RenderRequest, read_request
 from app.workflow import plan_of, start
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: no sensible file is larger than its pixels
@@ -176,13 +177,34 @@ def _open_state(job_id: str, deed: str) -> JobState:
 def result(job_id: str) -> Manifest:
     """The manifest of a job that succeeded, its URLs valid from now.
 
-    Raises ``NotFoundError`` when it has no picture.
+    Raises ``NotFoundError`` when it has not: ``pictures`` has what there is.
     """
     status = runtime().ledger.status(job_id)
     if status.state is not JobState.SUCCEEDED:
-        reason = f": {status.reason}" if status.reason else ""
-        raise NotFoundError(f"job {job_id} has no picture, it is {status.state}{reason}")
+        raise NotFoundError(unfinished(status))
     return runtime().ledger.result(job_id)
+
+
+def unfinished(status: JobStatus) -> str:
+    """What a job has that has no result, and how it stands."""
+    done = f"{status.pictures_done} of {status.pictures} pictures" if status.pictures_done else ""
+    reason = f": {status.reason}" if status.reason else ""
+    return f"job {status.job_id} has {done or 'no picture'}, it is {status.state}{reason}"
+
+
+def pictures(job_id: str) -> dict[int, PictureRecord]:
+    """The job's finished pictures by their number, their URLs valid from now.
+
+    Each as the manifest has it, also while the job is open and after it has failed or was
+    cancelled. Raises ``NotFoundError`` for an unknown job.
+    """
+    app = runtime()
+    if app.ledger.has_result(job_id):
+        return dict(enumerate(app.ledger.result(job_id).images))
+    if app.ledger.has_plan(job_id) and not app.ledger.has_lost_plan(job_id):
+        return finished_pictures(app.store, app.ledger.plan(job_id))
+    app.ledger.request(job_id)  # refuses an unknown job
+    return {}
 
 
 def rerender(
@@ -264,13 +286,18 @@ def save(manifest: Manifest, output: Path) -> list[Path]:
     The pyramid of ``out.png`` becomes ``out.dzi`` and ``out_files/`` beside it. Returns the paths
     of the pictures, then those of the pyramids' descriptions.
     """
-    store, pyramids = runtime().store, []
-    paths = picture_paths(output, len(manifest.images))
-    for path, image in zip(paths, manifest.images, strict=True):
-        write_file(path, store.stream(image.key), size_bytes=image.size_bytes)
-        if image.pyramid:
-            pyramids.append(save_pyramid(store, image.pyramid, path.with_suffix(".dzi")))
-    return [*paths, *pyramids]
+    return save_pictures(dict(enumerate(manifest.images)), output, len(manifest.images))
+
+
+def save_pictures(found: Mapping[int, PictureRecord], output: Path, count: int) -> list[Path]:
+    """Write the *found* ones of a job's *count* pictures, called as ``save`` would call them."""
+    store, paths, pyramids = runtime().store, picture_paths(output, count), []
+    for number, picture in found.items():
+        write_file(paths[number], store.stream(picture.key), size_bytes=picture.size_bytes)
+        if picture.pyramid:
+            target = paths[number].with_suffix(".dzi")
+            pyramids.append(save_pyramid(store, picture.pyramid, target))
+    return [*(paths[number] for number in found), *pyramids]
 
 
 def picture_paths(output: Path, count: int) -> list[Path]:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from app.attendance import attendance
 from app.bootstrap import Runtime, build_runtime
 from app.cards import verify
 from app.domain.errors import (
@@ -21,7 +22,7 @@ from app.domain.errors import (
     TransientError,
 )
 from app.exits import ExitCode
-from app.queues import check_broker, check_results
+from app.queues import check_broker, check_results, control_pool
 from app.settings import Settings, settings
 
 _MIN_FREE_BYTES = 1 << 30  # a picture of 300 megapixels and its tiles take about that
@@ -70,6 +71,11 @@ def _checks(chosen: Settings, app: Runtime) -> Iterator[tuple[str, str, Callable
         lambda: check_results(chosen),
     )
     yield (
+        "workers",
+        "start the Redis of TILECHORD_RESULT_BACKEND: workers show themselves there",
+        lambda: _describe_workers(app, chosen),
+    )
+    yield (
         "store",
         "start the store, or correct TILECHORD_STORE_URL and TILECHORD_S3_*",
         lambda: _probe(app, chosen),
@@ -109,6 +115,20 @@ def _describe_broker(chosen: Settings) -> str:
     if chosen.is_embedded:
         return "none, every render runs in the process that asks for it"
     return f"RabbitMQ {check_broker(chosen)} with queue profile {chosen.queue_profile}"
+
+
+def _describe_workers(app: Runtime, chosen: Settings) -> str:
+    """A pool without workers is no failure: they may be started when there is work."""
+    if chosen.is_embedded:
+        return "none, as there is no broker"
+    alive = attendance(app)
+    told = ", ".join(f"{count or 'none'} of pool {pool}" for pool, count in alive.items())
+    if alive[control := control_pool(chosen)]:
+        return f"alive are {told}"
+    return (
+        f"alive are {told}; nothing is planned or given out before one is started with: "
+        f"tilechord worker --queues {control}"
+    )
 
 
 def _probe(app: Runtime, chosen: Settings) -> str:

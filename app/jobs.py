@@ -132,9 +132,7 @@ class JobLedger:
         stored = self._store.get(_key(job_id, "result.json"))
         manifest = Manifest.model_validate_json(stored)
         for image in manifest.images:
-            image.url = self._store.url(image.key)
-            if image.thumbnail:
-                image.thumbnail.url = self._store.url(image.thumbnail.key)
+            image.locate(self._store.url)
         return manifest
 
     def has_result(self, job_id: str) -> bool:
@@ -163,8 +161,12 @@ class JobLedger:
             self._store.delete(_key(job_id, name))
 
     def job_ids(self) -> list[str]:
-        """All jobs, sorted by id."""
-        return sorted({key.split("/")[1] for key in self._store.keys("jobs/")})
+        """All jobs, those that were accepted first first."""
+        since_s: dict[str, float] = {}
+        for blob in self._store.stat("jobs/"):
+            job_id = blob.key.split("/")[1]
+            since_s[job_id] = min(blob.modified_s, since_s.get(job_id, blob.modified_s))
+        return sorted(since_s, key=lambda job_id: (since_s[job_id], job_id))
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from statistics import fmean
 
+from app.domain.errors import NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.quality import worst
 from app.domain.rounds import round_latencies
-from app.domain.work import Run, Stage, Work, run_prefix
+from app.domain.work import Run, Stage, Work, pictures_in, plan_prefix, run_prefix
 from app.measuring import image_figures
 from app.schemas import Lineage, Manifest, PictureRecord, RegionBox, WorkerShare
 from app.storage.port import BlobStore
@@ -50,10 +52,21 @@ def read_runs(store: BlobStore, plan: RenderPlan) -> list[Run]:
     return sorted(runs, key=lambda run: run.started_ms)
 
 
+def finished_pictures(store: BlobStore, plan: RenderPlan) -> dict[int, PictureRecord]:
+    """The pictures of *plan* that are there, by image, their URLs valid from now."""
+    found = {}
+    for image in pictures_in(plan, set(store.keys(plan_prefix(plan)))):
+        # What is removed since it was listed is no longer there.
+        with suppress(NotFoundError):
+            found[image] = _picture_record(store, plan, image)
+    return found
+
+
 def _picture_record(store: BlobStore, plan: RenderPlan, image: int) -> PictureRecord:
     key = Work(Stage.PICTURE, image).key(plan)
-    record = json.loads(store.get(f"{key}.json"))
-    return PictureRecord(key=key, url=store.url(key), **record)
+    picture = PictureRecord(key=key, **json.loads(store.get(f"{key}.json")))
+    picture.locate(store.url)
+    return picture
 
 
 def _lineage(plan: RenderPlan, parent: str | None) -> Lineage | None:

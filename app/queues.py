@@ -106,7 +106,13 @@ def plan_route(settings: Settings, priority: Priority) -> dict[str, Any]:
 
 def control_queue(settings: Settings) -> str:
     """The queue that every worker serves which may dispatch and clean."""
-    return str(route_key(settings, "finish.default", Priority.NORMAL)["queue"])
+    return queue_name(control_pool(settings))
+
+
+def control_pool(settings: Settings) -> str:
+    """The pool whose workers may dispatch and clean."""
+    options = route_key(settings, "finish.default", Priority.NORMAL)
+    return pool_of(str(options["routing_key"]))
 
 
 def pool_of(routing_key: str) -> str:

@@ -15,6 +15,7 @@ from app.bootstrap import Runtime, runtime
 from app.cli.lookup import look, raise_if_over
 from app.cli.outlook import outlook, time_left
 from app.cli.output import note
+from app.cli.stillness import stillness
 from app.cli.timeline import remaining_s
 from app.domain.errors import NotFoundError
 from app.domain.work import Progress as WorkDone
@@ -34,15 +35,17 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
     ) -> None: ...
 
-    def show(self, done: WorkDone, outlook: str) -> None: ...
+    def show(self, done: WorkDone, outlook: str, pictures: str = "") -> None: ...
+
+    def tell(self, line: str) -> None: ...
 
 
 class LineReporter:
-    """One plain line per stage, for logs and pipes."""
+    """One plain line per stage and finished picture, for logs and pipes."""
 
     def __init__(self, *, is_quiet: bool = False) -> None:
         self._is_quiet = is_quiet
-        self._stage: object = ""
+        self._shown: object = None
 
     def __enter__(self) -> Self:
         return self
@@ -50,12 +53,16 @@ class LineReporter:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def show(self, done: WorkDone, outlook: str) -> None:
-        if self._is_quiet or done.stage == self._stage:
+    def show(self, done: WorkDone, outlook: str, pictures: str = "") -> None:
+        if self._is_quiet or self._shown == (done.stage, pictures):
             return
-        self._stage = done.stage
-        rest = f", {outlook}" if outlook else ""
-        note(f"{done.stage or 'done'}: {done.done} of {done.total} units{rest}")
+        self._shown = done.stage, pictures
+        units = f"{done.done} of {done.total} units"
+        note(f"{done.stage or 'done'}: {', '.join(filter(None, (units, pictures, outlook)))}")
+
+    def tell(self, line: str) -> None:
+        if not self._is_quiet:
+            note(line)
 
 
 class BarReporter:
@@ -65,12 +72,12 @@ class BarReporter:
         self._bar = Progress(
             TextColumn("{task.description:8}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f} of {task.total:.0f} units"),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} units{task.fields[pictures]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("queued", total=1, left="")
+        self._task = self._bar.add_task("queued", total=1, pictures="", left="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -79,14 +86,19 @@ class BarReporter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, done: WorkDone, outlook: str) -> None:
+    def show(self, done: WorkDone, outlook: str, pictures: str = "") -> None:
         self._bar.update(
             self._task,
             completed=done.done,
             total=done.total,
             description=str(done.stage or "done"),
+            pictures=pictures and f", {pictures}",
             left=outlook,
         )
+
+    def tell(self, line: str) -> None:
+        """Above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False)
 
 
 def reporter(*, is_quiet: bool) -> Reporter:
@@ -103,7 +115,7 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
     that refused its plan, or ``NotFoundError`` when it is unknown for *patience_s*.
     """
     app = runtime()
-    start = time.monotonic()
+    start, still = time.monotonic(), stillness(app)
     with reporter(is_quiet=is_quiet) as board:
         while True:
             status = look(app, job_id)
@@ -115,12 +127,20 @@ def follow(job_id: str, *, is_quiet: bool = False, patience_s: float | None = No
                 _show(app, status, board)
             elif patience_s is not None and time.monotonic() - start >= patience_s:
                 raise NotFoundError(f"job {job_id} is not known")
+            if reason := still.look(status):
+                board.tell(reason)
             time.sleep(_POLL_S[app.settings.is_embedded])
 
 
 def _show(app: Runtime, status: JobStatus, board: Reporter) -> None:
     if status.progress is not None:
-        board.show(status.progress, _outlook(app, status))
+        board.show(status.progress, _outlook(app, status), _pictures(status))
+
+
+def _pictures(status: JobStatus) -> str:
+    """Of a single picture the units tell all."""
+    is_batch = status.pictures is not None and status.pictures > 1
+    return f"{status.pictures_done} of {status.pictures} pictures" if is_batch else ""
 
 
 def _outlook(app: Runtime, status: JobStatus) -> str:

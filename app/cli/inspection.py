@@ -26,7 +26,10 @@ def recipe(
 
 
 def doctor(json: Json = False) -> None:
-    """Check broker, results, store, model, disk and packages, and say what to do."""
+    """Check packages, broker, results, workers, store, model and disk, and say what to do.
+
+    That no worker is alive is told and is no failure: the exit code stays 0.
+    """
     from app.doctor import examine
 
     findings = examine()

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import Json
+from app.cli.options import Json, check_format
 from app.cli.output import note, say, say_json, say_pairs, say_table, short
-from app.cli.render import Output
+from app.cli.render import StoredOutput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.bootstrap import Runtime
+    from app.domain.spec import Priority
     from app.jobs import JobStatus
 
 Job = Annotated[str, typer.Argument(help="Job id, as `submit` prints it.")]
@@ -47,17 +51,32 @@ def watch(
 
 def fetch(
     job: Job,
-    output: Output = None,
+    output: StoredOutput = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write those there are of an unfinished job.")
+    ] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show who did what when.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the pictures of a finished job to files."""
+    """Write the pictures of a finished job to files.
+
+    With --partial also those of an open, failed or cancelled one, numbered as they will be, and
+    tell which are missing.
+    """
     from app import client
     from app.cli import rendering
 
     start = time.monotonic()
     rendering.check_output(output)
+    if partial:
+        from app.cli.partial import deliver_finished
+
+        if timeline:
+            raise typer.BadParameter("is for whole results", param_hint="--timeline")
+        deliver_finished(job, output, start=start, as_json=json)
+        return
     manifest = client.result(job)
+    check_format(output, manifest.images[0].format)
     rendering.deliver(manifest, output, start=start, as_json=json, with_timeline=timeline)
 
 
@@ -91,7 +110,7 @@ def prioritise(
     say(f"job {job} has priority {priority}")
 
 
-def resume(job: Job, output: Output = None, json: Json = False) -> None:
+def resume(job: Job, output: StoredOutput = None, json: Json = False) -> None:
     """Go on with a job that failed, was cancelled or interrupted; finished tiles are kept.
 
     Without a broker it is finished in this process; with one it is sent to the cluster, and
@@ -105,6 +124,7 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
     start = time.monotonic()
     rendering.check_output(output)
     app = runtime()
+    check_format(output, app.ledger.request(job).format)
     if not app.ledger.has_result(job):
         found = app.ledger.status(job)  # an unknown job is told before a model is loaded
         if found.plan_hash is None:
@@ -121,6 +141,8 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
             rendering.finish_there(send, is_quiet=json)
         else:
             note(f"sent job {send()} on; follow it with: tilechord watch {job}")
+            if json:
+                say_json({"job_id": job})
             return
     if output is not None:
         manifest = app.ledger.result(job)
@@ -132,37 +154,51 @@ def resume(job: Job, output: Output = None, json: Json = False) -> None:
 
 
 def jobs(json: Json = False) -> None:
-    """List all jobs in the store."""
+    """List all jobs in the store, the newest last."""
     from app.bootstrap import runtime
-    from app.domain.errors import NotFoundError
 
-    ledger = runtime().ledger
-    rows = []
-    for job_id in ledger.job_ids():
-        try:
-            request, found = ledger.request(job_id), ledger.status(job_id)
-        except NotFoundError:  # removed since it was listed
-            continue
-        rows.append(
-            _record(found)
-            | {"width": request.width, "height": request.height, "prompt": request.prompt}
-        )
+    app = runtime()
+    classes = {entry.job_id: entry.priority for entry in app.entries.all()}
+    rows = [row for job_id in app.ledger.job_ids() if (row := _row(app, job_id, classes))]
     if json:
         say_json(rows)
         return
     say_table(
-        ("job", "state", "done", "size", "prompt"),
+        ("job", "state", "done", "pictures", "size", "priority", "tenant", "prompt"),
         (
             (
                 row["job_id"],
                 row["state"],
                 f"{row['done']}/{row['total']}" if row["total"] else "-",
+                row["pictures"] or "-",
                 f"{row['width']}x{row['height']}",
+                row["priority"],
+                row["tenant"],
                 short(str(row["prompt"]), 50),
             )
             for row in rows
         ),
     )
+
+
+def _row(app: Runtime, job_id: str, classes: Mapping[str, Priority]) -> dict[str, object] | None:
+    """What is listed of a job; ``None`` when it was removed since it was listed.
+
+    *classes* are those of open jobs now, which may have been moved since they were ordered.
+    """
+    from app.domain.errors import NotFoundError
+
+    try:
+        request, found = app.ledger.request(job_id), app.ledger.status(job_id)
+    except NotFoundError:
+        return None
+    return _record(found) | {
+        "width": request.width,
+        "height": request.height,
+        "priority": str(classes.get(job_id, request.priority)),
+        "tenant": request.tenant,
+        "prompt": request.prompt,
+    }
 
 
 def _record(found: JobStatus) -> dict[str, object]:

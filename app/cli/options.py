@@ -204,6 +204,15 @@ def choose_format(given: str | None, output: Path | None) -> str | None:
     return named
 
 
+def check_format(output: Path | None, stored: str) -> None:
+    """Refuse a name that says another format than that of the *stored* picture."""
+    if output is not None and choose_format(None, output) not in (None, stored):
+        raise typer.BadParameter(
+            f"must fit the stored picture, which is {stored}, got {output.name[-60:]!r}",
+            param_hint="--output",
+        )
+
+
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give *command* the options of a request; it receives them as its first argument."""
     shared = list(signature(RequestOptions, eval_str=True).parameters.values())

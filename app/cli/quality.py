@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Json
-from app.cli.render import Output
+from app.cli.options import Json, check_format
+from app.cli.render import StoredOutput
 from app.exits import ExitCode
 
 Grid = Annotated[
@@ -44,7 +44,7 @@ def quality(
     heatmap: Heatmap = None,
     gate: Gate = False,
     repair_seams: Repair = False,
-    output: Output = None,
+    output: StoredOutput = None,
     cluster: Cluster = False,
     json: Json = False,
 ) -> None:
@@ -92,6 +92,7 @@ def _repair(
         require_broker("--cluster")
     else:
         rendering.use_this_process()
+    check_format(output, client.result(job_id).images[0].format)
     found = client.seam_repairs(job_id, image)
     finish = rendering.finish_there if on_cluster else rendering.finish_here
     manifest = mending.paint(

@@ -62,14 +62,27 @@ def _command(command: Any, name: str) -> Iterator[str]:
     yield f"## {name}\n\n`{' '.join([name, *shown, '[OPTIONS]'])}`\n"
     yield " ".join(command.help.split()) + "\n"
     rows = [(entry.name.upper(), entry) for entry in arguments]
-    rows += [(", ".join(entry.opts), entry) for entry in options]
+    rows += [(_flag(entry), entry) for entry in options]
     if rows:
         yield "| | | default |\n|---|---|---|"
-        yield from (f"| `{flag}` | {entry.help} | {_default(entry)} |" for flag, entry in rows)
+        yield from (f"| `{flag}` | {_help(entry)} | {_default(entry)} |" for flag, entry in rows)
         yield ""
 
 
+def _flag(option: Any) -> str:
+    """With the form of its value, where that follows a rule: ``--tag KEY=VALUE``."""
+    names = ", ".join(option.opts)
+    return f"{names} {option.metavar}" if option.metavar else names
+
+
+def _help(entry: Any) -> str:
+    is_repeated = entry.param_type_name == "option" and entry.multiple
+    return f"{entry.help} May be repeated." if is_repeated else str(entry.help)
+
+
 def _default(entry: Any) -> str:
+    if entry.param_type_name == "option" and entry.required:
+        return "required"
     value = entry.default
     return f"`{value}`" if isinstance(value, (str, int, float)) and value is not False else ""
 

@@ -18,6 +18,10 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="File to write; its suffix says the format."),
 ]
+StoredOutput = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write; a suffix must say the picture's format."),
+]
 
 
 @takes_request

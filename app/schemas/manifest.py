@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel
 
 from app.domain.spec import PictureFormat
@@ -40,6 +42,12 @@ class PictureRecord(BaseModel):
     thumbnail: ThumbnailRecord | None = None
     """``None`` for pictures from before there were any."""
     pyramid: PyramidRecord | None = None
+
+    def locate(self, url: Callable[[str], str]) -> None:
+        """Give the picture and its thumbnail the URLs that *url* makes of their keys."""
+        self.url = url(self.key)
+        if self.thumbnail:
+            self.thumbnail.url = url(self.thumbnail.key)
 
 
 class WorkerShare(BaseModel):

@@ -156,10 +156,10 @@ def test_a_job_with_a_picture_is_not_withdrawn(ledger):
     assert not ledger.is_withdrawn("job-1")
 
 
-def test_all_jobs_are_listed(ledger):
+def test_jobs_are_listed_in_the_order_of_their_acceptance(ledger):
     ledger.accept("a-job", REQUEST, RENDER)
 
-    assert ledger.job_ids() == ["a-job", "job-1"]
+    assert ledger.job_ids() == ["job-1", "a-job"]
 
 
 @pytest.mark.parametrize("call", ["plan", "request", "status", "cancel"])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -279,14 +281,38 @@ def test_fetching_an_unfinished_job_says_where_it_stands(installation: Installat
 
 def test_jobs_lists_every_job_one_a_line(installation: Installation) -> None:
     accept("job-1")
-    accept("job-2", prompt="two\nlines and a [bracket]").fail("job-2", "no room")
+    accept("job-2", prompt="two\nlines and a [bracket]", tenant="studio").fail("job-2", "no room")
 
     result = installation.invoke("jobs")
 
     assert result.stdout.splitlines() == [
-        "job-1\tsubmitted\t0/54\t256x192\ta hill",
-        "job-2\tfailed\t0/54\t256x192\ttwo lines and a [bracket]",
+        "job-1\tsubmitted\t0/54\t0/1\t256x192\tnormal\tdefault\ta hill",
+        "job-2\tfailed\t0/54\t0/1\t256x192\tnormal\tstudio\ttwo lines and a [bracket]",
     ]
+
+
+def test_the_newest_job_is_listed_last_whatever_became_of_older_ones(
+    installation: Installation,
+) -> None:
+    for name, age_s in (("b", 30), ("c", 20), ("a", 10)):
+        accept(name)
+        for path in (installation.store / "jobs" / name).iterdir():
+            os.utime(path, (time.time() - age_s,) * 2)
+    runtime().ledger.fail("b", "no room")
+
+    listed = json.loads(installation.invoke("jobs", "--json").stdout)
+
+    assert [row["job_id"] for row in listed] == ["b", "c", "a"]
+
+
+def test_jobs_tells_the_class_that_a_job_was_moved_to(installation: Installation) -> None:
+    accept("job-1", priority="low")
+    runtime().entries.add(entry_of("job-1", runtime().ledger.request("job-1")))
+    installation.invoke("prioritise", "job-1", "high")
+
+    listed = json.loads(installation.invoke("jobs", "--json").stdout)
+
+    assert [(row["job_id"], row["priority"]) for row in listed] == [("job-1", "high")]
 
 
 def test_jobs_json_of_an_empty_store_is_an_empty_list(installation: Installation) -> None:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app import doctor
+from app.bootstrap import build_runtime
 from app.domain.errors import ConfigurationError, StorageUnavailableError
+from app.live.memory import MemoryBoard
+from app.nodes import NODES
 from app.settings import Settings
 from tests.support.installation import Installation
 
@@ -24,6 +28,7 @@ def test_a_good_installation_passes_every_check(installation: Installation) -> N
         "packages:",
         "broker:",
         "results:",
+        "workers:",
         "store:",
         "model:",
         "disk:",
@@ -72,6 +77,28 @@ def test_a_nearly_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     with pytest.raises(StorageUnavailableError, match="must have 1024 MiB free, got 5 MiB"):
         doctor.check_disk(Settings(store_url=f"file://{tmp_path}/not/there/yet"))
+
+
+@pytest.mark.parametrize(
+    ("pools", "told"),
+    [
+        (
+            [],
+            "alive are none of pool control, none of pool gpu; nothing is planned or given out "
+            "before one is started with: tilechord worker --queues control",
+        ),
+        (["control"], "alive are 1 of pool control, none of pool gpu"),
+        (["control,gpu", "gpu"], "alive are 1 of pool control, 2 of pool gpu"),
+    ],
+    ids=["none", "no renderer", "both"],
+)
+def test_living_workers_are_counted_by_pool(pools: list[str], told: str) -> None:
+    chosen, board = cluster_settings("redis://x"), MemoryBoard()
+    for number, pool in enumerate(pools):
+        board.show(NODES, f"w{number}", {"node": f"w{number}", "pid": 1, "pool": pool}, ttl_s=60)
+    app = replace(build_runtime(Settings(broker_url="memory://")), board=board, settings=chosen)  # type: ignore[arg-type]
+
+    assert doctor._describe_workers(app, chosen) == told
 
 
 def test_without_a_broker_none_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from app import client
 from app.bootstrap import runtime
+from app.cli import broker
 from app.domain.errors import NotFoundError
 from app.domain.plan import RenderPlan
 from app.planning import plan_request
 from app.schemas import Manifest, PictureRecord, read_request
+from app.settings import settings
 from tests.support.installation import Installation
 
 KEY = "plans/one/image-0.png"
@@ -118,3 +121,59 @@ def test_a_source_that_breaks_off_leaves_nothing_behind(tmp_path: Path) -> None:
         client.write_file(tmp_path / "out.png", pieces(), size_bytes=8)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["fetch"], ["fetch", "--partial"], ["resume"], ["quality", "--repair-seams"]],
+    ids=["fetch", "fetch partial", "resume", "repair"],
+)
+def test_a_name_of_another_format_is_refused_before_anything_is_written(
+    installation: Installation, tmp_path: Path, command: list[str]
+) -> None:
+    finish(1)
+
+    result = installation.invoke(*command, "job-1", "-o", "out.jpg")
+
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "tilechord: Invalid value for --output: must fit the stored picture, which is png, "
+        "got 'out.jpg'\n",
+    )
+    assert not (tmp_path / "out.jpg").exists()
+
+
+def test_an_unfinished_job_is_not_sent_on_for_a_name_of_another_format(
+    installation: Installation,
+) -> None:
+    accept()
+
+    result = installation.invoke("resume", "job-1", "-o", "out.webp")
+
+    assert result.exit_code == 2
+    assert runtime().entries.all() == []
+
+
+def test_a_name_without_a_suffix_says_nothing_of_the_format(
+    installation: Installation, tmp_path: Path
+) -> None:
+    finish(3)
+
+    assert installation.invoke("fetch", "job-1", "-o", "out").exit_code == 0
+    assert (tmp_path / "out").read_bytes() == bytes(3)
+
+
+def test_a_script_that_resumes_on_a_cluster_gets_one_document(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept()
+    monkeypatch.setenv("TILECHORD_BROKER_URL", "amqp://127.0.0.1:1")
+    monkeypatch.setattr(broker, "require_broker", lambda wish: "3.13")
+    monkeypatch.setattr(client, "resume", lambda job_id: True)
+    settings.cache_clear()
+    runtime.cache_clear()
+
+    result = installation.invoke("resume", "job-1", "--json")
+
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"job_id": "job-1"}

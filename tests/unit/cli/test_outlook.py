@@ -61,6 +61,21 @@ def test_whoever_watches_is_told_with_every_stage(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "tile: 3 of 20 units, 2 before it\ncore: 0 of 20 units\n"
 
 
+def test_whoever_watches_a_batch_is_told_of_every_picture(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reporter = LineReporter()
+
+    reporter.show(Progress(3, 20, Stage.TILE), "about 9 s left", "0 of 2 pictures")
+    reporter.show(Progress(4, 20, Stage.TILE), "", "0 of 2 pictures")
+    reporter.show(Progress(12, 20, Stage.TILE), "", "1 of 2 pictures")
+
+    assert capsys.readouterr().err == (
+        "tile: 3 of 20 units, 0 of 2 pictures, about 9 s left\n"
+        "tile: 12 of 20 units, 1 of 2 pictures\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.main import get_command
 
 from app.cli import cli
@@ -31,6 +32,24 @@ def command_names(group: Any, prefix: str = "") -> Iterator[str]:
             yield from command_names(command, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `--size WIDTHxHEIGHT` | Size in pixels, ",
+        "| `--region WIDTHxHEIGHT+LEFT+TOP=PROMPT` | "
+        "A part with a prompt of its own. May be repeated. |  |\n",
+        "| `--tag KEY=VALUE` | Kept in the recipe. May be repeated. |  |\n",
+        "| `--grid TILExOVERLAP` | ",
+        "| `--tile ROW,COLUMN` | ",
+        "| `--seed` | Another seed, another part. | required |\n",
+        "| `JOB` | Job id, as `submit` prints it. |  |\n",
+    ],
+    ids=["size", "region", "tag", "grid", "tile", "required", "argument"],
+)
+def test_a_row_tells_how_an_option_is_typed(row: str) -> None:
+    assert row in reference()
 
 
 def test_every_exit_code_is_on_the_page() -> None:
