@@ -162,6 +162,17 @@ class OpenJob:
         for image in sorted(self._ready):
             yield from self._ready[image]
 
+    def first(self, stages: Collection[Stage]) -> Work:
+        """A ready unit of *stages*, the earliest image's; there must be one."""
+        waiting = (self._ready[image] for image in sorted(self._ready) if self._ready[image])
+        return next(units[0] for units in waiting if units[0].stage in stages)
+
+    def ready_of(self, stages: Collection[Stage]) -> int:
+        """How many units of *stages* are ready."""
+        return sum(
+            len(units) for units in self._ready.values() if units and units[0].stage in stages
+        )
+
     def take(self, count: int, stages: Collection[Stage], pool: str, now_s: float) -> list[Work]:
         """Up to *count* ready units of one stage and phase, which fly from now on.
 
