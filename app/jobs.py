@@ -135,6 +135,10 @@ class JobLedger:
             image.locate(self._store.url)
         return manifest
 
+    def discard_result(self, job_id: str) -> None:
+        """Remove a result that is damaged: while it is there, the job counts as done."""
+        self._store.delete(_key(job_id, "result.json"))
+
     def has_result(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "result.json"))
 

@@ -9,7 +9,7 @@ from celery import states
 
 from app.bootstrap import Runtime
 from app.celery import celery
-from app.domain.errors import RenderError, TransientError
+from app.domain.errors import RenderError, RenderFailedError, TransientError
 from app.workflow import raise_if_ended
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,19 @@ def settle(runtime: Runtime, job_id: str) -> bool:
             celery.backend.mark_as_failure(job_id, err)
         else:
             return False
+    _leave(runtime, job_id)
+    return True
+
+
+def give_up(runtime: Runtime, job_id: str, reason: str) -> None:
+    """End a job whose end is recorded, and cannot be read here: it leaves the line in any case."""
+    celery.backend.mark_as_failure(job_id, RenderFailedError(reason))
+    _leave(runtime, job_id)
+
+
+def _leave(runtime: Runtime, job_id: str) -> None:
     runtime.entries.close(job_id)
     announce(runtime, {"kind": "ended", "job_id": job_id})
-    return True
 
 
 def announce(runtime: Runtime, event: Mapping[str, object]) -> None:

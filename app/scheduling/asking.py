@@ -9,6 +9,7 @@ from typing import TypeVar
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError
 from app.entries import Entry
+from app.scheduling.isolation import Isolation
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
 from app.scheduling.publishing import Publisher
@@ -32,12 +33,14 @@ class Asker:
         self._publisher = publisher
         self._clock = clock
         self._line = line
+        self._isolation = Isolation(clock.monotonic)
 
     def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
         """Ask for plans of jobs in line that have none."""
         waits = [(entry, self._line.unplanned_s(entry.job_id)) for entry in unplanned]
-        for entry in self._overdue(waits, _PLAN_GRACE_S):
-            self._ask_for_plan(entry)
+        self._isolation.follow([entry.job_id for entry in unplanned])
+        overdue = self._overdue(waits, _PLAN_GRACE_S)
+        self._isolation.each(overdue, self._ask_for_plan, self._line.fail)
 
     def ask_for_merges(self) -> None:
         """Ask for merges that no callback has asked for, and for results."""

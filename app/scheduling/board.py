@@ -23,25 +23,25 @@ class Schedule:
         self._runtime = runtime
         self._forecast = forecast
 
-    def show(self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord]) -> None:
-        """Show *jobs*, those of *pool* in the order in which they are served."""
+    def show(
+        self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord], demand_s: float
+    ) -> None:
+        """Show *jobs*, those of *pool* in the order in which they are served.
+
+        And the pool: *demand_s* of work, of whatever jobs, wait for it.
+        """
         alive = [node for node in nodes if node.serves(pool)]
         crew = Counter(node.device for node in alive if node.state is not NodeState.DRAINING)
-        pending_s, ready = 0.0, 0
+        ahead_s = 0.0
         try:
             for position, job in enumerate(jobs):
                 left_s = self._forecast.left_s(job)
-                shown = self._record(job, position, crew, pending_s)
+                shown = self._record(job, position, crew, ahead_s)
                 shown |= {"pending_s": round(left_s, 1)}
                 self._runtime.board.show("schedule", job.entry.job_id, shown, ttl_s=_SHOWN_S)
                 if not job.entry.is_paused:
-                    pending_s += left_s
-                    ready += job.ready_units
-            record: Record = {
-                "ready": ready,
-                "pending_s": round(pending_s, 1),
-                "workers": len(alive),
-            }
+                    ahead_s += left_s
+            record: Record = {"pending_s": round(demand_s, 1), "workers": len(alive)}
             record |= {"crew": dict(crew)}
             self._runtime.board.show("pools", pool, record, ttl_s=_SHOWN_S)
         except TransientError:  # nothing is lost but a line on a screen

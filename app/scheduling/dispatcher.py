@@ -22,6 +22,7 @@ from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
 from app.scheduling.asking import Asker
 from app.scheduling.board import Schedule
+from app.scheduling.demand import demand_s
 from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
@@ -222,9 +223,10 @@ class Dispatcher:
         jobs: dict[str, list[OpenJob]] = defaultdict(list)
         for job in self._line:
             jobs[self._reach.pool_for(job)].append(job)
+        waiting_s = demand_s(self._line, self._reach, self._forecast)
         for pool in self._runtime.settings.pools:
             standing = self._line.standing(pool, jobs[pool])
-            self._schedule.show(pool, standing, self._nodes)
+            self._schedule.show(pool, standing, self._nodes, waiting_s.get(pool, 0.0))
 
     def _is_due(self, what: str, period_s: float) -> bool:
         now_s = self._clock.monotonic()

@@ -109,11 +109,11 @@ class Feeder:
         ready, spaces = depth.ready, dict[Priority, int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
-            batch = self._batch(job, jobs, workers)
+            batch = self._batch(job, pool, jobs, workers)
             level = self._line.level(job)
             if level not in spaces:
                 before = min(ready, math.ceil(self._flying(pool, level) / batch))
-                unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
+                unit_s = self._unit_s(job, pool)
                 lookahead_s = self._runtime.settings.lookahead_s
                 spaces[level] = room(before, unit_s * batch, workers, lookahead_s)
             if spaces[level] <= 0:
@@ -129,11 +129,10 @@ class Feeder:
         """Give units to nodes until they have enough; a job that has to wait lets others by."""
         while jobs := [job for job in jobs if self._stages(job, pool)]:
             job = self._line.in_order(jobs, pool)[0]
-            unit_s = self._forecast.unit(job.plan, next(job.ready())).mean_s
             level = self._line.level(job)
-            crew = self._placing.crew(pool, unit_s=unit_s, level=level)
+            crew = self._placing.crew(pool, unit_s=self._unit_s(job, pool), level=level)
             members = jobs
-            batch = self._batch(job, jobs, len(crew.nodes)) if crew else 0
+            batch = self._batch(job, pool, jobs, len(crew.nodes)) if crew else 0
             if crew is None or not self._place(job, pool, crew, batch):
                 jobs = [other for other in jobs if other is not job]
             self._line.spend_rise(level, job, members)
@@ -159,18 +158,21 @@ class Feeder:
             for job in self._line
         )
 
-    def _batch(self, job: OpenJob, jobs: Sequence[OpenJob], workers: int) -> int:
+    def _batch(self, job: OpenJob, pool: str, jobs: Sequence[OpenJob], workers: int) -> int:
         """Units of one message: those of a batch, or of a short time; fewer when the end is near.
 
         Before one was rendered nobody knows which are short.
         """
-        chosen, work = self._runtime.settings, next(job.ready())
+        chosen, work = self._runtime.settings, job.first(self._stages(job, pool))
         most = chosen.tile_batch
         if self._forecast.has_learned(job.plan, work):
-            unit_s = self._forecast.unit(job.plan, work).mean_s
-            most = max(most, units_within(chosen.message_s, unit_s))
-        pending = sum(other.ready_units for other in jobs)
+            most = max(most, units_within(chosen.message_s, self._unit_s(job, pool)))
+        pending = sum(other.ready_of(self._stages(other, pool)) for other in jobs)
         return max(1, batch_size(pending, workers, most))
+
+    def _unit_s(self, job: OpenJob, pool: str) -> float:
+        """Predicted seconds of the units that *pool* gets of the job next."""
+        return self._forecast.unit(job.plan, job.first(self._stages(job, pool))).mean_s
 
     def _send(
         self,

@@ -66,6 +66,7 @@ class OpenJob:
         self._ready: dict[int, deque[Work]] = {}
         self._unopened: deque[int] = deque()
         self._outline = [(units[0], len(units)) for units in image_work(plan, 0) if units]
+        self._alike = {(unit.stage, unit.phase): unit for unit, _ in self._outline}
 
     def waiting(self, waited_s: float) -> Waiting:
         """How the job stands in line, after *waited_s* without being served."""
@@ -90,19 +91,34 @@ class OpenJob:
 
     def left(self) -> list[tuple[Work, int]]:
         """What workers have yet to do, stage after stage: a unit, and how many are like it."""
+        counts = Counter(self.like(work) for work in self.flying)
+        for front in self.fronts():
+            counts.update(dict(front))
+        return [(unit, counts[unit]) for unit, _ in self._outline if counts[unit]]
+
+    def fronts(self) -> list[list[tuple[Work, int]]]:
+        """What workers have yet to be sent for the images at one place, for every such place.
+
+        Stage after stage from there on: a unit, and how many are like it.
+        """
         places = [(unit.stage, unit.phase) for unit, _ in self._outline]
-        counts = [len(self._unopened) * count for _, count in self._outline]
-        flying = Counter(work.image for work in self.flying)
+        first = len(self._unopened)
+        images, ready = Counter({0: first}), Counter({0: first * self._outline[0][1]})
         for image, place in self._places.items():
-            current = places.index(place)
-            counts[current] += len(self._ready[image]) + flying[image]
-            for later in range(current + 1, len(places)):
-                counts[later] += self._outline[later][1]
+            images[places.index(place)] += 1
+            ready[places.index(place)] += len(self._ready[image])
         return [
-            (unit, count)
-            for (unit, _), count in zip(self._outline, counts, strict=True)
-            if count and unit.stage in WORKER_STAGES
+            [
+                (unit, images[place] * count if number else ready[place])
+                for number, (unit, count) in enumerate(self._outline[place:])
+                if unit.stage in WORKER_STAGES
+            ]
+            for place in sorted(+images)  # those with any
         ]
+
+    def like(self, work: Work) -> Work:
+        """The unit that stands for all those of its stage and phase where units are counted."""
+        return self._alike[work.stage, work.phase]
 
     def load(self, store: BlobStore, now_s: float) -> None:
         """Read which blobs exist; what is on its way stays so unless it is done."""
@@ -161,6 +177,17 @@ class OpenJob:
         """Units that can be sent, in the order of their images."""
         for image in sorted(self._ready):
             yield from self._ready[image]
+
+    def first(self, stages: Collection[Stage]) -> Work:
+        """A ready unit of *stages*, the earliest image's; there must be one."""
+        waiting = (self._ready[image] for image in sorted(self._ready) if self._ready[image])
+        return next(units[0] for units in waiting if units[0].stage in stages)
+
+    def ready_of(self, stages: Collection[Stage]) -> int:
+        """How many units of *stages* are ready."""
+        return sum(
+            len(units) for units in self._ready.values() if units and units[0].stage in stages
+        )
 
     def take(self, count: int, stages: Collection[Stage], pool: str, now_s: float) -> list[Work]:
         """Up to *count* ready units of one stage and phase, which fly from now on.

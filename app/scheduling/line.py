@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.bootstrap import Runtime
-from app.domain.errors import PermanentError
+from app.domain.errors import CorruptBlobError
 from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
 from app.live.port import Record
-from app.outcomes import settle
+from app.outcomes import give_up, settle
 from app.scheduling.ageing import Waits
+from app.scheduling.isolation import AWAY, DAMAGED, Isolation
 from app.scheduling.job import Flight, OpenJob
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Line:
         self._clock = clock
         self.is_adopting = is_adopting
         self._waits = Waits(clock.monotonic)
+        self._isolation = Isolation(clock.monotonic)
         self._shares: dict[str, Shares] = {}
         self._jobs: dict[str, OpenJob] = {}
         self._unplanned: dict[str, float] = {}
@@ -73,12 +75,14 @@ class Line:
             if job_id not in entries:
                 self.drop(job_id)
         self._waits.follow(entries)
-        looks = self._looks()
+        self._isolation.follow(entries)
+        looks, unopened = self._looks(), list[Entry]()
         for job_id, entry in entries.items():
             if job_id in self._jobs:
                 self._jobs[job_id].entry = entry
             elif job_id in looks or job_id not in self._unplanned:
-                self._open(entry)
+                unopened.append(entry)
+        self._isolation.each(unopened, self._open, self.fail)
         return [entries[job_id] for job_id in self._unplanned]
 
     def _looks(self) -> set[str]:
@@ -106,10 +110,7 @@ class Line:
         job_id = next(iter(self._jobs))
         job = self._jobs.pop(job_id)
         self._jobs[job_id] = job  # the last in turn now
-        if settle(self._runtime, job_id):
-            self.drop(job_id)
-        else:
-            job.load(self._runtime.store, self._clock.monotonic())
+        self._isolation.each([job.entry], self._audit, self.fail)
 
     def drop(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
@@ -122,6 +123,7 @@ class Line:
         self._jobs.clear()
         self._unplanned.clear()
         self._waits.clear()
+        self._isolation.follow(())
 
     def abandon(self) -> None:
         """Take the jobs that were told out of the store's line; planned ones can be resumed."""
@@ -179,8 +181,16 @@ class Line:
     def fail(self, job_id: str, error: Exception) -> None:
         """End a job that nobody can go on with; the others are served."""
         log.error("job.unserved", extra={"job_id": job_id, "reason": str(error)})
-        self._runtime.ledger.fail(job_id, f"job cannot be served: {error}")
-        settle(self._runtime, job_id)
+        reason = f"job cannot be served: {error}"
+        self._runtime.ledger.fail(job_id, reason)
+        try:
+            settle(self._runtime, job_id)
+        except AWAY:
+            raise
+        except DAMAGED as err:
+            if isinstance(err, CorruptBlobError):  # resumed, it is made anew of its pictures
+                self._runtime.ledger.discard_result(job_id)
+            give_up(self._runtime, job_id, reason)
         self.drop(job_id)
 
     def _ordered(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
@@ -195,13 +205,14 @@ class Line:
     def _shares_of(self, pool: str) -> Shares:
         return self._shares.setdefault(pool, Shares(self._runtime.settings.tenants))
 
-    def _open(self, entry: Entry) -> None:
-        try:
-            self._read_job(entry)
-        except (PermanentError, ValueError) as err:  # damaged, or another version's
-            self.fail(entry.job_id, err)
+    def _audit(self, entry: Entry) -> None:
+        job = self._jobs[entry.job_id]
+        if settle(self._runtime, entry.job_id):
+            self.drop(entry.job_id)
+        else:
+            job.load(self._runtime.store, self._clock.monotonic())
 
-    def _read_job(self, entry: Entry) -> None:
+    def _open(self, entry: Entry) -> None:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()
         if settle(self._runtime, entry.job_id):
             return

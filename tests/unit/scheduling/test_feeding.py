@@ -3,6 +3,7 @@
 import pytest
 
 from app.domain.spec import Priority
+from app.domain.work import Stage, Work
 from tests.unit.scheduling.scene import TILES, Scene, tiles
 
 
@@ -133,3 +134,61 @@ def test_the_last_short_tiles_go_alone():
     scene.accept()
 
     assert [one.slice.batch for one in scene.round(1.0)] == [2]
+
+
+APART = {
+    "pools": {
+        "control": ["plan.*", "finish.*"],
+        "gpu": ["base.*", "tile.*"],
+        "cores": ["upscale.*"],
+    }
+}
+
+
+def mixed(**settings):
+    """Two pictures, cores of 0.1 s next for the first, and tiles of 30 s for the second."""
+    scene = Scene(lookahead_s=4.0, slice_units=32, message_s=0.5, **APART, **settings)
+    known = scene.accept("known")
+    scene.round()
+    for work in tiles(TILES):
+        scene.rendered("known", known, work, seconds=30.0)
+    scene.rendered("known", known, Work(Stage.CORE, 0), seconds=0.1)
+    scene.round()
+    scene.runtime.entries.close("known")
+    plan = scene.accept(height=2048, width=2048, count=2)
+    scene.finish(plan, 0, Stage.TILE, Stage.MERGE, Stage.HEAD)
+    return scene
+
+
+def of_pool(slices, pool):
+    return [one for one in slices if one.pool == pool]
+
+
+def test_a_pool_is_filled_by_the_time_of_its_own_units():
+    scene = mixed()
+    scene.node()
+
+    long = of_pool(scene.round(1.0), "gpu")
+
+    assert {work.stage for one in long for work in one.units} == {Stage.TILE}
+    assert (len(jobs(long)), {one.slice.batch for one in long}) == (2, {1})
+
+
+def test_nodes_get_as_many_as_the_time_of_their_own_units_allows():
+    scene = mixed(placing="round_robin")
+    scene.node(queue="render.node.w1@a")
+
+    long = of_pool(scene.round(1.0), "gpu")
+
+    assert (len(jobs(long)), {one.slice.batch for one in long}) == (2, {1})
+
+
+def test_the_last_short_tiles_go_alone_whatever_waits_for_another_pool():
+    scene = Scene(lookahead_s=4.0, slice_units=32, message_s=0.5, **APART)
+    scene.node()
+    learn(scene, 0.1)
+    plan = scene.accept(count=9)
+    for image in range(8):
+        scene.finish(plan, image, Stage.TILE, Stage.MERGE, Stage.HEAD)
+
+    assert {one.slice.batch for one in of_pool(scene.round(1.0), "gpu")} == {2}

@@ -1,0 +1,167 @@
+"""Jobs whose records cannot be read keep back no other job."""
+
+import pytest
+
+from app.domain.errors import ConfigurationError, StorageUnavailableError
+from app.domain.work import plan_key
+from app.jobs import JobState
+from tests.support.damage import damage
+from tests.unit.scheduling.scene import Scene
+
+
+class Refusals:
+    """Which keys the store does not give, why, and how often it was asked for them."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.error: Exception = StorageUnavailableError("store m cannot serve the blob")
+        self.asked = 0
+
+    def check(self, key):
+        if key in self.keys:
+            self.asked += 1
+            raise self.error
+
+
+@pytest.fixture
+def refusals(scene, monkeypatch):
+    found = Refusals()
+    for name in ("get", "exists"):
+        answer = getattr(scene.store, name)
+
+        def refuse(key, answer=answer):
+            found.check(key)
+            return answer(key)
+
+        monkeypatch.setattr(scene.store, name, refuse)
+    return found
+
+
+def served(scene: Scene, after_s: float = 0.6, times: int = 1) -> set[str]:
+    return {one.job_id for one in scene.round(after_s, times=times)}
+
+
+def in_line(scene: Scene) -> list[str]:
+    return [entry.job_id for entry in scene.runtime.entries.all()]
+
+
+def test_a_job_whose_plan_the_store_does_not_give_keeps_back_no_later_one(scene, refusals):
+    refusals.keys.add(plan_key(scene.accept("bad").hash))
+    scene.accept("good")
+    scene.submit("unplanned")
+
+    assert served(scene) == {"good"}
+    scene.round(0.6, times=30)
+    assert scene.publisher.plans == ["unplanned"]
+    assert in_line(scene) == ["bad", "good", "unplanned"]
+
+
+def test_a_job_that_was_put_off_is_served_when_the_store_gives_its_plan(scene, refusals):
+    refusals.keys.add(plan_key(scene.accept("bad").hash))
+    scene.round(0.6, times=600)
+    refusals.keys.clear()
+
+    assert served(scene, times=60) == {"bad"}
+
+
+def test_a_job_that_was_put_off_is_asked_for_ever_less_often(scene, refusals):
+    refusals.keys.add(plan_key(scene.accept("bad").hash))
+
+    scene.round(0.6, times=200)
+
+    assert 5 <= refusals.asked <= 10
+
+
+def test_a_store_that_gives_no_record_is_asked_for_few(scene, refusals):
+    for number in range(30):
+        refusals.keys.add(f"jobs/job-{number}/result.json")
+        scene.accept(f"job-{number}")
+
+    scene.round(0.6)
+
+    assert refusals.asked == 2
+
+
+def test_jobs_behind_many_that_the_store_does_not_give_have_their_turn(scene, refusals):
+    for number in range(9):
+        refusals.keys.add(plan_key(scene.accept(f"bad-{number}").hash))
+    scene.accept("good")
+
+    assert served(scene, times=6) == {"good"}
+
+
+def test_a_store_that_refuses_this_process_fails_no_job(scene, refusals):
+    refusals.error = ConfigurationError("S3 credentials must be allowed to use bucket b")
+    refusals.keys.add(plan_key(scene.accept("bad").hash))
+    scene.accept("good")
+
+    assert served(scene) == {"good"}
+    refusals.keys.clear()
+    assert scene.runtime.ledger.status("bad").state is JobState.RUNNING
+
+
+def finished(scene, job_id, record=b'{"job_id": "bad"}'):
+    scene.accept(job_id)
+    scene.store.put(f"jobs/{job_id}/result.json", record)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["new", "open"])
+def test_a_job_with_a_damaged_result_fails_and_the_others_are_served(scene, is_open):
+    if is_open:
+        scene.accept("bad")
+        scene.round()
+    finished(scene, "bad")
+    damage(scene.store, "jobs/bad/result.json")
+    scene.accept("good")
+
+    assert "good" in served(scene, times=20)
+
+    status = scene.runtime.ledger.status("bad")
+    assert (status.state, in_line(scene)) == (JobState.FAILED, ["good"])
+    assert status.reason.startswith("job cannot be served: blob jobs/bad/result.json")
+
+
+def test_a_result_of_another_version_stays_and_its_job_leaves_the_line(scene):
+    finished(scene, "bad", b'{"colour": 3}')
+    scene.accept("good")
+
+    assert served(scene) == {"good"}
+    assert in_line(scene) == ["good"]
+    assert scene.runtime.ledger.has_result("bad")
+
+
+@pytest.mark.parametrize("record", [b"{", b"7", b'{"prompt": 7}'], ids=["cut", "number", "field"])
+def test_an_unplanned_job_whose_request_cannot_be_read_fails_alone(scene, record):
+    for job_id in ("bad", "good"):
+        scene.submit(job_id)
+    scene.store.delete("jobs/bad/request.json")
+    scene.store.put("jobs/bad/request.json", record)
+
+    scene.round(1.0, times=20)
+
+    assert (scene.publisher.plans, in_line(scene)) == (["good"], ["good"])
+    assert scene.runtime.ledger.failure("bad").startswith("job cannot be served: ")
+
+
+def test_an_unplanned_job_whose_request_the_store_does_not_give_keeps_back_no_other(
+    scene, refusals
+):
+    for job_id in ("bad", "good"):
+        scene.submit(job_id)
+    refusals.keys.add("jobs/bad/request.json")
+    scene.round(1.0, times=20)
+    scene.accept("planned")
+
+    assert served(scene) == {"planned"}
+    refusals.keys.clear()
+    scene.round(1.0, times=10)
+    assert scene.publisher.plans == ["good", "bad"]
+
+
+def test_a_plan_record_without_a_plan_fails_its_job_alone(scene):
+    scene.submit("bad")
+    scene.store.put("jobs/bad/plan.json", b"{}")
+    scene.accept("good")
+
+    assert served(scene) == {"good"}
+    assert in_line(scene) == ["good"]
