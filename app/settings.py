@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from app.bindings import read_binding
 from app.domain.errors import ConfigurationError
 from app.domain.scheduling.placement import STEAL_AFTER_S, Strategy
 
@@ -36,7 +45,7 @@ class LogFormat(StrEnum):
 # Pool -> binding keys of its one queue. A GPU process consumes exactly one queue: with
 # several, prefetch counts per queue and tiles are parked behind a busy device.
 DEFAULT_POOLS = {
-    "control": ["plan.*", "finish.*", "control.*"],
+    "control": ["plan.*", "finish.*"],
     "gpu": ["base.*", "tile.*", "upscale.*"],
 }
 
@@ -199,6 +208,24 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis:// or rediss://, got no scheme")
         if scheme in {"redis", "rediss"}:
             _check_place(url)
+        return value
+
+    @field_validator("pools")
+    @classmethod
+    def _are_bindings(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Models are spelt as routing keys spell them, or their work would go elsewhere."""
+        return {pool: [read_binding(key) for key in keys] for pool, keys in value.items()}
+
+    @field_validator("bigger_pool", "pool_placing")
+    @classmethod
+    def _name_pools(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = info.data.get("pools")  # absent when refused, which is told first
+        bigger = value.values() if info.field_name == "bigger_pool" else ()
+        for pool in (*value, *bigger):
+            if known is not None and pool not in known:
+                raise ValueError(
+                    f"must name pools of TILECHORD_POOLS ({', '.join(known)}), got {pool!r}"
+                )
         return value
 
     @field_validator("models_path", mode="before")
