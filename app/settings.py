@@ -6,6 +6,7 @@ import os
 import re
 from enum import StrEnum
 from functools import lru_cache
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -247,7 +248,8 @@ def settings() -> Settings:
         return Settings()
     except SettingsError as err:  # its text names the field in quotes
         name = str(err).split('"')[1].upper()
-        raise ConfigurationError(f"TILECHORD_{name} must be JSON") from err
+        text = err.__cause__.doc if isinstance(err.__cause__, JSONDecodeError) else ""
+        raise ConfigurationError(f"TILECHORD_{name} must be JSON, got {text[:60]!r}") from err
     except ValidationError as err:
         raise ConfigurationError(_sentence(err)) from err
 
