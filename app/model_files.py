@@ -11,15 +11,12 @@ from typing import Any
 from app.domain.card import ControlCard, Family, ModelCard
 from app.domain.errors import ModelError, UnsupportedError
 from app.domain.schedule import FlowSchedule, NoiseSchedule, Schedule
+from app.schemas.card import CardFile, read_card_file
 
 CARD = "tilechord.json"
 TINY_DECODER = "vae_tiny"
 """Folder of a distilled decoder inside that of its model."""
 _TOKENS, _T5_TOKENS = 77, 256  # of CLIP, and of T5 as diffusers cuts it
-_OVERRIDES = (
-    *("native_size", "default_steps", "default_guidance", "default_sampler", "default_nsr"),
-    "control",
-)
 _NETWORKS = {"sd": "unet", "sdxl": "unet", "sd3": "transformer"}
 _ENCODERS = {
     "sd": ("text_encoder",),
@@ -50,7 +47,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
     """The card of the model in *folder*.
 
     Raises ``UnsupportedError`` for a model of another kind, ``ModelError`` for one whose files
-    are not complete.
+    are not complete or whose own card breaks a rule.
     """
     index = read_json(folder / "model_index.json")
     classes = {name: part[1] for name, part in index.items() if isinstance(part, list)}
@@ -60,11 +57,11 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
     scale = 2 ** (levels - 1)
     network = Config(folder / _NETWORKS[family] / "config.json")
     _check_network(folder.name, network, vae["latent_channels"])
-    overrides = read_json(folder / CARD) if (folder / CARD).is_file() else {}
+    own = _own_card(folder / CARD)
     facts = (
-        {"native_size": network["sample_size"] * scale}
+        {"native_size": network["sample_size"] * scale, "memory_gb": _needed_gb(folder)}
         | _DEFAULTS[family]
-        | {name: overrides[name] for name in _OVERRIDES if name in overrides}
+        | own.model_dump(exclude={"tile_costs"}, exclude_none=True)
     )
     patch = network["patch_size"] if family == "sd3" else 1
     tokens = (facts["native_size"] // scale // patch) ** 2
@@ -74,7 +71,7 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         family=family,
         latent_scale=scale,
         latent_channels=vae["latent_channels"],
-        tile_costs=_tile_costs(folder.name, overrides.get("tile_costs", {})),
+        tile_costs=tuple(sorted((int(tile), cost) for tile, cost in own.tile_costs.items())),
         schedule=_schedule(folder / "scheduler" / "scheduler_config.json", family, tokens),
         vae_levels=levels,
         vae_layers=vae["layers_per_block"],
@@ -84,7 +81,6 @@ def read_model_card(folder: Path, revision: str) -> ModelCard:
         halving=patch if family == "sd3" else 2 ** (len(network["block_out_channels"]) - 1),
         alignment=patch,
         longest_side=_longest_side(network, patch * scale),
-        memory_gb=_memory_gb(folder, overrides.get("memory_gb")),
         **facts,
     )
 
@@ -240,19 +236,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _memory_gb(folder: Path, stated: object) -> float:
-    if stated is None:
-        weights_bytes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-        return round(1.2 * weights_bytes / 1e9, 3)
-    if not isinstance(stated, int | float) or not 0 < stated < math.inf:
-        raise ModelError(f"model {folder.name}: memory_gb must be a number > 0, got {stated!r}")
-    return float(stated)
+def _own_card(path: Path) -> CardFile:
+    return read_card_file(path, read_json(path)) if path.is_file() else CardFile()
 
 
-def _tile_costs(name: str, table: dict[str, float]) -> tuple[tuple[int, float], ...]:
-    """``{"512": 0.1, "640": 0.17}`` as pairs, smallest tile first."""
-    costs = sorted((int(tile), float(cost)) for tile, cost in table.items())
-    for tile, cost in costs:
-        if cost <= 0:
-            raise ModelError(f"model {name}: tile_costs must be positive, got {cost:g} for {tile}")
-    return tuple(costs)
+def _needed_gb(folder: Path) -> float:
+    """What a device must have by the size of the weights."""
+    weights_bytes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    return round(1.2 * weights_bytes / 1e9, 3)

@@ -6,8 +6,9 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
+from app.bindings import is_rendering, routing_word
 from app.domain.scheduling.placement import Strategy
-from app.queues import EXCHANGE, RENDERING_TYPES, VERSION, queue_arguments, routing_word
+from app.queues import EXCHANGE, VERSION, queue_arguments
 from app.settings import Settings
 
 # What is sent to a node that has gone finds no queue here, and the broker passes it on to the
@@ -25,9 +26,8 @@ _EXPIRY_S = 60.0
 def strategy_of(settings: Settings, pool: str) -> Strategy:
     """How units of *pool* are placed; in one process, and in pools that render nothing, pulled."""
     chosen = settings.pool_placing.get(pool, settings.placing)
-    kinds = {key.partition(".")[0] for key in settings.pools.get(pool, [])}
-    is_rendering = not kinds.isdisjoint(RENDERING_TYPES | {"*", "#"})
-    return chosen if is_rendering and not settings.is_embedded else Strategy.LEAST_LOADED
+    renders = any(is_rendering(key) for key in settings.pools.get(pool, []))
+    return chosen if renders and not settings.is_embedded else Strategy.LEAST_LOADED
 
 
 def node_queue_name(node: str) -> str:

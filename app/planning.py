@@ -131,6 +131,7 @@ def _control(
     has_picture = mode is Mode.REFINE or any(picture is not None for picture in pictures)
     name = request.models.control or (card.control if has_picture else None)
     if name is None or name == NO_CONTROL:
+        _check_no_scale(request)
         return None
     if not has_picture:
         raise InvalidRequestError(
@@ -145,6 +146,14 @@ def _control(
         )
     scale = control.default_scale if request.control_scale is None else request.control_scale
     return ControlSpec(control.name, float(scale))
+
+
+def _check_no_scale(request: RenderRequest) -> None:
+    if request.control_scale is not None:
+        raise InvalidRequestError(
+            "control_scale needs models.control, or a model's own control network and a picture "
+            f"to hold tiles to, got {request.control_scale:g}"
+        )
 
 
 def _upscaler(name: str | None, settings: Settings) -> UpscalerCard:
@@ -247,8 +256,13 @@ def _tile(request: RenderRequest, card: ModelCard) -> int:
 
 
 def _check_limits(request: RenderRequest, settings: Settings) -> None:
-    for name in ("prompt", "negative_prompt"):
-        length = len(getattr(request, name))
+    parts = {"": request} | {f"regions.{n}.": part for n, part in enumerate(request.regions)}
+    lengths = {
+        f"{place}{name}": len(getattr(part, name))
+        for place, part in parts.items()
+        for name in ("prompt", "negative_prompt")
+    }
+    for name, length in lengths.items():
         if length > settings.max_prompt_chars:
             raise LimitExceededError(
                 f"{name} must have at most {settings.max_prompt_chars} characters, got {length}"

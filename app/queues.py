@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +12,10 @@ from kombu.exceptions import KombuError, OperationalError
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from app.bindings import RENDERING_TYPES, TYPE_OF, matches, routing_word
 from app.domain.errors import BrokerUnavailableError, ConfigurationError
 from app.domain.spec import Priority
-from app.domain.work import WORKER_STAGES, Stage
+from app.domain.work import Stage
 from app.settings import QueueProfile, Settings
 
 # Queue arguments are immutable: other arguments under the same name are refused by RabbitMQ,
@@ -24,19 +24,6 @@ VERSION = 1
 EXCHANGE = Exchange("render", type="topic", durable=True)
 DEAD_LETTERS = Exchange("render.dead", type="fanout", durable=True)
 DEAD_QUEUE = f"render.dead.v{VERSION}"
-
-_TYPES = {
-    Stage.BASE: "base",
-    Stage.PREPARE: "base",
-    Stage.TILE: "tile",
-    Stage.HEAD: "upscale",
-    Stage.CORE: "upscale",
-    Stage.MERGE: "finish",
-    Stage.PICTURE: "finish",
-}
-
-
-RENDERING_TYPES = frozenset(_TYPES[stage] for stage in WORKER_STAGES)
 
 
 def queue_name(pool: str) -> str:
@@ -78,7 +65,7 @@ def queue_arguments(settings: Settings) -> dict[str, object]:
 
 def route(settings: Settings, stage: Stage, model: str, priority: Priority) -> dict[str, Any]:
     """Publishing options for work of *stage* on *model*."""
-    kind = _TYPES[stage]
+    kind = TYPE_OF[stage]
     resource = routing_word(model) if kind in RENDERING_TYPES else "default"
     return route_key(settings, f"{kind}.{resource}", priority)
 
@@ -89,7 +76,7 @@ def route_key(settings: Settings, routing_key: str, priority: Priority) -> dict[
     Naming the queue makes the publisher declare it: a message no queue is bound for would vanish.
     """
     for pool, keys in settings.pools.items():
-        if any(_matches(pattern, routing_key) for pattern in keys):
+        if any(matches(pattern, routing_key) for pattern in keys):
             return {
                 "queue": queue_name(pool),
                 "exchange": EXCHANGE.name,
@@ -133,17 +120,6 @@ def to_pool(options: Mapping[str, Any], pool: str) -> dict[str, Any]:
     key = str(options["routing_key"]).partition(".")[2]
     queue = {"queue": queue_name(pool), "exchange": EXCHANGE.name, "routing_key": f"{pool}.{key}"}
     return dict(options) | queue
-
-
-def routing_word(name: str) -> str:
-    """*name* as one word of a routing key."""
-    return re.sub(r"[^a-z0-9_-]", "-", name.lower())
-
-
-def _matches(pattern: str, routing_key: str) -> bool:
-    """AMQP topic match: ``*`` is one word, ``#`` any number of them."""
-    regex = re.escape(pattern).replace(r"\*", r"[^.]+").replace(r"\#", ".*")
-    return re.fullmatch(regex, routing_key) is not None
 
 
 def connect(connection: Connection) -> None:

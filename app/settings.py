@@ -6,13 +6,23 @@ import os
 import re
 from enum import StrEnum
 from functools import lru_cache
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from app.bindings import read_binding
 from app.domain.errors import ConfigurationError
 from app.domain.scheduling.placement import STEAL_AFTER_S, Strategy
 
@@ -36,7 +46,7 @@ class LogFormat(StrEnum):
 # Pool -> binding keys of its one queue. A GPU process consumes exactly one queue: with
 # several, prefetch counts per queue and tiles are parked behind a busy device.
 DEFAULT_POOLS = {
-    "control": ["plan.*", "finish.*", "control.*"],
+    "control": ["plan.*", "finish.*"],
     "gpu": ["base.*", "tile.*", "upscale.*"],
 }
 
@@ -201,6 +211,24 @@ class Settings(BaseSettings):
             _check_place(url)
         return value
 
+    @field_validator("pools")
+    @classmethod
+    def _are_bindings(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Models are spelt as routing keys spell them, or their work would go elsewhere."""
+        return {pool: [read_binding(key) for key in keys] for pool, keys in value.items()}
+
+    @field_validator("bigger_pool", "pool_placing")
+    @classmethod
+    def _name_pools(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = info.data.get("pools")  # absent when refused, which is told first
+        bigger = value.values() if info.field_name == "bigger_pool" else ()
+        for pool in (*value, *bigger):
+            if known is not None and pool not in known:
+                raise ValueError(
+                    f"must name pools of TILECHORD_POOLS ({', '.join(known)}), got {pool!r}"
+                )
+        return value
+
     @field_validator("models_path", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
@@ -220,7 +248,8 @@ def settings() -> Settings:
         return Settings()
     except SettingsError as err:  # its text names the field in quotes
         name = str(err).split('"')[1].upper()
-        raise ConfigurationError(f"TILECHORD_{name} must be JSON") from err
+        text = err.__cause__.doc if isinstance(err.__cause__, JSONDecodeError) else ""
+        raise ConfigurationError(f"TILECHORD_{name} must be JSON, got {text[:60]!r}") from err
     except ValidationError as err:
         raise ConfigurationError(_sentence(err)) from err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from app.domain.guard import Load
 
+log = logging.getLogger(__name__)
 _STAT = Path("/proc/stat")
 
 
@@ -35,14 +37,20 @@ class FileSensor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_blind = False
 
     def read(self) -> Load:
-        """A file that is not there, or half written, tells nothing."""
+        """A file that is not there, or half written, tells nothing; that is logged once."""
         try:
             found = json.loads(self._path.read_text())
-            return Load(_fraction(found.get("gpu_memory")), _fraction(found.get("cpu")))
-        except (OSError, ValueError, TypeError, AttributeError):
+            load = Load(_fraction(found.get("gpu_memory")), _fraction(found.get("cpu")))
+        except (OSError, ValueError, TypeError, AttributeError) as err:
+            if not self._is_blind:
+                log.warning("sensor.blind", extra={"path": str(self._path), "reason": str(err)})
+            self._is_blind = True
             return Load()
+        self._is_blind = False
+        return load
 
 
 class MachineSensor:

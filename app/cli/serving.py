@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+from app import bindings
 from app.bootstrap import runtime
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
-from app.queues import RENDERING_TYPES, queue_name
+from app.queues import queue_name
 from app.settings import Settings, settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -41,8 +42,7 @@ def is_rendering(pools: list[str]) -> bool:
     """Whether any of *pools* is bound to work that needs a model, or takes it over."""
     if not {*settings().bigger_pool.values()}.isdisjoint(pools):
         return True
-    keys = [key for pool in pools for key in settings().pools[pool]]
-    return any(key.split(".")[0] in {*RENDERING_TYPES, "*", "#"} for key in keys)
+    return any(bindings.is_rendering(key) for pool in pools for key in settings().pools[pool])
 
 
 def check(pools: list[str]) -> Iterator[str]:

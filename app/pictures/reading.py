@@ -77,7 +77,7 @@ def fitted(plan: RenderPlan, picture: NDArray[T]) -> NDArray[T]:
 
 
 def read_mask(data: bytes, *, field: str, max_mpx: float) -> NDArray[np.uint8]:
-    """An upright mask as ``(H, W)`` uint8; what is transparent becomes 0, "keep".
+    """An upright mask as ``(H, W)`` uint8, by its luma; what is transparent becomes 0, outside.
 
     Raises as ``read_picture`` does.
     """

@@ -54,7 +54,7 @@ class RenderRequest(BaseModel):
     models: StageModels = StageModels()
     loras: Annotated[list[LoraRequest], Field(max_length=8)] = []
     control_scale: Annotated[float, Field(ge=0, le=2)] | None = None
-    """How closely tiles follow the picture they start from, with ``models.control``."""
+    """How closely tiles follow the picture they start from, with a control network."""
     mode: ModeName = "auto"
     init_image: Name | None = None
     """Key of an uploaded picture, as :func:`app.client.upload` returns it."""
@@ -108,15 +108,15 @@ class RenderRequest(BaseModel):
         if self.strength is not None and self.nsr is not None:
             raise ValueError("strength and nsr must not both be given")
         for name in ("mask", "init_fit"):
-            if getattr(self, name) is not None and self.init_image is None:
-                raise ValueError(f"{name} needs an init_image")
+            value = getattr(self, name)
+            if value is not None and self.init_image is None:
+                raise ValueError(f"{name} needs an init_image, got {value!r} without one")
         if self.rerender is not None:
             self._check_rerender(self.rerender)
-        if self.control_scale is not None and self.models.control is None:
-            raise ValueError("control_scale needs models.control")
         names = [lora.name for lora in self.loras]
-        if len(set(names)) < len(names):
-            raise ValueError("loras must name each LoRA once")
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"loras must name each LoRA once, got {name!r} again")
         for number, region in enumerate(self.regions):
             box = region.box
             if box and (box.bottom > self.height or box.right > self.width):

@@ -1,4 +1,4 @@
-"""Which rule a request breaks, in our words: pydantic's own text is for its programmers."""
+"""Which rule is broken, in our words: pydantic's own text is for its programmers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SUBJECT = re.compile(r"^(Value error, |Input |String |List |Dictionary )")
 _SHOWN_CHARS = 60
 
 
-def sentence(error: ValidationError) -> str:
-    """The first rule that *error* tells of, with the field and its value."""
+def sentence(error: ValidationError, *, whole: str = "request") -> str:
+    """The first rule of *whole* that *error* tells of, with the field and its value."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(_spoken(part) for part in first["loc"]) or "request"
+    name = ".".join(_spoken(part) for part in first["loc"]) or whole
     if first["type"] == "extra_forbidden":
-        return f"{name} is not a field of a request"
+        return f"{name} is not a field of a {whole}"
     if first["type"] == "missing":
         return f"{name} is required"
     rule = _SUBJECT.sub("", first["msg"])
-    if first["type"] == "value_error" and name == "request":
+    if first["type"] == "value_error" and name == whole:
         return rule
     return f"{name} {rule[0].lower()}{rule[1:]}, got {_shown(first['input'])}"
 

@@ -192,7 +192,10 @@ class S3Store:
         if err.code == _TAKEN:
             return _TakenError(key)
         if err.code == "NoSuchBucket":
-            return ConfigurationError(f"{self._place()} does not exist")
+            return ConfigurationError(
+                f"{self._place()} of TILECHORD_STORE_URL does not exist; create it, or let "
+                "`tilechord doctor` do so with credentials that may"
+            )
         if status == 404:
             return NotFoundError(f"blob {key} does not exist in {self._place()}")
         if status in (401, 403):

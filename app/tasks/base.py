@@ -42,7 +42,7 @@ def plan_job(
             settle(app, job_id)
         return manifest
 
-    return _patiently(task, "plan", job_id, plan)
+    return _patiently(task, job_id, plan)
 
 
 def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None:
@@ -58,7 +58,7 @@ def move_on(task: Task[..., Any], job_id: str, images: list[int] | None) -> None
         told = [[work.stage, work.image, work.phase] for work in done]
         announce(app, {"kind": "job", "job_id": job_id, "images": images, "done": told})
 
-    _patiently(task, "advance", job_id, advance)
+    _patiently(task, job_id, advance)
 
 
 def _watched(task: Task[..., Any], job_id: str) -> workflow.Watched:
@@ -66,12 +66,14 @@ def _watched(task: Task[..., Any], job_id: str) -> workflow.Watched:
     return watching(job_id, patience, is_again=is_redelivered(task))
 
 
-def _patiently(task: Task[..., Any], name: str, job_id: str, step: Callable[[], T]) -> T:
+def _patiently(task: Task[..., Any], job_id: str, step: Callable[[], T]) -> T:
     """What *step* returns, after as many attempts as it needs and may have.
 
     A failure for good ends the job: recorded in the store before it reaches the client. While the
     store is away nothing has failed, and nothing could be recorded: the message is handed back.
     """
+
+    name = metrics.stage_of(task.name)  # as a failure is counted, which Celery tells
 
     def note(error: TransientError) -> None:
         metrics.work_retried(name, error)

@@ -105,6 +105,11 @@ def model_load_failed(model: str) -> None:
     MODEL_LOAD_FAILURES.labels(model).inc()
 
 
+def stage_of(task_name: str) -> str:
+    """``merge`` of ``app.tasks.merge``: of control workers' steps, what their task is called."""
+    return task_name.rpartition(".")[2]
+
+
 def reason_of(error: BaseException) -> str:
     """Class of *error* in our tree, ``InternalError`` outside it.
 

@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from app.domain.errors import BrokerUnavailableError
 from app.live.open import open_board
+from app.nodes import read_nodes
 from app.queues import broker_error, connect, dead_queue, queues
 from app.settings import Settings
 from app.telemetry.pools import pending_seconds
@@ -44,6 +45,7 @@ class QueueCollector:
     def __init__(self, chosen: Settings) -> None:
         self._url = chosen.broker_url.get_secret_value()
         self._timeout_s = chosen.broker_timeout_s
+        self._heartbeat_s = chosen.heartbeat_s
         self._names = [queue.name for queue in [*queues(chosen), dead_queue()]]
         self._errors = 0
         self._board = open_board(chosen)
@@ -86,11 +88,20 @@ class QueueCollector:
             pending.add_metric([pool], seconds)
         return up, pending
 
+    def _node_queues(self) -> list[str]:
+        """Queues of living nodes, where a strategy chooses them: most units wait there then."""
+        try:
+            nodes = read_nodes(self._board, self._heartbeat_s)
+        except BrokerUnavailableError:  # told by ``tilechord_board_up``
+            return []
+        return [node.queue for node in nodes if node.queue and not node.is_lost]
+
     def describe(self) -> Iterator[Metric]:
         """Registering must not ask the broker; no metric of another collector shares a name."""
         return iter([])
 
     def _ask(self) -> list[QueueState] | None:
+        names = [*self._names, *self._node_queues()]
         connection = Connection(self._url, connect_timeout=self._timeout_s)
         unreachable: tuple[type[BaseException], ...] = (
             OperationalError,
@@ -100,7 +111,7 @@ class QueueCollector:
         try:
             with connection:
                 connect(connection)  # before a channel is asked for: that would try for ever
-                states = [self._state(connection, name) for name in self._names]
+                states = [self._state(connection, name) for name in names]
         except unreachable as err:
             self._errors += 1
             log.info("queues.unknown", extra={"reason": str(broker_error(self._url, err))})

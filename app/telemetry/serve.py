@@ -83,15 +83,10 @@ def _observe_wait(task: Task[..., Any], **_: object) -> None:
 def _count_retry(sender: Task[..., Any], reason: object, **_: object) -> None:
     error = getattr(reason, "exc", reason)  # Celery wraps what was raised in its Retry
     if isinstance(error, BaseException):
-        metrics.work_retried(_stage(sender.name), error)
+        metrics.work_retried(metrics.stage_of(sender.name), error)
 
 
 @task_failure.connect
 def _count_failure(sender: Task[..., Any], exception: BaseException, **_: object) -> None:
     """Control tasks fail by raising; rendering ones return, and count where they do."""
-    metrics.work_failed(_stage(sender.name), exception)
-
-
-def _stage(task_name: str) -> str:
-    """``tile`` of ``workers.tasks.tile``: rendering tasks are called like their stage."""
-    return task_name.rpartition(".")[2]
+    metrics.work_failed(metrics.stage_of(sender.name), exception)

@@ -23,7 +23,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-POOLS = {"control": ["plan.*", "finish.*", "control.*"], "gpu": ["*.*"], "idle": ["never.*"]}
+POOLS = {"control": ["plan.*", "finish.*"], "gpu": ["*.*"], "idle": ["tile.never"]}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ REQUEST = {
     "nsr": 0.25,
 }
 POOLS = """{
-    "control": ["plan.*", "finish.*", "control.*"],
+    "control": ["plan.*", "finish.*"],
     "gpu": ["base.*", "tile.*", "upscale.*"],
     "large": []
 }"""

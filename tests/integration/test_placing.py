@@ -24,7 +24,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.integration
 HEARTBEAT_S = 0.3
 POOLS = {
-    "control": ["plan.*", "finish.*", "control.*"],
+    "control": ["plan.*", "finish.*"],
     "shares": ["base.tiny", "tile.tiny", "upscale.tiny"],
     "models": ["base.other", "tile.other", "upscale.other"],
 }

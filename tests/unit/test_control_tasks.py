@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery.exceptions import Ignore, Reject
+from prometheus_client import REGISTRY
 
 from app.attempts import Attempts, Quarantine
 from app.bootstrap import Runtime
@@ -18,6 +19,7 @@ from app.schemas import read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
 from app.tasks.base import move_on, plan_job
+from app.telemetry import serve
 from tests.support.delivered import DeliveredTask
 from tests.unit.domain.cards import plan
 
@@ -202,6 +204,21 @@ def test_a_failure_for_good_is_not_tried_again(app, task, store):
         move_on(task, "job", None)
 
     assert app.ledger.failure("job") == "tile 3 of image 0: broken"
+
+
+def test_a_step_is_counted_alike_when_it_is_repeated_and_when_it_fails(app, task, store):
+    def counts():
+        labels = {"stage": "merge", "reason": "StorageUnavailableError"}
+        names = ("tilechord_retries_total", "tilechord_failures_total")
+        return [REGISTRY.get_sample_value(name, labels) or 0 for name in names]
+
+    retries, failures = counts()
+    store.away_for = 1
+
+    move_on(task, "job", None)
+    serve._count_failure(sender=task, exception=store.error)
+
+    assert counts() == [retries + 1, failures + 1]
 
 
 def test_a_withdrawn_job_is_not_planned(app, task):

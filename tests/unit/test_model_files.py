@@ -199,3 +199,49 @@ def test_a_schedule_that_would_be_walked_wrongly_is_refused(models, name, option
     assert refusal(models, name, UnsupportedError) == (
         f"scheduler_config.json: {option} is not supported"
     )
+
+
+SIZES = "must name each tile by its size of 1 to 9999 px"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("default_step", 30, "is not a field of a card"),
+        ("default_steps", "30", "should be a valid integer, got '30'"),
+        ("default_sampler", "foo", "should be 'ddim', 'euler' or 'dpm++2m', got 'foo'"),
+        ("default_nsr", 0, "should be greater than 0, got 0"),
+        ("default_guidance", math.nan, "should be a finite number, got nan"),
+        ("native_size", 512.5, "should be a valid integer, got 512.5"),
+        ("control", "", "should have at least 1 character, got ''"),
+        ("memory_gb", -1, "should be greater than 0, got -1"),
+        ("memory_gb", "8", "should be a valid number, got '8'"),
+        ("tile_costs", {"big": 0.1}, f"{SIZES}, got {{'big': 0.1}}"),
+        ("tile_costs", {"0512": 0.1}, f"{SIZES}, got {{'0512': 0.1}}"),
+        ("tile_costs", [512], "should be a valid dictionary, got [512]"),
+    ],
+)
+def test_a_card_that_breaks_a_rule_is_told_with_file_field_rule_and_value(
+    models, field, value, rule
+):
+    path = models / "sd" / "tilechord.json"
+    change(path, **{field: value})
+
+    assert refusal(models, "sd", ModelError) == f"model file {path}: {field} {rule}"
+
+
+def test_the_cost_of_a_tile_is_told_with_its_size(models):
+    path = models / "sd" / "tilechord.json"
+    change(path, tile_costs={"64": 0.1, "96": 0})
+
+    assert refusal(models, "sd", ModelError) == (
+        f"model file {path}: tile_costs.96 should be greater than 0, got 0"
+    )
+
+
+def test_a_model_may_tell_the_memory_that_it_needs(models):
+    guessed = card(models, "sd").memory_gb
+    change(models / "sd" / "tilechord.json", memory_gb=9)
+
+    assert guessed < 1
+    assert card(models, "sd").memory_gb == 9.0

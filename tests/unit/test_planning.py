@@ -117,6 +117,16 @@ def test_strength_is_translated_to_noise(plan):
             LimitExceededError,
             "prompt must have at most 4000 characters, got 4001",
         ),
+        (
+            {"regions": [{"prompt": "sea"}, {"prompt": "x" * 4001}]},
+            LimitExceededError,
+            "regions.1.prompt must have at most 4000 characters, got 4001",
+        ),
+        (
+            {"regions": [{"prompt": "sea", "negative_prompt": "x" * 4001}]},
+            LimitExceededError,
+            "regions.0.negative_prompt must have at most 4000 characters, got 4001",
+        ),
         ({"model": "nope"}, ModelError, "model 'nope' is not known; known models: "),
         (
             {"models": {"upscale": "nope"}},
@@ -134,7 +144,10 @@ def test_strength_is_translated_to_noise(plan):
             "inputs/a is needed to plan this request",
         ),
     ],
-    ids=["prompt", "model", "upscaler", "direct", "mask without a store"],
+    ids=[
+        *("prompt", "region", "negative of a region", "model", "upscaler", "direct"),
+        "mask without a store",
+    ],
 )
 def test_what_cannot_be_planned_is_refused_with_the_rule(plan, fields, error, message):
     with pytest.raises(PermanentError) as caught:

@@ -82,6 +82,18 @@ def test_a_models_own_control_network_holds_tiles_to_their_picture(controlled):
     assert controlled(mode="phased").spec.control is None  # there is no picture to hold to
 
 
+def test_an_order_has_a_scale_for_a_models_own_control_network(controlled):
+    order = controlled(mode="refine", control_scale=0.5)
+
+    assert order.spec.control == ControlSpec("tile", 0.5)
+
+
+@pytest.mark.parametrize("fields", [{"mode": "phased"}, {"models": {"control": "none"}}])
+def test_a_scale_without_a_control_network_in_use_is_refused(controlled, fields):
+    with pytest.raises(InvalidRequestError, match=r"^control_scale needs .*, got 0\.5$"):
+        controlled(control_scale=0.5, **fields)
+
+
 def test_an_order_chooses_another_control_network_or_none(controlled):
     assert controlled(mode="refine", models={"control": "none"}).spec.control is None
     with pytest.raises(InvalidRequestError, match="tile-xl is for family sdxl"):
@@ -123,7 +135,7 @@ def test_what_changes_a_pixel_changes_the_plan(plan, change):
         ),
         (
             {"loras": [{"name": "style"}, {"name": "style"}]},
-            "loras must name each LoRA once",
+            "loras must name each LoRA once, got 'style' again",
         ),
         (
             {"loras": [{"name": "style", "weight": 9.0}]},
@@ -135,7 +147,8 @@ def test_what_changes_a_pixel_changes_the_plan(plan, change):
         ),
         (
             {"control_scale": 0.5},
-            "control_scale needs models.control",
+            "control_scale needs models.control, or a model's own control network and a picture "
+            "to hold tiles to, got 0.5",
         ),
         (
             {"models": {"control": "tile"}, "mode": "direct"},

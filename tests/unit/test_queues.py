@@ -57,6 +57,23 @@ def test_a_pool_may_serve_one_model_alone():
     assert options["queue"] == "render.big.v1"
 
 
+@pytest.mark.parametrize(
+    ("binding", "model"),
+    [
+        ("base.SDXL", "SDXL"),
+        ("base.sd1.5", "sd1.5"),
+        ("base.SD 1*", "SD 1.5"),
+        ("*.Ünder", "ünder"),
+    ],
+    ids=["upper case", "dot", "wildcard", "any type"],
+)
+def test_a_pool_is_bound_to_the_name_of_a_model_as_people_spell_it(binding, model):
+    chosen_pools = chosen(pools={"own": [binding], "gpu": ["#"]})
+
+    assert route(chosen_pools, Stage.BASE, model, Priority.NORMAL)["queue"] == "render.own.v1"
+    assert route(chosen_pools, Stage.BASE, "other", Priority.NORMAL)["queue"] == "render.gpu.v1"
+
+
 def test_priorities_are_ordered_high_normal_low():
     levels = [
         route(chosen(), Stage.TILE, "m", priority)["priority"]
@@ -185,7 +202,9 @@ def test_an_error_that_is_not_about_sending_stays_what_it_is():
     ids=["none", "of another", "chain", "circle", "itself", "circle behind it"],
 )
 def test_bigger_pools_are_told_in_order_and_each_once(bigger, chain):
-    assert with_bigger(chosen(bigger_pool=bigger), "gpu") == chain
+    pools = {"gpu": ["#"], "large": [], "huge": []}
+
+    assert with_bigger(chosen(pools=pools, bigger_pool=bigger), "gpu") == chain
 
 
 def test_what_another_pool_takes_over_keeps_its_kind_and_priority():

@@ -13,7 +13,7 @@ from app.domain.plan import RenderPlan
 from app.domain.spec import ControlSpec
 from app.domain.work import Work, image_key
 from app.pictures.codecs import decode_array, encode_array
-from app.pictures.reading import read_picture
+from app.pictures.reading import read_mask, read_picture
 from app.storage.port import BlobStore
 from workers.families.conditioning import Conditioning
 from workers.families.model import Model
@@ -61,10 +61,10 @@ class Context:
         picture = read_picture(self.store.get(key), field="init_image", max_mpx=self.max_input_mpx)
         return picture.astype(np.float32) / 255.0
 
-    def mask(self, key: str) -> Array:
-        """The uploaded picture under *key* as ``(H, W)`` in ``[0, 1]``, by its brightness."""
-        pixels = read_picture(self.store.get(key), field="mask", max_mpx=self.max_input_mpx)
-        return np.asarray(pixels.mean(axis=2) / 255.0, np.float32)
+    def mask(self, key: str, field: str) -> Array:
+        """The uploaded mask under *key*, of the request's *field*: ``(H, W)`` in ``[0, 1]``."""
+        mask = read_mask(self.store.get(key), field=field, max_mpx=self.max_input_mpx)
+        return np.asarray(mask / 255.0, np.float32)
 
     def prompts(self, key: str) -> Conditioning:
         """The encoded prompts stored under *key*."""

@@ -17,7 +17,7 @@ Masks = Mapping[int, NDArray[np.float32]]
 def read_masks(context: Context, plan: RenderPlan) -> Masks:
     """The masks of *plan*'s regions."""
     return {
-        number: context.shared_mask(region.mask)
+        number: context.shared_mask(region.mask, f"regions.{number}.mask")
         for number, region in enumerate(plan.spec.regions)
         if region.mask is not None
     }

@@ -178,7 +178,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_rendered(
         ("MAX_TILES", "-1", "TILECHORD_MAX_TILES: input should be greater than 0, got '-1'"),
         ("STORE_URL", "ftp://host/x", "TILECHORD_STORE_URL must start with memory://, file:// or s3://, got scheme 'ftp'"),
         ("STORE_URL", "s3://../x", "TILECHORD_STORE_URL must name a bucket of 3 to 63 characters of [a-z0-9.-], got '..'"),
-        ("POOLS", "[", "TILECHORD_POOLS must be JSON"),
+        ("POOLS", "[", "TILECHORD_POOLS must be JSON, got '['"),
     ],
     ids=["limit", "store-scheme", "bucket", "pools"],
 )  # fmt: skip

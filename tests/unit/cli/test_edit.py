@@ -34,7 +34,8 @@ def mask(installation: Installation) -> str:
 def test_a_mask_without_a_picture_is_refused(installation: Installation, mask: str) -> None:
     result = installation.invoke("plan", "a hill", *SIZE, "--mask", mask)
 
-    assert (result.exit_code, result.stderr) == (2, "tilechord: mask needs an init_image\n")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tilechord: mask needs an init_image, got '")
 
 
 @pytest.mark.parametrize(

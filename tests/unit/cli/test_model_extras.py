@@ -66,7 +66,12 @@ def test_they_reach_the_plan(installation: Installation) -> None:
         (["--lora", "wet"], 3, "LoRA 'wet' is not known; known LoRAs: ink"),
         (["--lora", "tile"], 3, "LoRA 'tile' is not known; known LoRAs: ink"),
         (["--lora", "../ink"], 3, "LoRA must be a name without path separators, got '../ink'"),
-        (["--control-scale", "1"], 2, "control_scale needs models.control"),
+        (
+            ["--control-scale", "1"],
+            2,
+            "control_scale needs models.control, or a model's own control network and a picture "
+            "to hold tiles to, got 1",
+        ),
         (
             ["--control", "union"],
             2,

@@ -81,3 +81,40 @@ def test_a_malformed_address_is_told_without_its_password(
 )
 def test_a_broker_of_rabbitmq_is_accepted(url: str) -> None:
     assert Settings(broker_url=url).broker_url.get_secret_value() == url  # type: ignore[arg-type]
+
+
+TYPES = "must be bound to types plan, base, tile, upscale, finish or *"
+SHAPE = "must have bindings TYPE.MODEL, with * for any model"
+KNOWN = "must name pools of TILECHORD_POOLS (control, gpu)"
+BAD_POOLS = {
+    "type": ("POOLS", '{"gpu": ["tiles.*"]}', f"{TYPES}, got 'tiles.*'"),
+    "old type": ("POOLS", '{"gpu": ["control.*"]}', f"{TYPES}, got 'control.*'"),
+    "no model": ("POOLS", '{"gpu": ["tile"]}', f"{SHAPE}, got 'tile'"),
+    "empty model": ("POOLS", '{"gpu": ["tile."]}', f"{SHAPE}, got 'tile.'"),
+    "empty": ("POOLS", '{"gpu": ["#"], "x": [""]}', f"{TYPES}, got ''"),
+    "bigger": ("BIGGER_POOL", '{"gpu": "large"}', f"{KNOWN}, got 'large'"),
+    "smaller": ("BIGGER_POOL", '{"small": "gpu"}', f"{KNOWN}, got 'small'"),
+    "placed": ("POOL_PLACING", '{"cpu": "random"}', f"{KNOWN}, got 'cpu'"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "rule"), BAD_POOLS.values(), ids=BAD_POOLS.keys())
+def test_a_pool_that_would_never_get_its_work_is_refused_at_start(
+    name: str, value: str, rule: str, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TILECHORD_{name}", value)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        settings()
+
+    assert str(refusal.value) == f"TILECHORD_{name} {rule}"
+
+
+def test_bindings_that_are_refused_are_told_before_what_names_their_pools(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILECHORD_BIGGER_POOL", '{"gpu": "large"}')
+    monkeypatch.setenv("TILECHORD_POOLS", '{"gpu": ["tiles.*"]}')
+
+    with pytest.raises(ConfigurationError, match=r"^TILECHORD_POOLS must be bound"):
+        settings()

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 from prometheus_client import REGISTRY, generate_latest
 
 from app.domain.errors import ModelError, StorageUnavailableError
+from app.live.memory import MemoryBoard
+from app.settings import Settings
 from app.storage.memory import MemoryStore
 from app.telemetry import metrics
+from app.telemetry.queues import QueueCollector
 from app.telemetry.store import MeteredStore
 
 
@@ -77,6 +82,21 @@ def test_every_metric_carries_the_prefix_and_help():
         "tilechord_worker_info",
     }
     assert all(family.documentation for family in families)
+
+
+def test_every_metric_is_in_the_operators_page():
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "cluster.md").read_text()
+    collector = QueueCollector(Settings(broker_url="amqp://guest:guest@127.0.0.1:1//"))
+    collector._board = MemoryBoard()
+
+    own = [family for family in REGISTRY.collect() if family.name.startswith("tilechord_")]
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in [*own, *collector.collect()]
+    }
+
+    assert names > {"tilechord_units_done_total", "tilechord_queue_consumers"}
+    assert {name for name in names if f"`{name}`" not in page} == set()
 
 
 def test_bytes_are_counted_where_they_pass(tmp_path):

@@ -1,11 +1,13 @@
 import pytest
 
 from app.live.memory import MemoryBoard
+from app.nodes import NodeRecord
 from app.settings import Settings
 from app.telemetry.pools import POOLS, pending_seconds
 from app.telemetry.queues import QueueCollector
 
 GONE = "amqp://guest:guest@127.0.0.1:1//"
+NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 def values(collector):
@@ -42,12 +44,40 @@ def test_the_work_that_waits_is_told_by_pool():
 
 
 def test_a_board_that_is_down_is_a_value():
-    chosen = Settings(broker_url=GONE, result_backend="redis://127.0.0.1:1/0")
+    chosen = Settings(broker_url=GONE, result_backend=NO_REDIS)
 
     found = values(QueueCollector(chosen))
 
     assert found["tilechord_board_up", None] == 0
     assert not any(name == "tilechord_pending_seconds" for name, _ in found)
+
+
+def test_queues_of_living_nodes_are_asked_for_as_well(monkeypatch):
+    asked = []
+    monkeypatch.setattr("app.telemetry.queues.connect", lambda _: None)
+    monkeypatch.setattr(QueueCollector, "_state", lambda self, _, name: asked.append(name))
+    collector = QueueCollector(Settings(broker_url=GONE))
+    collector._board = MemoryBoard()
+    nodes = [
+        NodeRecord(node="a@h", pid=1, pool="gpu", queue="render.node.a.v1"),
+        NodeRecord(node="pulls@h", pid=2, pool="gpu"),
+        NodeRecord(node="lost@h", pid=3, pool="gpu", queue="render.node.lost.v1", is_lost=True),
+    ]
+    monkeypatch.setattr("app.telemetry.queues.read_nodes", lambda *_: nodes)
+
+    list(collector.collect())
+
+    assert asked == ["render.control.v1", "render.gpu.v1", "render.dead.v1", "render.node.a.v1"]
+
+
+def test_a_board_that_is_down_leaves_the_pools_queues(monkeypatch):
+    asked = []
+    monkeypatch.setattr("app.telemetry.queues.connect", lambda _: None)
+    monkeypatch.setattr(QueueCollector, "_state", lambda self, _, name: asked.append(name))
+
+    list(QueueCollector(Settings(broker_url=GONE, result_backend=NO_REDIS)).collect())
+
+    assert asked == ["render.control.v1", "render.gpu.v1", "render.dead.v1"]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,22 @@ def test_a_file_that_is_not_there_tells_nothing(tmp_path):
     assert FileSensor(tmp_path / "load").read() == Load()
 
 
+def test_a_file_that_cannot_be_read_is_logged_once_until_it_can(tmp_path, caplog):
+    path = tmp_path / "load"
+    sensor = FileSensor(path)
+
+    sensor.read()
+    sensor.read()
+    path.write_text("{}")
+    sensor.read()
+    path.write_text("{")
+    sensor.read()
+
+    told = [record for record in caplog.records if record.message == "sensor.blind"]
+    assert [record.path for record in told] == [str(path), str(path)]
+    assert "No such file" in told[0].reason
+
+
 def test_a_file_may_leave_out_what_it_does_not_know(tmp_path):
     (tmp_path / "load").write_text('{"cpu": 0.25}')
 

@@ -94,6 +94,7 @@ def node(monkeypatch):
 def chosen(monkeypatch):
     chosen = Settings(
         broker_url="amqp://localhost//",
+        pools={"gpu": ["#"], "large": []},
         bigger_pool={"gpu": "large"},
         retry_base_s=0.001,
         retry_cap_s=0.002,
