@@ -89,7 +89,7 @@ def test_a_worker_that_has_been_silent_is_not_alive(plan: RenderPlan, clock: Han
 
 
 def test_a_bigger_pool_may_take_over(plan: RenderPlan, clock: HandClock) -> None:
-    pools = {"control": ["plan.*", "finish.*", "control.*"], "gpu": ["*.*"], "big": []}
+    pools = {"control": ["plan.*", "finish.*"], "gpu": ["*.*"], "big": []}
     app = clustered(clock, pools=pools, bigger_pool={"gpu": "big"})
     show(app.board, "control", "big")  # type: ignore[arg-type]
 
