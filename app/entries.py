@@ -55,16 +55,31 @@ class Entries:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
-    def add(self, entry: Entry) -> None:
-        """Put the job in line; a job that is there keeps its place."""
-        if self.find(entry.job_id) is None:
-            self._store.put(entry.key, b"")
+    def add(self, entry: Entry) -> Entry:
+        """Put the job in line, and return the entry as it stands there; the first one counts.
+
+        Each call has an entry of its own: whoever takes one out takes nobody else's.
+        """
+        first = self.find(entry.job_id)
+        if first is not None:  # the job keeps its place, whatever this client's clock says
+            entry = replace(entry, accepted_ms=max(entry.accepted_ms, first.accepted_ms + 1))
+        while not self._store.put(entry.key, b""):
+            entry = replace(entry, accepted_ms=entry.accepted_ms + 1)
+        return entry
+
+    def keys(self, job_id: str) -> list[str]:
+        """What stands in line for the job now."""
+        return list(self._store.keys(f"{_ROOT}{job_id}/"))
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Take *keys* out of the line, which never becomes an empty folder."""
+        self._store.put(KEEPER, b"")
+        for key in keys:
+            self._store.delete(key)
 
     def close(self, job_id: str) -> None:
-        """Take the job out of the line, which never becomes an empty folder."""
-        self._store.put(KEEPER, b"")
-        for key in list(self._store.keys(f"{_ROOT}{job_id}/")):
-            self._store.delete(key)
+        """Take the job out of the line."""
+        self.remove(self.keys(job_id))
 
     def pause(self, job_id: str) -> None:
         """Keep the job in line and send none of its work."""

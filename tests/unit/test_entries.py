@@ -55,6 +55,22 @@ def test_a_job_that_is_put_in_line_again_keeps_its_place(entries):
     assert entries.all() == [entry(accepted_ms=5)]
 
 
+def test_a_client_whose_clock_is_behind_moves_no_job_forward(entries):
+    entries.add(entry(accepted_ms=500))
+    entries.add(entry(accepted_ms=5))
+
+    assert entries.all() == [entry(accepted_ms=500)]
+
+
+def test_who_takes_an_entry_out_of_the_line_takes_nobody_elses(entries):
+    added = [entries.add(entry(accepted_ms=5)) for _ in range(3)]
+
+    entries.remove([added[0].key])
+
+    assert entries.keys("job") == [each.key for each in added[1:]]
+    assert entries.find("job") == added[1]
+
+
 def test_of_two_acceptances_at_once_the_first_counts(entries):
     store = entries._store
     for key in (entry(accepted_ms=7).key, entry(accepted_ms=5).key):
