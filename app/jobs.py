@@ -151,8 +151,12 @@ class JobLedger:
         self._store.put(_key(job_id, "failure.json"), canonical_json({"reason": reason}))
 
     def failure(self, job_id: str) -> str | None:
-        key = _key(job_id, "failure.json")
-        return str(json.loads(self._store.get(key))["reason"]) if self._store.exists(key) else None
+        if not self._store.exists(key := _key(job_id, "failure.json")):
+            return None
+        try:
+            return str(json.loads(self._store.get(key))["reason"])
+        except NotFoundError:  # reopened just now
+            return None
 
     def cancel(self, job_id: str) -> None:
         """Ask the job to stop; workers look before every unit and between its steps and layers."""

@@ -20,21 +20,32 @@ def settle(runtime: Runtime, job_id: str) -> bool:
 
     False while the job is open. May be called by several at once: results are written once.
     """
+    if not runtime.ledger.has_ended(job_id):
+        return False  # as most often: the line is not listed for it
+    # Listed before the end is read, and taken out by these names alone: to tell the end may wait
+    # for Redis, and a job that is reopened meanwhile joins the line under another name.
+    keys = runtime.entries.keys(job_id)
+    if not _tell_end(runtime, job_id):
+        return False
+    runtime.entries.remove(keys)
+    announce(runtime, {"kind": "ended", "job_id": job_id})
+    return True
+
+
+def _tell_end(runtime: Runtime, job_id: str) -> bool:
+    """Give the job's end to its waiting client; False when it has none."""
     if runtime.ledger.has_result(job_id):
         manifest = runtime.ledger.result(job_id).model_dump(mode="json")
         celery.backend.store_result(job_id, manifest, states.SUCCESS)
-    else:
-        try:
-            raise_if_ended(runtime, job_id)
-        except TransientError:  # the store does not answer: nothing is known
-            raise
-        except RenderError as err:
-            celery.backend.mark_as_failure(job_id, err)
-        else:
-            return False
-    runtime.entries.close(job_id)
-    announce(runtime, {"kind": "ended", "job_id": job_id})
-    return True
+        return True
+    try:
+        raise_if_ended(runtime, job_id)
+    except TransientError:  # the store does not answer: nothing is known
+        raise
+    except RenderError as err:
+        celery.backend.mark_as_failure(job_id, err)
+        return True
+    return False
 
 
 def announce(runtime: Runtime, event: Mapping[str, object]) -> None:
