@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from celery import states
 
 from app.bootstrap import Runtime
 from app.celery import celery
 from app.domain.errors import RenderError, TransientError
+from app.entries import Entry, is_reopening
 from app.workflow import raise_if_ended
 
 log = logging.getLogger(__name__)
@@ -25,11 +27,30 @@ def settle(runtime: Runtime, job_id: str) -> bool:
     # Listed before the end is read, and taken out by these names alone: to tell the end may wait
     # for Redis, and a job that is reopened meanwhile joins the line under another name.
     keys = runtime.entries.keys(job_id)
+    if is_reopening(keys) and not runtime.ledger.has_result(job_id):
+        return False
     if not _tell_end(runtime, job_id):
         return False
     runtime.entries.remove(keys)
     announce(runtime, {"kind": "ended", "job_id": job_id})
     return True
+
+
+def reopen(runtime: Runtime, entry: Entry) -> None:
+    """Take the job's failure or cancellation back, and put it in line as *entry*.
+
+    May be done by several at once, and again: whoever dies in the middle leaves it to the
+    dispatcher.
+    """
+    # A job that has no end and is not in line would be nobody's for ever. So it joins the line
+    # first, and marked: `settle`, which finds the end still there, takes out what has no mark, and
+    # a dispatcher that finds the mark takes these steps once more. When the end is gone the job
+    # joins without the mark, under a name that no `settle` has listed which has seen the end. The
+    # mark goes last: it must not take back an end that comes later.
+    marked = runtime.entries.add(replace(entry, is_reopening=True))
+    runtime.ledger.reopen(entry.job_id)
+    runtime.entries.add(replace(marked, is_reopening=False))
+    runtime.entries.end_reopening(entry.job_id)
 
 
 def _tell_end(runtime: Runtime, job_id: str) -> bool:

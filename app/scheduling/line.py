@@ -12,7 +12,7 @@ from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
 from app.live.port import Record
-from app.outcomes import settle
+from app.outcomes import reopen, settle
 from app.scheduling.ageing import Waits
 from app.scheduling.job import Flight, OpenJob
 
@@ -75,6 +75,8 @@ class Line:
         self._waits.follow(entries)
         looks = self._looks()
         for job_id, entry in entries.items():
+            if entry.is_reopening:  # by a client that may have died over it
+                reopen(self._runtime, entry)
             if job_id in self._jobs:
                 self._jobs[job_id].entry = entry
             elif job_id in looks or job_id not in self._unplanned:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +136,16 @@ def test_a_change_to_the_same_class_is_told_from_none(entries):
     entries.prioritise("job", Priority.NORMAL, 2_000)
 
     assert len({before.change, once.change, entries.find("job").change}) == 3
+
+
+def test_a_job_that_is_being_reopened_is_in_line_until_that_is_done_and_after_it(entries):
+    marked = entries.add(replace(entry(accepted_ms=5), is_reopening=True))
+    entries.add(entry(accepted_ms=900))
+
+    assert entries.find("job") == replace(entry(accepted_ms=900), is_reopening=True)
+    entries.end_reopening("job")
+    assert entries.all() == [entry(accepted_ms=900)]
+    assert marked.key not in entries.keys("job")
 
 
 def test_what_is_said_of_a_job_that_is_not_in_line_makes_none(entries):

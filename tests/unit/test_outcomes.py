@@ -8,7 +8,7 @@ import pytest
 from app.celery import celery
 from app.entries import entry_of
 from app.jobs import JobLedger
-from app.outcomes import settle
+from app.outcomes import reopen, settle
 from app.schemas import read_request
 from app.storage.memory import MemoryStore
 from tests.support.turns import Turns, interleave
@@ -28,10 +28,8 @@ def app():
     return scene.runtime
 
 
-def reopen(runtime):
-    """What resuming a job does in the store."""
-    runtime.ledger.reopen("job")
-    runtime.entries.add(entry_of("job", REQUEST))
+def resume(runtime):
+    reopen(runtime, entry_of("job", REQUEST))
 
 
 def seen_through(store, runtime):
@@ -40,7 +38,7 @@ def seen_through(store, runtime):
 
 def test_a_job_that_is_reopened_while_its_end_is_told_stays_in_line(app, monkeypatch):
     def wait_for_redis(*_):
-        reopen(app)
+        resume(app)
 
     monkeypatch.setattr(celery.backend, "mark_as_failure", wait_for_redis)
 
@@ -55,8 +53,8 @@ def test_a_reopened_job_stays_in_line_whenever_its_end_was_looked_at(app, monkey
     backend = type(celery.backend)  # each thread has one of its own
     monkeypatch.setattr(backend, "mark_as_failure", lambda *given: told.append(str(given[2])))
     clients = (
-        (lambda one: settle(one, "job"), reopen),
-        (reopen, lambda one: settle(one, "job")),
+        (lambda one: settle(one, "job"), resume),
+        (resume, lambda one: settle(one, "job")),
     )
     for pair, first, second in product(clients, range(MOST_STEPS), range(1, MOST_STEPS)):
         store = MemoryStore()
