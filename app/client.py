@@ -37,7 +37,7 @@ from app.expectation import Expectation, expect
 from app.jobs import JobState, JobStatus
 from app.manifests import finished_pictures
 from app.measuring import measure_stored
-from app.outcomes import announce, settle
+from app.outcomes import announce, reopen, settle
 from app.pictures.reading import read_picture, read_size
 from app.queues import translated_send_errors
 from app.saving import save_pyramid, write_file
@@ -117,15 +117,16 @@ def resume(job_id: str) -> bool:
     status = app.ledger.status(job_id)
     if status.state is JobState.SUCCEEDED:
         return False
-    app.ledger.reopen(job_id)
-    if app.ledger.has_lost_plan(job_id):
-        app.ledger.unplan(job_id)
+    request = app.ledger.request(job_id)
     with translated_send_errors(app.settings):
-        # The id is used again: its old outcome must not be taken for the new one.
+        # The id is used again: its old outcome must not be taken for the new one. Before anything
+        # is changed, for it fails where Redis is away, and the job then keeps its end.
         celery.AsyncResult(job_id).forget()
     app.entries.unpause(job_id)
-    request = app.ledger.request(job_id)
-    app.entries.add(entry_of(job_id, request))
+    reopen(app, entry_of(job_id, request))
+    # From here on the dispatcher would do the rest by itself, a little later.
+    if app.ledger.has_lost_plan(job_id):
+        app.ledger.unplan(job_id)
     if not app.ledger.has_plan(job_id):
         payload = request.model_dump(mode="json", exclude_unset=True)
         Publisher(app).send_plan(job_id, payload, Priority(request.priority))

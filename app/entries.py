@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.spec import Priority
@@ -15,6 +15,8 @@ from app.schemas import RenderRequest
 from app.storage.port import BlobStore
 
 _ROOT = "queue/"
+_ACCEPTED = "accepted"
+_REOPENING = "reopening"
 KEEPER = f"{_ROOT}_kept"
 """No job's id. Servers that have folders, as SeaweedFS does, take an emptied one away a moment
 later, and could take with it the job that was put in line meanwhile."""
@@ -30,6 +32,8 @@ class Entry:
     tenant: str
     deadline_ms: int | None = None
     is_paused: bool = False
+    is_reopening: bool = False
+    """Its end is to be taken back, as ``app.outcomes.reopen`` does."""
     change: str = ""
     """Names the last change of its class, be it to the one it had."""
 
@@ -37,7 +41,7 @@ class Entry:
     def key(self) -> str:
         deadline = self.deadline_ms or "none"
         place = f"{self.accepted_ms}/{self.priority}/{self.tenant}/{deadline}"
-        return f"{_ROOT}{self.job_id}/accepted/{place}"
+        return f"{_ROOT}{self.job_id}/{_REOPENING if self.is_reopening else _ACCEPTED}/{place}"
 
 
 def entry_of(job_id: str, request: RenderRequest) -> Entry:
@@ -55,16 +59,35 @@ class Entries:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
-    def add(self, entry: Entry) -> None:
-        """Put the job in line; a job that is there keeps its place."""
-        if self.find(entry.job_id) is None:
-            self._store.put(entry.key, b"")
+    def add(self, entry: Entry) -> Entry:
+        """Put the job in line, and return the entry as it stands there; the first one counts.
+
+        Each call has an entry of its own: whoever takes one out takes nobody else's.
+        """
+        first = self.find(entry.job_id)
+        if first is not None:  # the job keeps its place, whatever this client's clock says
+            entry = replace(entry, accepted_ms=max(entry.accepted_ms, first.accepted_ms + 1))
+        while not self._store.put(entry.key, b""):
+            entry = replace(entry, accepted_ms=entry.accepted_ms + 1)
+        return entry
+
+    def keys(self, job_id: str) -> list[str]:
+        """What stands in line for the job now."""
+        return list(self._store.keys(f"{_ROOT}{job_id}/"))
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Take *keys* out of the line, which never becomes an empty folder."""
+        self._store.put(KEEPER, b"")
+        for key in keys:
+            self._store.delete(key)
 
     def close(self, job_id: str) -> None:
-        """Take the job out of the line, which never becomes an empty folder."""
-        self._store.put(KEEPER, b"")
-        for key in list(self._store.keys(f"{_ROOT}{job_id}/")):
-            self._store.delete(key)
+        """Take the job out of the line."""
+        self.remove(self.keys(job_id))
+
+    def end_reopening(self, job_id: str) -> None:
+        """Note that the job's end is gone; it is in line without being reopened, too."""
+        self.remove(list(self._store.keys(f"{_ROOT}{job_id}/{_REOPENING}/")))
 
     def pause(self, job_id: str) -> None:
         """Keep the job in line and send none of its work."""
@@ -78,7 +101,7 @@ class Entries:
         self._store.put(f"{_ROOT}{job_id}/priority/{now_ms}/{priority}", b"")
 
     def find(self, job_id: str) -> Entry | None:
-        return _entry(self._store.keys(f"{_ROOT}{job_id}/"))
+        return _entry(self.keys(job_id))
 
     def all(self) -> list[Entry]:
         """Every open job, in order of acceptance."""
@@ -89,21 +112,31 @@ class Entries:
         return sorted(entries, key=lambda entry: (entry.accepted_ms, entry.job_id))
 
 
-def _entry(keys: Iterable[str]) -> Entry | None:
+def is_reopening(keys: Iterable[str]) -> bool:
+    """Whether *keys*, all of one job, tell that its end is to be taken back."""
+    return any(key.split("/")[2] == _REOPENING for key in keys)
+
+
+def _entry(keys: Sequence[str]) -> Entry | None:
     """The entry that *keys*, sorted and all of one job, tell; ``None`` when it is not in line."""
     entry, is_paused, priority, change = None, False, None, ""
     for key in keys:
         match key.split("/"):
-            case [_, job_id, "accepted", accepted_ms, level, tenant, deadline] if entry is None:
-                entry = _accepted(job_id, accepted_ms, level, tenant, deadline)
+            case [_, job_id, "accepted" | "reopening", accepted_ms, level, tenant, deadline]:
+                entry = entry or _accepted(job_id, accepted_ms, level, tenant, deadline)
             case [_, _, "paused"]:
                 is_paused = True
             case [_, _, "priority", changed_ms, level] if level in set(Priority):
                 priority, change = Priority(level), f"{changed_ms}/{level}"
     if entry is None:
         return None
-    priority = priority or entry.priority
-    return replace(entry, is_paused=is_paused, priority=priority, change=change)
+    return replace(
+        entry,
+        is_paused=is_paused,
+        is_reopening=is_reopening(keys),
+        priority=priority or entry.priority,
+        change=change,
+    )
 
 
 def _accepted(

@@ -52,24 +52,30 @@ class JobLedger:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
-    def submit(self, job_id: str, request: RenderRequest) -> None:
-        """Write the request; the job exists from here on.
+    def submit(self, job_id: str, request: RenderRequest) -> bool:
+        """Write the request; the job exists from here on. True when this call was the one.
 
         Raises ``InvalidRequestError`` when the id belongs to a job with another request.
         """
-        self._store.delete(f"withdrawn/{job_id}")  # it was refused before, and is wanted again
         record = canonical_json(request.model_dump(mode="json"))
-        if not self._store.put(_key(job_id, "request.json"), record) and (
-            self.request(job_id) != request
-        ):
-            raise InvalidRequestError(f"job id {job_id} belongs to another request")
+        while not (is_first := self._store.put(_key(job_id, "request.json"), record)):
+            try:
+                known = self.request(job_id)
+            except NotFoundError:  # taken back just now
+                continue
+            if known != request:
+                raise InvalidRequestError(f"job id {job_id} belongs to another request")
+            break
+        # It was refused before, and is wanted again. Last: who takes a request back marks it first.
+        self._store.delete(f"withdrawn/{job_id}")
+        return is_first
 
     def withdraw(self, job_id: str) -> None:
         """Take back a request that could not be sent; its message may still be on its way.
 
-        Or it arrived long ago: a job with a picture is left as it is.
+        Or it arrived long ago: a job that has ended is left as it is.
         """
-        if self.has_result(job_id):
+        if self.has_ended(job_id):
             return
         self._store.put(f"withdrawn/{job_id}", b"")
         self.forget(job_id)
@@ -147,8 +153,12 @@ class JobLedger:
         self._store.put(_key(job_id, "failure.json"), canonical_json({"reason": reason}))
 
     def failure(self, job_id: str) -> str | None:
-        key = _key(job_id, "failure.json")
-        return str(json.loads(self._store.get(key))["reason"]) if self._store.exists(key) else None
+        if not self._store.exists(key := _key(job_id, "failure.json")):
+            return None
+        try:
+            return str(json.loads(self._store.get(key))["reason"])
+        except NotFoundError:  # reopened just now
+            return None
 
     def cancel(self, job_id: str) -> None:
         """Ask the job to stop; workers look before every unit and between its steps and layers."""
@@ -158,6 +168,11 @@ class JobLedger:
 
     def is_cancelled(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "cancelled.json"))
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether the job has a result, a failure or a cancellation."""
+        ends = ("result.json", "failure.json", "cancelled.json")
+        return any(self._store.exists(_key(job_id, name)) for name in ends)
 
     def reopen(self, job_id: str) -> None:
         """Forget an earlier failure or cancellation, so that the job can be resumed."""

@@ -64,10 +64,11 @@ class Asker:
         if ledger.has_plan(entry.job_id):
             self._line.tell(entry.job_id)  # to be looked at, and served
             return
+        keys = self._runtime.entries.keys(entry.job_id)
         try:
             request = ledger.request(entry.job_id)
-        except NotFoundError:  # withdrawn between two steps
-            self._runtime.entries.close(entry.job_id)
+        except NotFoundError:  # withdrawn between two steps; who orders it anew is not among these
+            self._runtime.entries.remove(keys)
             return
         log.info("plan.sent_again", extra={"job_id": entry.job_id})
         payload = request.model_dump(mode="json", exclude_unset=True)

@@ -12,7 +12,7 @@ from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
 from app.entries import Entry
 from app.live.port import Record
-from app.outcomes import give_up, settle
+from app.outcomes import give_up, reopen, settle
 from app.scheduling.ageing import Waits
 from app.scheduling.isolation import AWAY, DAMAGED, Isolation
 from app.scheduling.job import Flight, OpenJob
@@ -76,6 +76,8 @@ class Line:
                 self.drop(job_id)
         self._waits.follow(entries)
         self._isolation.follow(entries)
+        reopening = [entry for entry in entries.values() if entry.is_reopening]
+        self._isolation.each(reopening, self._reopen, self.fail)
         looks, unopened = self._looks(), list[Entry]()
         for job_id, entry in entries.items():
             if job_id in self._jobs:
@@ -211,6 +213,10 @@ class Line:
             self.drop(entry.job_id)
         else:
             job.load(self._runtime.store, self._clock.monotonic())
+
+    def _reopen(self, entry: Entry) -> None:
+        """Do what a client began that may have died over it."""
+        reopen(self._runtime, entry)
 
     def _open(self, entry: Entry) -> None:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()

@@ -32,7 +32,9 @@ def plan_job(
     app, watched = runtime(), _watched(task, job_id)
 
     def plan() -> Manifest | None:
-        if app.ledger.is_withdrawn(job_id) or settle(app, job_id):
+        # One in line is wanted, whatever the mark of a client says that died while it took it back.
+        is_refused = app.ledger.is_withdrawn(job_id) and app.entries.find(job_id) is None
+        if is_refused or settle(app, job_id):
             return None
         with watched(Step(job_id, "plan", "plan")):
             manifest = workflow.start(app, job_id, request())

@@ -16,10 +16,9 @@ from app.celery import celery
 from app.domain.errors import ConfigurationError, InvalidRequestError, RenderError
 from app.domain.spec import Priority
 from app.embedded import is_worker_running
-from app.entries import entry_of
-from app.outcomes import announce
+from app.orders import Order
 from app.queues import connect, plan_route, translated_send_errors
-from app.schemas import RenderRequest, read_request
+from app.schemas import read_request
 from app.settings import Settings, settings
 from app.tasks.base import plan_job
 
@@ -47,23 +46,16 @@ class RenderTask(Task[..., Any]):
         check_admission(runtime(), request)
         job_id = options.pop("task_id", None) or str(uuid.uuid4())
         _require_broker(chosen)
-        enter(job_id, request)
         payload = request.model_dump(mode="json", exclude_unset=True)
         route = plan_route(chosen, Priority(request.priority))
+        order = Order(runtime(), job_id, request)
         try:
+            order.enter()
             with translated_send_errors(chosen):
                 return super().apply_async(args=(payload,), task_id=job_id, **(route | options))
         except RenderError:
-            leave(job_id)
+            order.leave()
             raise
-
-
-def enter(job_id: str, request: RenderRequest) -> None:
-    """Record the request and put its job in line."""
-    app = runtime()
-    app.ledger.submit(job_id, request)
-    app.entries.add(entry_of(job_id, request))
-    announce(app, {"kind": "job", "job_id": job_id})
 
 
 def _require_broker(chosen: Settings) -> None:
@@ -73,13 +65,6 @@ def _require_broker(chosen: Settings) -> None:
     """
     with translated_send_errors(chosen), celery.producer_or_acquire() as producer:
         connect(producer.connection)
-
-
-def leave(job_id: str) -> None:
-    """Take back a job that could not be sent: its client was told so, and may send it again."""
-    app = runtime()
-    app.entries.close(job_id)
-    app.ledger.withdraw(job_id)
 
 
 def _only_request(args: Sequence[object], kwargs: Mapping[str, object]) -> object:

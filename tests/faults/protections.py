@@ -319,7 +319,7 @@ _JOBS = (
     _protection(
         "withdrawn-orders-not-planned",
         "app/tasks/base.py",
-        "if app.ledger.is_withdrawn(job_id) or settle(app, job_id):",
+        "if is_refused or settle(app, job_id):",
         "if settle(app, job_id):",
         "tests/unit/test_control_tasks.py::test_a_withdrawn_job_is_not_planned",
     ),

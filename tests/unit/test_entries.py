@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,22 @@ def test_a_job_that_is_put_in_line_again_keeps_its_place(entries):
     entries.add(entry(accepted_ms=900, priority=Priority.HIGH))
 
     assert entries.all() == [entry(accepted_ms=5)]
+
+
+def test_a_client_whose_clock_is_behind_moves_no_job_forward(entries):
+    entries.add(entry(accepted_ms=500))
+    entries.add(entry(accepted_ms=5))
+
+    assert entries.all() == [entry(accepted_ms=500)]
+
+
+def test_who_takes_an_entry_out_of_the_line_takes_nobody_elses(entries):
+    added = [entries.add(entry(accepted_ms=5)) for _ in range(3)]
+
+    entries.remove([added[0].key])
+
+    assert entries.keys("job") == [each.key for each in added[1:]]
+    assert entries.find("job") == added[1]
 
 
 def test_of_two_acceptances_at_once_the_first_counts(entries):
@@ -118,6 +136,16 @@ def test_a_change_to_the_same_class_is_told_from_none(entries):
     entries.prioritise("job", Priority.NORMAL, 2_000)
 
     assert len({before.change, once.change, entries.find("job").change}) == 3
+
+
+def test_a_job_that_is_being_reopened_is_in_line_until_that_is_done_and_after_it(entries):
+    marked = entries.add(replace(entry(accepted_ms=5), is_reopening=True))
+    entries.add(entry(accepted_ms=900))
+
+    assert entries.find("job") == replace(entry(accepted_ms=900), is_reopening=True)
+    entries.end_reopening("job")
+    assert entries.all() == [entry(accepted_ms=900)]
+    assert marked.key not in entries.keys("job")
 
 
 def test_what_is_said_of_a_job_that_is_not_in_line_makes_none(entries):

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.attempts import Attempts, Step, attempts_prefix
 from app.bootstrap import runtime
+from app.celery import celery
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, unit_name
 from app.jobs import JobState
@@ -88,6 +90,23 @@ def test_a_requeued_unit_is_forgotten_and_its_job_goes_on(
     assert runtime().ledger.status("job-1").state is JobState.SUBMITTED
     assert list(runtime().store.keys("attempts/")) == []
     assert list(runtime().store.keys("dead/")) == []
+
+
+def test_a_letter_that_cannot_be_requeued_stays_and_its_job_keeps_its_end(
+    installation: Installation, quarantined: RenderPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RedisConnectionError("refused")
+
+    before = installation.invoke("dead", "list", "--json").stdout
+    with monkeypatch.context() as patch:
+        patch.setattr(celery.backend, "forget", fail)
+        result = installation.invoke("dead", "requeue", "job-1")
+
+    assert result.exit_code == 4
+    assert installation.invoke("dead", "list", "--json").stdout == before
+    assert runtime().ledger.status("job-1").state is JobState.FAILED
+    assert runtime().entries.all() == []
 
 
 def test_a_dropped_letter_leaves_its_job_and_its_deaths_as_they_are(

@@ -85,6 +85,26 @@ def test_a_withdrawn_job_leaves_the_line(scene):
     assert scene.runtime.entries.all() == []
 
 
+def test_a_job_that_is_ordered_anew_just_then_stays_in_line(scene, monkeypatch):
+    scene.submit("job")
+    scene.runtime.ledger.forget("job")
+    ledger = scene.runtime.ledger
+    read = ledger.request
+
+    def request(job_id):
+        try:
+            return read(job_id)
+        finally:
+            monkeypatch.setattr(ledger, "request", read)
+            scene.submit(job_id)
+
+    monkeypatch.setattr(ledger, "request", request)
+    scene.round(1.0, times=40)
+
+    assert [entry.job_id for entry in scene.runtime.entries.all()] == ["job"]
+    assert set(scene.publisher.plans) == {"job"}
+
+
 def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
     render_all(scene)
 
