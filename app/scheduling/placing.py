@@ -101,10 +101,10 @@ class Placing:
         """What *work* asks of a node."""
         model = _model(job, work.stage)
         behind_s = sum(
-            other.ready_units * self._forecast.unit(other.plan, work).mean_s
+            other.ready_of([stage]) * self._forecast.unit(other.plan, other.first([stage])).mean_s
             for other in self._line
-            for work in [next(other.ready(), None)]
-            if work is not None and not other.entry.is_paused and _model(other, work.stage) == model
+            for stage in other.ready_stages()
+            if not other.entry.is_paused and _model(other, stage) == model
         )
         return Need(
             model,

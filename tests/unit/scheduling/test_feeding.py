@@ -183,6 +183,17 @@ def test_nodes_get_as_many_as_the_time_of_their_own_units_allows():
     assert (len(jobs(long)), {one.slice.batch for one in long}) == (2, {1})
 
 
+def test_what_waits_behind_a_warm_node_counts_by_the_time_of_its_own_stage():
+    scene = mixed(placing="affinity", steal_after_s=500.0)
+    scene.publisher.ready["cores"] = 1000  # so the cores wait as well
+    for name, models in (("cold@a", []), ("warm@a", ["sd15"])):
+        scene.node(name, queue=f"render.node.{name}", models=models)
+
+    long = of_pool(scene.round(1.0), "gpu")
+
+    assert "cold@a" in {node for one in long for node in one.slice.nodes}
+
+
 def test_the_last_short_tiles_go_alone_whatever_waits_for_another_pool():
     scene = Scene(lookahead_s=4.0, slice_units=32, message_s=0.5, **APART)
     scene.node()
