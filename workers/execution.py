@@ -24,10 +24,11 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Outcome, Work, next_of_image, plan_key
-from app.jobs import JobLedger, present_keys
+from app.domain.work import Outcome, Work, plan_key, unit_name
+from app.jobs import JobLedger
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
+from app.repair import UNREADABLE, mend
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
@@ -161,7 +162,7 @@ class Executor:
             raise error
         if isinstance(error, DeviceOutOfMemoryError) and errand.delivery.bigger_pool:
             return Outcome.MOVED
-        if isinstance(error, NotFoundError) and self._is_too_early(plan, errand, work):
+        if isinstance(error, UNREADABLE) and self._may_come_again(plan, errand, work, error):
             return Outcome.GONE
         self.fail(errand.message, error, work)
         return Outcome.FAILED
@@ -221,10 +222,13 @@ class Executor:
         self.fail(errand.message, RenderFailedError(reason), work)
         return True
 
-    def _is_too_early(self, plan: RenderPlan, errand: Errand, work: Work) -> bool:
-        """Whether what comes before *work* is not there, or no longer: it is rendered again."""
-        keys = errand.attempt(lambda: present_keys(self._store, plan, work.image))
-        return work not in next_of_image(plan, work.image, keys)
+    def _may_come_again(
+        self, plan: RenderPlan, errand: Errand, work: Work, error: RenderError
+    ) -> bool:
+        """Whether *work* is to be sent again once what it is made of is whole."""
+        errand.attempt(lambda: mend(self._store, plan, work, error))
+        job_id, unit = errand.message.job_id, unit_name(plan, work)
+        return errand.attempt(lambda: self._ledger.may_mend(job_id, unit))
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))
