@@ -171,12 +171,12 @@ class Executor:
         """Render *works* together."""
 
         def render() -> Rendered:
-            began_s = time.monotonic()
+            taken_up_s = time.monotonic()
             steps = [Step.of(plan, work) for work in works]
             is_again = errand.delivery.is_again
             taken_up = self._attempts.recorded(steps) if is_again else nullcontext()
             with self._lock, taken_up:
-                return Rendered(works, self._blobs(plan, errand, works), began_s)
+                return self._rendered(plan, errand, works, taken_up_s)
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)
@@ -184,7 +184,9 @@ class Executor:
 
         return errand.attempt(render, is_final=is_too_large)
 
-    def _blobs(self, plan: RenderPlan, errand: Errand, works: Sequence[Work]) -> Sequence[bytes]:
+    def _rendered(
+        self, plan: RenderPlan, errand: Errand, works: Sequence[Work], taken_up_s: float
+    ) -> Rendered:
         def check() -> None:
             if self._node.is_leaving:
                 raise WorkerStoppingError("this machine is leaving")
@@ -192,9 +194,13 @@ class Executor:
 
         try:
             with device_errors(self._device):
+                self._renderer.load(plan, works[0].stage)
+                began_s = time.monotonic()
                 if len(works) == 1:
-                    return [self._renderer.render(plan, works[0], check)]
-                return self._renderer.render_tiles(plan, works, check)
+                    blobs = [self._renderer.render(plan, works[0], check)]
+                else:
+                    blobs = self._renderer.render_tiles(plan, works, check)
+                return Rendered(works, blobs, taken_up_s, began_s)
         except DeviceLostError as err:
             # Every further unit would fail too. The record of the attempt stays, as after a kill.
             log.critical("device.lost", extra={"work": works[0].label, "reason": str(err)})

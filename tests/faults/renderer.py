@@ -37,6 +37,9 @@ class FaultRenderer:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
+    def load(self, plan: RenderPlan, stage: Stage) -> None:
+        """There is nothing to load."""
+
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
         trace("start", plan=plan.hash, unit=unit_name(plan, work))
         _work_for(_seconds(plan, work), check)

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 import torch
@@ -44,6 +45,10 @@ class FakeRenderer:
         self.errors = []
         self.fits = 99
         self.during = lambda: None
+        self.loading = lambda: None
+
+    def load(self, plan, stage):
+        self.loading()
 
     def render(self, plan, work, check):
         return self.render_tiles(plan, [work], check)[0]
@@ -138,6 +143,32 @@ def test_a_unit_is_rendered_stored_and_recorded(executor, store):
     assert [(run.unit, run.worker) for run in read_runs(store, RENDER)] == [
         ("image-0000/phase-0/tile-00003", "gpu1-host")
     ]
+
+
+def test_the_loading_of_a_model_is_recorded_and_not_told_as_a_tiles_time(
+    executor, renderer, store, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(executor._node, "tell_unit", lambda *_, seconds, **__: told.append(seconds))
+    renderer.loading = lambda: time.sleep(0.5)
+
+    executor.execute(MESSAGE, FIRST)
+
+    (run,) = read_runs(store, RENDER)
+    assert run.seconds >= 0.5
+    assert told == [pytest.approx(run.seconds - 0.5, abs=0.1)]
+
+
+def test_a_model_that_does_not_fit_moves_its_units_like_one_that_lacks_room_later(
+    executor, renderer, ledger
+):
+    def lack_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    renderer.loading = lack_memory
+
+    assert executor.execute(MESSAGE, BOUNDED)["status"] == "moved"
+    assert ledger.failure("job") is None
 
 
 def test_a_unit_whose_blob_exists_is_not_rendered_again(executor, renderer, store):
