@@ -38,7 +38,7 @@ MASKED = {"init_image": "inputs/picture", "mask": "inputs/mask", "mode": "refine
 ORDERS = {
     "from a base, held to it": SMALL | {"mode": "refine", "models": {"control": "sd-tile"}},
     "with a head": WIDE | {"mode": "refine"},
-    "an edit": SMALL | MASKED | {"steps": 1},
+    "an edit": WIDE | MASKED,
 }
 
 
@@ -74,10 +74,11 @@ class Job:
         chosen = Settings(model="sd", models_path=[], broker_url="amqp://localhost//")
         ledger = JobLedger(self.store)
         self.runtime = Runtime(chosen, self.store, ledger, self.catalogue, MemoryBoard())
-        self.store.put(
-            "inputs/picture", png(np.random.default_rng(2).integers(0, 256, (72, 104, 3)))
-        )
-        self.store.put("inputs/mask", png(np.eye(72, 104)[..., None].repeat(3, 2) * 255))
+        picture = np.random.default_rng(2).integers(0, 256, (64, 320, 3))
+        self.store.put("inputs/picture", png(picture))
+        mask = np.zeros_like(picture)
+        mask[:, :64] = 255  # inside one of two cores: the other's pixels stay
+        self.store.put("inputs/mask", png(mask))
         request = read_request(self.request)
         self.plan = plan_request(request, self.catalogue, chosen, self.store.get)
         ledger.accept(JOB, request, self.plan)
