@@ -146,7 +146,7 @@ def write_area(store: BlobStore, plan: RenderPlan, image: int, area: Area, check
         # One latent: what a held latent decodes to is not quite the picture it was encoded from.
         opacity = area.opacity(plan.core_pixels(core), latent)
         pixels = np.repeat(opacity[..., None], 3, axis=2)
-        store.put(_opacity_key(plan, image, core), encode_pixels(pixels))
+        store.put(opacity_key(plan, image, core), encode_pixels(pixels))
 
 
 def read_free(
@@ -159,11 +159,12 @@ def read_free(
 
 def read_opacity(store: BlobStore, plan: RenderPlan, image: int, core: int) -> NDArray[np.uint8]:
     """How far painted pixels replace the picture's in a painted core, ``(H, W)`` uint8."""
-    pixels = decode_pixels(store.get(_opacity_key(plan, image, core)))
+    pixels = decode_pixels(store.get(opacity_key(plan, image, core)))
     return np.asarray(pixels[..., 0], np.uint8)
 
 
-def _opacity_key(plan: RenderPlan, image: int, core: int) -> str:
+def opacity_key(plan: RenderPlan, image: int, core: int) -> str:
+    """How far painted pixels replace those of *core* in the picture as it was."""
     return image_key(plan, image, f"opacity-{core:05d}")
 
 

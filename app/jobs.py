@@ -21,6 +21,9 @@ from app.domain.work import (
 from app.schemas import Manifest, RenderRequest, read_plan, read_request
 from app.storage.port import BlobStore
 
+MOST_MENDED = 5
+"""How often one unit of a job may find damaged or lost what it is made of. Each time all of it is
+made anew, so that a disk that rots costs one or two; a store that keeps nothing ends the job."""
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -178,6 +181,21 @@ class JobLedger:
         """Forget an earlier failure or cancellation, so that the job can be resumed."""
         for name in ("failure.json", "cancelled.json"):
             self._store.delete(_key(job_id, name))
+        for key in list(self._store.keys(_key(job_id, "mended/"))):
+            self._store.delete(key)
+
+    def may_mend(self, job_id: str, unit: str) -> bool:
+        """Whether what *unit* is made of may be made once more, which is counted.
+
+        In the store: none of its workers need meet the damage twice. What cannot be counted there
+        may not be tried.
+        """
+        prefix = _key(job_id, f"mended/{unit}/")
+        times = sum(1 for _ in self._store.keys(prefix))
+        if times >= MOST_MENDED:
+            return False
+        self._store.put(f"{prefix}{times}", b"")
+        return self._store.exists(f"{prefix}{times}")
 
     def job_ids(self) -> list[str]:
         """All jobs, those that were accepted first first."""

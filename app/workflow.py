@@ -18,7 +18,6 @@ from app.cache import is_being_removed, is_whole, plan_of_order
 from app.celery import celery
 from app.domain.batching import batches
 from app.domain.errors import (
-    CorruptBlobError,
     InvalidRequestError,
     NotFoundError,
     RenderCancelledError,
@@ -34,6 +33,7 @@ from app.domain.work import (
     Work,
     next_of_image,
     stage_model,
+    unit_name,
 )
 from app.jobs import present_keys
 from app.manifests import manifest_of, read_runs
@@ -42,7 +42,7 @@ from app.node_queues import to_node
 from app.patience import nothing
 from app.planning import plan_request
 from app.queues import route, to_pool
-from app.repair import remove_damaged
+from app.repair import UNREADABLE, mend
 from app.schemas import MOST_TOGETHER, Manifest, RenderRequest, WorkMessage
 from app.telemetry import metrics
 
@@ -112,7 +112,7 @@ def advance(
     are_there = True
     for image in range(plan.spec.count) if images is None else images:
         raise_if_ended(runtime, job_id)
-        are_there &= _advance_image(runtime, plan, image, watched, note)
+        are_there &= _advance_image(runtime, job_id, plan, image, watched=watched, note=note)
     # Of many pictures a few say nothing about the others, and to list them all takes seconds.
     is_all = images is None or len(set(images)) >= plan.spec.count
     if not (is_all and are_there):
@@ -186,7 +186,7 @@ def advance_signature(
 
 
 def _advance_image(
-    runtime: Runtime, plan: RenderPlan, image: int, watched: Watched, note: Note
+    runtime: Runtime, job_id: str, plan: RenderPlan, image: int, *, watched: Watched, note: Note
 ) -> bool:
     """Whether the picture is there then; *note* is told of each unit that was done."""
     store = runtime.store
@@ -203,17 +203,13 @@ def _advance_image(
                     assemble_picture(store, plan, image)
             keys.add(work.key(plan))
             note(work)
-        except (CorruptBlobError, NotFoundError):
-            # Rendered again when they are a unit's: the dispatcher finds them missing.
-            if not remove_damaged(store, plan, image) and _is_next(runtime, plan, work):
+        except UNREADABLE as err:
+            # What has to be rendered again for it, the dispatcher finds missing.
+            mend(store, plan, work, err)
+            if not runtime.ledger.may_mend(job_id, unit_name(plan, work)):
                 raise
             keys = present_keys(store, plan, image)
     return True
-
-
-def _is_next(runtime: Runtime, plan: RenderPlan, work: Work) -> bool:
-    """Whether everything before *work* is still there, so that trying again cannot help."""
-    return next_of_image(plan, work.image, present_keys(runtime.store, plan, work.image)) == (work,)
 
 
 def _finish(

@@ -24,10 +24,11 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Outcome, Work, next_of_image, plan_key
-from app.jobs import JobLedger, present_keys
+from app.domain.work import Outcome, Work, plan_key, unit_name
+from app.jobs import JobLedger
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
+from app.repair import UNREADABLE, mend
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
@@ -161,7 +162,7 @@ class Executor:
             raise error
         if isinstance(error, DeviceOutOfMemoryError) and errand.delivery.bigger_pool:
             return Outcome.MOVED
-        if isinstance(error, NotFoundError) and self._is_too_early(plan, errand, work):
+        if isinstance(error, UNREADABLE) and self._may_come_again(plan, errand, work, error):
             return Outcome.GONE
         self.fail(errand.message, error, work)
         return Outcome.FAILED
@@ -170,12 +171,12 @@ class Executor:
         """Render *works* together."""
 
         def render() -> Rendered:
-            began_s = time.monotonic()
+            taken_up_s = time.monotonic()
             steps = [Step.of(plan, work) for work in works]
             is_again = errand.delivery.is_again
             taken_up = self._attempts.recorded(steps) if is_again else nullcontext()
             with self._lock, taken_up:
-                return Rendered(works, self._blobs(plan, errand, works), began_s)
+                return self._rendered(plan, errand, works, taken_up_s)
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)
@@ -183,7 +184,9 @@ class Executor:
 
         return errand.attempt(render, is_final=is_too_large)
 
-    def _blobs(self, plan: RenderPlan, errand: Errand, works: Sequence[Work]) -> Sequence[bytes]:
+    def _rendered(
+        self, plan: RenderPlan, errand: Errand, works: Sequence[Work], taken_up_s: float
+    ) -> Rendered:
         def check() -> None:
             if self._node.is_leaving:
                 raise WorkerStoppingError("this machine is leaving")
@@ -191,9 +194,13 @@ class Executor:
 
         try:
             with device_errors(self._device):
+                self._renderer.load(plan, works[0].stage)
+                began_s = time.monotonic()
                 if len(works) == 1:
-                    return [self._renderer.render(plan, works[0], check)]
-                return self._renderer.render_tiles(plan, works, check)
+                    blobs = [self._renderer.render(plan, works[0], check)]
+                else:
+                    blobs = self._renderer.render_tiles(plan, works, check)
+                return Rendered(works, blobs, taken_up_s, began_s)
         except DeviceLostError as err:
             # Every further unit would fail too. The record of the attempt stays, as after a kill.
             log.critical("device.lost", extra={"work": works[0].label, "reason": str(err)})
@@ -221,10 +228,13 @@ class Executor:
         self.fail(errand.message, RenderFailedError(reason), work)
         return True
 
-    def _is_too_early(self, plan: RenderPlan, errand: Errand, work: Work) -> bool:
-        """Whether what comes before *work* is not there, or no longer: it is rendered again."""
-        keys = errand.attempt(lambda: present_keys(self._store, plan, work.image))
-        return work not in next_of_image(plan, work.image, keys)
+    def _may_come_again(
+        self, plan: RenderPlan, errand: Errand, work: Work, error: RenderError
+    ) -> bool:
+        """Whether *work* is to be sent again once what it is made of is whole."""
+        errand.attempt(lambda: mend(self._store, plan, work, error))
+        job_id, unit = errand.message.job_id, unit_name(plan, work)
+        return errand.attempt(lambda: self._ledger.may_mend(job_id, unit))
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
         return read_plan(self._store.get(plan_key(plan_hash)))

@@ -20,12 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Units that were denoised together, their blobs, and when that began on the clock that never
-    goes back."""
+    """Units that were denoised together, and their blobs; times on the clock that never goes
+    back."""
 
     works: Sequence[Work]
     blobs: Sequence[bytes]
+    taken_up_s: float
     began_s: float
+    """When their models were loaded: what comes before says nothing about such units."""
 
 
 class Keeper:
@@ -37,18 +39,24 @@ class Keeper:
         self._device = device
 
     def keep(self, plan: RenderPlan, rendered: Rendered, errand: Errand) -> None:
-        """Store all of *rendered*, then record and tell it."""
+        """Store all of *rendered*, then record and tell it.
+
+        The record is of all that the worker had to do; what is told is learned, and leaves out
+        the loading of models.
+        """
         works = rendered.works
         for work, blob in zip(works, rendered.blobs, strict=True):
             self._put(errand, work.key(plan), blob)
-        seconds = (time.monotonic() - rendered.began_s) / len(works)
+        ended_s = time.monotonic()
+        seconds = (ended_s - rendered.taken_up_s) / len(works)
+        told_s = (ended_s - rendered.began_s) / len(works)
         started_ms = round(1000 * (time.time() - seconds * len(works)))
         worker = routing_word(errand.delivery.worker)
         for number, work in enumerate(works):  # of a batch, each is told its share of the time
             begun_ms = started_ms + round(1000 * seconds * number)
             run = Run(unit_name(plan, work), worker, begun_ms, seconds)
             self._put(errand, run.key(plan), b"")
-            self._tell(plan, errand, work, seconds)
+            self._tell(plan, errand, work, told_s)
 
     def _put(self, errand: Errand, key: str, data: bytes) -> None:
         errand.attempt(lambda: self._store.put(key, data))

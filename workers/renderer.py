@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.domain.errors import InvalidPlanError
 from app.domain.plan import RenderPlan
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, stage_model
 from workers.stages.base import render_base
 from workers.stages.context import Check, Context
 from workers.stages.core import render_core
@@ -20,6 +20,17 @@ class Renderer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def load(self, plan: RenderPlan, stage: Stage) -> None:
+        """Load what units of *stage* need; nothing happens where it is loaded already."""
+        context, spec = self._context, plan.spec
+        model = context.model(plan, stage_model(plan, stage))
+        if stage is Stage.TILE and spec.control is not None:
+            context.control(plan, spec.control, model)
+        if stage is Stage.CORE and spec.restore:
+            context.upscalers.restorer(plan)
+        if stage is Stage.CORE and spec.upscale > 1:
+            context.upscalers.get(plan)
 
     def render(self, plan: RenderPlan, work: Work, check: Check) -> bytes:
         """The blob of *work*; *check* is called between its parts and may raise."""

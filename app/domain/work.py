@@ -150,6 +150,9 @@ def canvas_key(plan: RenderPlan, image: int, phase: int) -> str:
 class Run:
     """One execution of a unit of work; two runs of one unit mean it was rendered twice.
 
+    From the moment when its worker took it up until its blob was stored: seconds in which a model
+    was loaded first are among them, unlike among those that predictions learn from.
+
     Kept in the name of an empty blob, so that a listing tells all of them.
     """
 

@@ -76,9 +76,9 @@ class Manifest(BaseModel):
     images: list[PictureRecord]
     quality: dict[str, float]
     timings: dict[str, float]
-    """Seconds of work by stage, summed over workers; ``workers_wall`` is the time from the first
-    unit's start to the last one's end, ``round_latency`` the mean time from a phase's last tile to
-    the first unit after it."""
+    """Seconds of work by stage, summed over workers, the loading of models included;
+    ``workers_wall`` is the time from the first unit's start to the last one's end,
+    ``round_latency`` the mean time from a phase's last tile to the first unit after it."""
     workers: dict[str, WorkerShare]
     executions: int
     """How often units were executed; more than ``units`` means some ran twice."""

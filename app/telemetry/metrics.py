@@ -27,7 +27,7 @@ _FAILURE = ("stage", "reason")
 UNITS_DONE = Counter("tilechord_units_done", "Units of work rendered and stored", _UNIT)
 UNIT_SECONDS = Histogram(
     "tilechord_unit_duration_seconds",
-    "Seconds from taking a unit of work to its blob in the store",
+    "Seconds from a unit's start, its models loaded, to its blob in the store",
     _UNIT,
     buckets=_UNIT_SECONDS,
 )

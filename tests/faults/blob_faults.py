@@ -1,4 +1,4 @@
-"""Faults of what lies in the store: tiles of a job at work that vanish or rot."""
+"""Faults of what lies in the store: blobs that a job at work still needs vanish or rot."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from minio import Minio
 
 from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.plan import RenderPlan
-from app.domain.work import Stage, Work, canvas_key, work_of
+from app.domain.work import Stage, Work, canvas_key, next_of_image, work_of
 from app.jobs import present_keys
 from tests.faults.nemesis import MissedError, Nemesis
+from tests.faults.renderer import inputs_of
 
 _DIGEST = "x-amz-meta-sha256"
 
 
-class _OfATile(Nemesis):
-    """Hurts a tile that is stored and not merged yet."""
+class _OfABlob(Nemesis):
+    """Hurts a tile that is stored and not merged yet, or what the next units are made of."""
 
     subject = "s3"  # must answer
 
-    def tile(self, rng: Random) -> str:
+    def blob(self, rng: Random) -> str:
         ledger, store = self.field.runtime.ledger, self.field.runtime.store
         for job_id in rng.sample(jobs := self.field.open_jobs(), len(jobs)):
             try:
                 plan = ledger.plan(job_id)
             except NotFoundError:  # not planned yet
                 continue
-            if keys := sorted(_unmerged(plan, present_keys(store, plan))):
+            if keys := sorted(_needed(plan, present_keys(store, plan))):
                 return rng.choice(keys)
-        raise MissedError("no tile was waiting for its merge")
+        raise MissedError("no job needed a blob that was there")
 
 
-class BlobDeleted(_OfATile):
+class BlobDeleted(_OfABlob):
     name = "blob-deleted"
 
     def inject(self, rng: Random) -> dict[str, object]:
-        key = self.tile(rng)
+        key = self.blob(rng)
         self.field.runtime.store.delete(key)
         return {"key": key}
 
 
-class BlobRotten(_OfATile):
+class BlobRotten(_OfABlob):
     """The bytes change at rest; the checksum beside them does not."""
 
     name = "blob-rotten"
 
     def inject(self, rng: Random) -> dict[str, object]:
-        key = self.tile(rng)
+        key = self.blob(rng)
         try:
             data = bytearray(self.field.runtime.store.get(key))
         except CorruptBlobError as err:
@@ -71,6 +72,12 @@ class BlobRotten(_OfATile):
             region=chosen.s3_region,
         )
         return client, chosen.store_url.removeprefix("s3://")
+
+
+def _needed(plan: RenderPlan, keys: set[str]) -> set[str]:
+    following = [next_of_image(plan, image, keys) for image in range(plan.spec.count)]
+    inputs = {key for group in following for work in group[:1] for key in inputs_of(plan, work)}
+    return inputs & keys | _unmerged(plan, keys)
 
 
 def _unmerged(plan: RenderPlan, keys: set[str]) -> set[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from app.canvas import read_window
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work, unit_name, work_of
 from app.merging import assemble_picture, merge_phase
+from app.parts import parts_of, sources_of
 from app.pictures.codecs import decode_array, encode_array, encode_pixels
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
@@ -36,9 +37,16 @@ class FaultRenderer:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
+    def load(self, plan: RenderPlan, stage: Stage) -> None:
+        """There is nothing to load."""
+
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
         trace("start", plan=plan.hash, unit=unit_name(plan, work))
         _work_for(_seconds(plan, work), check)
+        for key in inputs_of(plan, work):
+            self._store.get(key)
+        for key in parts_of(plan, work):
+            self._store.put(key, b"part")
         return blob_of(self._store, plan, work)
 
     def render_tiles(
@@ -70,6 +78,14 @@ def blob_of(store: BlobStore, plan: RenderPlan, work: Work) -> bytes:
         pattern = random.integers(0, 256, (box.height, box.width, 3), np.uint8)
         return encode_pixels(pattern ^ np.uint8(zlib.crc32(latents.tobytes()) & 0xFF))
     return b"{}"
+
+
+def inputs_of(plan: RenderPlan, work: Work) -> Iterator[str]:
+    """Keys of what a worker reads for *work*."""
+    for source in sources_of(plan, work):
+        yield from parts_of(plan, source)
+    if work.stage is Stage.PREPARE and plan.base is not None:
+        yield Work(Stage.BASE, work.image).key(plan)
 
 
 def clean_pictures(plan: RenderPlan) -> list[str]:

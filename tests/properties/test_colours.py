@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.work import Stage, Work
 from app.measuring import PictureQuality
+from app.parts import colours_key
 from app.pictures.codecs import decode_pixels, encode_array
 from tests.support.engine import ToyModel, toy_context
 from tests.unit.domain.cards import SD15, plan
@@ -59,7 +60,7 @@ def context(monkeypatch):
     monkeypatch.setattr(core, "_decoded", toned)
     context, render = toy_context(ToyModel(SD15)), plan(height=SIDE, width=SIDE)
     context.store.put(Work(Stage.BASE, 0).key(render), encode_array(base()))
-    context.put(render, Work(Stage.PREPARE, 0), "colours", base())
+    context.put(colours_key(render, 0), base())
     return context
 
 

@@ -12,6 +12,7 @@ from app.domain.errors import ModelError
 from app.domain.geometry import Box
 from app.domain.spec import Mode, Wrap
 from app.domain.work import Stage, Work, image_key
+from app.parts import colours_key
 from app.pictures.codecs import decode_pixels
 from tests.support.autoencoders import KINDS, build_autoencoder, build_tiny_decoder
 from tests.support.engine import toy_context
@@ -288,7 +289,7 @@ def test_cores_take_the_colours_of_the_picture_they_started_from(upscaler, wrap)
     render = plan(height=192, width=1056, upscale=2, wrap=wrap, tile=64, overlap=16)
     canvas, colours = canvas_of(render), np.random.default_rng(3).random((64, 352, 3), np.float32)
     context = stored(render, canvas, build_autoencoder(attends=False), upscaler)
-    context.put(render, Work(Stage.PREPARE, 0), "colours", colours)
+    context.put(colours_key(render, 0), colours)
 
     picture = render_cores(context, render)
 

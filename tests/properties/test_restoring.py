@@ -11,6 +11,7 @@ from app.domain.errors import ModelError
 from app.domain.spec import Wrap
 from app.domain.work import Stage, Work, ground_key
 from app.editing import write_area
+from app.parts import colours_key
 from app.pictures.codecs import decode_pixels, encode_pixels
 from tests.properties.test_decoding import (
     ROUNDED,
@@ -90,7 +91,7 @@ def test_colours_are_fixed_behind_the_restoration(vae, restorer, upscaler):
     render = plan(height=192, width=1056, upscale=2, restore="deblur")
     context, canvas = worker(render, vae, upscaler, restorer)
     colours = np.random.default_rng(3).random((64, 352, 3), np.float32)
-    context.put(render, Work(Stage.PREPARE, 0), "colours", colours)
+    context.put(colours_key(render, 0), colours)
 
     picture = render_cores(context, render)
 

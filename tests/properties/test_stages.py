@@ -29,6 +29,7 @@ from workers.stages import base
 from workers.stages.context import Context
 from workers.stages.picture import read_control
 from workers.stages.tile import render_tiles
+from workers.upscaling import UpscalerCache
 
 CPU = torch.device("cpu")
 
@@ -122,6 +123,21 @@ def test_a_tile_rendered_again_by_a_fresh_worker_is_the_same(context, families, 
     first = render_tiles(context, plan, [work], lambda: None)
 
     assert render_tiles(fresh, plan, [work], lambda: None) == first
+
+
+@pytest.mark.parametrize("stage", [Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.HEAD, Stage.CORE])
+def test_all_that_a_stage_needs_is_loaded_before_it_is_timed(context, families, monkeypatch, stage):
+    size = {"mode": "refine", "height": 128, "width": 640, "tile": 160, "upscale": 2, "steps": 1}
+    plan = make_plan(families, "sd", **size, models={"control": "sd-tile"})
+    run(context, plan, until=stage)
+    fresh = Context(context.store, ModelCache(families, CPU), UpscalerCache({}, CPU), 100.0)
+    renderer = Renderer(fresh)
+
+    renderer.load(plan, stage)
+
+    for cache, name in ((ModelCache, "_read"), (ModelCache, "_check"), (UpscalerCache, "_read")):
+        monkeypatch.setattr(cache, name, None)
+    assert renderer.render(plan, Work(stage, 0), lambda: None)
 
 
 def test_a_lora_changes_the_picture(context, families):

@@ -15,6 +15,9 @@ from workers import bootstrap
 class InstantRenderer:
     """Renders black pictures; its heirs take time, or fail."""
 
+    def load(self, plan: RenderPlan, stage: Stage) -> None:
+        """There is nothing to load."""
+
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
         """The blob of *work*."""
         if work.stage is Stage.TILE:

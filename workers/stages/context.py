@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from app.domain.plan import RenderPlan
 from app.domain.spec import ControlSpec
-from app.domain.work import Work, image_key
 from app.pictures.codecs import decode_array, encode_array
 from app.pictures.reading import read_mask, read_picture
 from app.storage.port import BlobStore
@@ -70,6 +69,6 @@ class Context:
         """The encoded prompts stored under *key*."""
         return Conditioning.from_bytes(self.store.get(key))
 
-    def put(self, plan: RenderPlan, work: Work, name: str, array: Array) -> None:
-        """Store *array* as *name* of the image that *work* belongs to."""
-        self.store.put(image_key(plan, work.image, name), encode_array(array))
+    def put(self, key: str, array: Array) -> None:
+        """Store *array* under *key*."""
+        self.store.put(key, encode_array(array))

@@ -10,7 +10,8 @@ from diffusers import AutoencoderTiny
 from app.canvas import features_number, read_window
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan
-from app.domain.work import Work, image_key
+from app.domain.work import Work
+from app.parts import colours_key, statistics_key
 from app.pictures.codecs import encode_pixels, round_pixels
 from workers.colour import anchor_colours
 from workers.layers import before_layers
@@ -44,7 +45,7 @@ def _finished(context: Context, plan: RenderPlan, work: Work, box: Box, check: C
     check_padding(plan, context.model(plan, plan.spec.refine_model).card, upscaler, restorer)
     pixels = _through(restorer, _decoded(context, plan, work, box, check), check)
     if plan.decode.anchors_colours:
-        colours = context.shared_array(image_key(plan, work.image, "colours"))
+        colours = context.shared_array(colours_key(plan, work.image))
         anchored = anchor_colours(pixels, enlarged_window(plan, colours, box))
         pixels = np.clip(anchored, 0.0, 1.0)
     return _through(upscaler, pixels, check)
@@ -70,5 +71,5 @@ def _decoded(context: Context, plan: RenderPlan, work: Work, box: Box, check: Ch
     with before_layers(model.vae, check):
         if not plan.decode.freezes_statistics:
             return decode(model.vae, window)
-        statistics = context.shared_array(image_key(plan, work.image, "statistics"))
+        statistics = context.shared_array(statistics_key(plan, work.image))
         return (decode_tail if plan.decode.head else decode)(model.vae, window, statistics)

@@ -7,6 +7,7 @@ from app.domain.card import HEAD_PADDING
 from app.domain.geometry import Box
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import Work
+from app.parts import statistics_key
 from workers.layers import before_layers
 from workers.stages.context import Array, Check, Context
 from workers.stages.finite import finite
@@ -37,7 +38,7 @@ def render_head(context: Context, plan: RenderPlan, work: Work, check: Check) ->
         windows = [read(box) for box in plan.decode.windows]
         with before_layers(model.vae, check):
             statistics = survey_decoder(model.vae, windows, plan.decode.rim)
-    context.put(plan, work, "statistics", finite(statistics, work.label))
+    context.put(statistics_key(plan, work.image), finite(statistics, work.label))
     return canonical_json({"model": model.card.name})
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from app.canvas import write_band
 from app.domain.plan import RenderPlan, canonical_json
-from app.domain.work import Work, image_key
+from app.domain.work import Work
 from app.editing import copy_parent
+from app.parts import colours_key, prompt_key
 from workers.encoding import encode_bands
 from workers.enlarge import native_picture
 from workers.families.conditioning import Conditioning
@@ -30,7 +31,7 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work, check: Check)
     elif plan.starts_from_picture:
         picture = starting_picture(context, plan, work.image)
         if plan.decode.anchors_colours:
-            context.put(plan, work, "colours", native_picture(picture, model.card))
+            context.put(colours_key(plan, work.image), native_picture(picture, model.card))
         if plan.is_edit:
             put_ground(context, plan, work, picture, check)
         with before_layers(model.vae, check):
@@ -42,7 +43,7 @@ def render_prepare(context: Context, plan: RenderPlan, work: Work, check: Check)
 
 def read_prompts(context: Context, plan: RenderPlan, work: Work) -> list[Conditioning]:
     """What ``render_prepare`` stored: the picture's own prompt, then the regions'."""
-    keys = (_prompt_key(plan, work, number) for number in range(1 + len(plan.spec.regions)))
+    keys = (prompt_key(plan, work.image, number) for number in range(1 + len(plan.spec.regions)))
     return [context.shared_prompts(key) for key in keys]
 
 
@@ -50,8 +51,4 @@ def _put_prompts(
     context: Context, plan: RenderPlan, work: Work, prompts: Iterable[Conditioning]
 ) -> None:
     for number, prompt in enumerate(prompts):
-        context.store.put(_prompt_key(plan, work, number), prompt.to_bytes())
-
-
-def _prompt_key(plan: RenderPlan, work: Work, number: int) -> str:
-    return image_key(plan, work.image, f"prompt-{number:03d}")
+        context.store.put(prompt_key(plan, work.image, number), prompt.to_bytes())

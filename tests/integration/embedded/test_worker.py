@@ -135,3 +135,23 @@ def test_a_worker_that_outlives_its_block_stays_told_to_stop(gate, monkeypatch):
     assert str(refusal.value) == ONE_RUNS
     assert not thread.is_alive()
     assert state.should_stop is None
+
+
+def test_what_vanishes_while_a_job_needs_it_is_rendered_again(monkeypatch: pytest.MonkeyPatch):
+    store, lost = runtime().store, []
+    put = store.put
+
+    def put_and_lose(key, data):
+        is_first = put(key, data)
+        if key.endswith("/prepared") and not lost:
+            lost.append(key.replace("/prepared", "/prompt-000"))
+            store.delete(lost[0])
+        return is_first
+
+    monkeypatch.setattr(store, "put", put_and_lose)
+
+    with embedded.worker():
+        manifest = render_one()
+
+    assert len(lost) == 1
+    assert manifest["executions"] == manifest["units"] + 1

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.domain.work import Stage, Work, plan_key
-from app.jobs import JobLedger
+from app.jobs import MOST_MENDED, JobLedger
 from app.live.memory import MemoryBoard
 from app.manifests import read_runs
 from app.nodes import OwnNode
+from app.parts import parts_of
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
@@ -25,6 +27,7 @@ from workers.execution import Executor
 
 RENDER = plan(height=1024, width=1024)
 WORK = Work(Stage.TILE, 0, index=3)
+MERGED = Work(Stage.MERGE, 0)
 MESSAGE = WorkMessage(job_id="job", plan_hash=RENDER.hash, stage=Stage.TILE, image=0, index=3)
 BATCH = MESSAGE.model_copy(update={"more": [4, 5, 6]})
 IN_TURN = BATCH.model_copy(update={"together": 1})
@@ -42,6 +45,10 @@ class FakeRenderer:
         self.errors = []
         self.fits = 99
         self.during = lambda: None
+        self.loading = lambda: None
+
+    def load(self, plan, stage):
+        self.loading()
 
     def render(self, plan, work, check):
         return self.render_tiles(plan, [work], check)[0]
@@ -138,6 +145,32 @@ def test_a_unit_is_rendered_stored_and_recorded(executor, store):
     ]
 
 
+def test_the_loading_of_a_model_is_recorded_and_not_told_as_a_tiles_time(
+    executor, renderer, store, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(executor._node, "tell_unit", lambda *_, seconds, **__: told.append(seconds))
+    renderer.loading = lambda: time.sleep(0.5)
+
+    executor.execute(MESSAGE, FIRST)
+
+    (run,) = read_runs(store, RENDER)
+    assert run.seconds >= 0.5
+    assert told == [pytest.approx(run.seconds - 0.5, abs=0.1)]
+
+
+def test_a_model_that_does_not_fit_moves_its_units_like_one_that_lacks_room_later(
+    executor, renderer, ledger
+):
+    def lack_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    renderer.loading = lack_memory
+
+    assert executor.execute(MESSAGE, BOUNDED)["status"] == "moved"
+    assert ledger.failure("job") is None
+
+
 def test_a_unit_whose_blob_exists_is_not_rendered_again(executor, renderer, store):
     executor.execute(MESSAGE, FIRST)
 
@@ -194,15 +227,37 @@ def test_a_unit_whose_predecessors_are_gone_fails_no_job(executor, renderer, led
     assert ledger.failure("job") is None
 
 
-def test_a_unit_that_lacks_something_although_its_predecessors_are_there_fails(
-    executor, renderer, ledger, store
+@pytest.mark.parametrize("error", [NotFoundError, CorruptBlobError])
+def test_a_unit_that_can_never_read_what_it_is_made_of_ends_its_job(
+    executor, renderer, ledger, error
 ):
-    for stage in (Stage.BASE, Stage.PREPARE):
-        store.put(Work(stage, 0).key(RENDER), b"{}")
+    renderer.errors = [error("blob x is not as it was")] * 9
+
+    ends = [executor.execute(MESSAGE, FIRST)["status"] for _ in range(MOST_MENDED + 1)]
+
+    assert ends == ["gone"] * MOST_MENDED + ["failed"]
+    assert ledger.failure("job") == "tile 3 of image 0: blob x is not as it was"
+
+
+@pytest.mark.parametrize("error", [NotFoundError, CorruptBlobError])
+def test_a_stage_that_has_lost_a_part_is_undone_and_the_others_are_not(
+    executor, renderer, store, error
+):
+    units = [Work(Stage.BASE, 0), Work(Stage.PREPARE, 0), Work(Stage.TILE, 0), MERGED]
+    for key in [unit.key(RENDER) for unit in units] + list(parts_of(RENDER, MERGED)):
+        store.put(key, b"{}")
+    renderer.errors = [error("blob x is not as it was")]
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "gone"
+    assert [store.exists(unit.key(RENDER)) for unit in units] == [True, False, True, True]
+
+
+def test_what_cannot_be_counted_is_not_tried_again(executor, renderer, store, ledger, monkeypatch):
+    put = store.put
+    monkeypatch.setattr(store, "put", lambda key, data: "mended" in key or put(key, data))
     renderer.errors = [NotFoundError("blob x does not exist in memory")]
 
     assert executor.execute(MESSAGE, FIRST)["status"] == "failed"
-    assert ledger.failure("job") == "tile 3 of image 0: blob x does not exist in memory"
 
 
 def test_a_unit_of_a_plan_that_was_removed_fails_no_job(executor, ledger, store):

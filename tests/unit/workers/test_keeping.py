@@ -45,7 +45,7 @@ def errand(store):
 
 
 def keep(store, errand, began_s):
-    rendered = Rendered(WORKS, [b"three", b"four"], began_s)
+    rendered = Rendered(WORKS, [b"three", b"four"], began_s, began_s)
     Keeper(store, OwnNode(), "cpu").keep(RENDER, rendered, errand)
 
 
