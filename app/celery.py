@@ -41,6 +41,9 @@ class Application(Celery):
         return super().connection_for_write(url, **options)
 
 
+_OWN_TASKS = ("app.", "workers.")
+
+
 def _configuration() -> ModuleType:
     """``celeryconfig.py`` beside this package: by name, a client's own would be found first."""
     path = Path(__file__).parents[1] / "celeryconfig.py"
@@ -57,15 +60,21 @@ celery = Application("tilechord", set_as_current=False)
 
 
 @celeryd_init.connect
-def _retry_results_without_end(conf: Settings, **_: object) -> None:
+def _retry_results_without_end(instance: Any, conf: Settings, **_: object) -> None:
     """In a worker: a chord whose size or part cannot be stored would hang."""
+    if instance.app is not celery:  # a client's own: signals are those of the whole process
+        return
     unbounded = {"max_retries": None, "timeout": None}
     conf.result_backend_transport_options = {"retry_policy": unbounded}
     conf.result_backend_max_retries = math.inf
 
 
 @before_task_publish.connect
-def _date_message(headers: dict[str, object], properties: dict[str, object], **_: object) -> None:
+def _date_message(
+    sender: str, headers: dict[str, object], properties: dict[str, object], **_: object
+) -> None:
     """For the time in queue; RabbitMQ itself tells the date of the message that is next."""
+    if not sender.startswith(_OWN_TASKS):
+        return
     headers["sent_at"] = time.time()
     properties["timestamp"] = int(time.time())

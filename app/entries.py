@@ -5,10 +5,11 @@ One listing of ``queue/`` tells everything, and survives the loss of broker, Red
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from app.domain.spec import Priority
 from app.schemas import RenderRequest
@@ -36,12 +37,19 @@ class Entry:
     """Its end is to be taken back, as ``app.outcomes.reopen`` does."""
     change: str = ""
     """Names the last change of its class, be it to the one it had."""
+    token: str = field(default="", compare=False)
+    """Tells apart who put the job in line: an answer of the store may get lost."""
 
     @property
     def key(self) -> str:
         deadline = self.deadline_ms or "none"
         place = f"{self.accepted_ms}/{self.priority}/{self.tenant}/{deadline}"
-        return f"{_ROOT}{self.job_id}/{_REOPENING if self.is_reopening else _ACCEPTED}/{place}"
+        name = f"{place}/{self.token}" if self.token else place
+        return f"{_ROOT}{self.job_id}/{_REOPENING if self.is_reopening else _ACCEPTED}/{name}"
+
+    def anew(self) -> Entry:
+        """The same place under a name that nobody has seen yet."""
+        return replace(self, token=secrets.token_hex(8))
 
 
 def entry_of(job_id: str, request: RenderRequest) -> Entry:
@@ -50,7 +58,7 @@ def entry_of(job_id: str, request: RenderRequest) -> Entry:
     deadline_ms = None
     if request.deadline_s is not None:
         deadline_ms = now_ms + round(request.deadline_s * 1000)
-    return Entry(job_id, now_ms, Priority(request.priority), request.tenant, deadline_ms)
+    return Entry(job_id, now_ms, Priority(request.priority), request.tenant, deadline_ms).anew()
 
 
 class Entries:
@@ -62,14 +70,17 @@ class Entries:
     def add(self, entry: Entry) -> Entry:
         """Put the job in line, and return the entry as it stands there; the first one counts.
 
-        Each call has an entry of its own: whoever takes one out takes nobody else's.
+        Each order has an entry of its own: whoever takes one out takes nobody else's.
         """
         first = self.find(entry.job_id)
         if first is not None:  # the job keeps its place, whatever this client's clock says
             entry = replace(entry, accepted_ms=max(entry.accepted_ms, first.accepted_ms + 1))
-        while not self._store.put(entry.key, b""):
-            entry = replace(entry, accepted_ms=entry.accepted_ms + 1)
+        self._store.put(entry.key, b"")
         return entry
+
+    def take_back(self, entry: Entry) -> None:
+        """Take *entry*, wherever it was put, out of the line, and no other."""
+        self.remove([key for key in self.keys(entry.job_id) if key.endswith(f"/{entry.token}")])
 
     def keys(self, job_id: str) -> list[str]:
         """What stands in line for the job now."""
@@ -80,6 +91,12 @@ class Entries:
         self._store.put(KEEPER, b"")
         for key in keys:
             self._store.delete(key)
+
+    def tidy(self, job_id: str) -> None:
+        """Remove what else was said of a job that is no longer in line."""
+        keys = self.keys(job_id)
+        if _entry(keys) is None:
+            self.remove(keys)
 
     def close(self, job_id: str) -> None:
         """Take the job out of the line."""
@@ -122,7 +139,7 @@ def _entry(keys: Sequence[str]) -> Entry | None:
     entry, is_paused, priority, change = None, False, None, ""
     for key in keys:
         match key.split("/"):
-            case [_, job_id, "accepted" | "reopening", accepted_ms, level, tenant, deadline]:
+            case [_, job_id, "accepted" | "reopening", accepted_ms, level, tenant, deadline, *_]:
                 entry = entry or _accepted(job_id, accepted_ms, level, tenant, deadline)
             case [_, _, "paused"]:
                 is_paused = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.errors import InvalidRequestError, NotFoundError
+from app.domain.errors import CorruptBlobError, InvalidRequestError, NotFoundError
 from app.domain.plan import RenderPlan, canonical_json
 from app.domain.work import (
     Progress,
@@ -20,6 +21,8 @@ from app.domain.work import (
 )
 from app.schemas import Manifest, RenderRequest, read_plan, read_request
 from app.storage.port import BlobStore
+
+log = logging.getLogger(__name__)
 
 MOST_MENDED = 5
 """How often one unit of a job may find damaged or lost what it is made of. Each time all of it is
@@ -55,13 +58,13 @@ class JobLedger:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
 
-    def submit(self, job_id: str, request: RenderRequest) -> bool:
-        """Write the request; the job exists from here on. True when this call was the one.
+    def submit(self, job_id: str, request: RenderRequest) -> None:
+        """Write the request; the job exists from here on.
 
         Raises ``InvalidRequestError`` when the id belongs to a job with another request.
         """
         record = canonical_json(request.model_dump(mode="json"))
-        while not (is_first := self._store.put(_key(job_id, "request.json"), record)):
+        while not self._store.put(_key(job_id, "request.json"), record):
             try:
                 known = self.request(job_id)
             except NotFoundError:  # taken back just now
@@ -71,7 +74,6 @@ class JobLedger:
             break
         # It was refused before, and is wanted again. Last: who takes a request back marks it first.
         self._store.delete(f"withdrawn/{job_id}")
-        return is_first
 
     def withdraw(self, job_id: str) -> None:
         """Take back a request that could not be sent; its message may still be on its way.
@@ -113,8 +115,7 @@ class JobLedger:
 
     def plan(self, job_id: str) -> RenderPlan:
         """The job's plan. Raises ``NotFoundError`` for an unknown job."""
-        plan_hash = self._read(job_id, "plan.json")["plan_hash"]
-        return read_plan(self._store.get(plan_key(str(plan_hash))))
+        return stored_plan(self._store, self._plan_hash(job_id))
 
     def has_request(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "request.json"))
@@ -126,7 +127,7 @@ class JobLedger:
         """Whether the job names a plan that is no longer in the store."""
         if not self.has_plan(job_id):
             return False
-        return not self._store.exists(plan_key(str(self._read(job_id, "plan.json")["plan_hash"])))
+        return not self._store.exists(plan_key(self._plan_hash(job_id)))
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Record the result; the manifest that was first is the one that counts."""
@@ -159,7 +160,7 @@ class JobLedger:
         if not self._store.exists(key := _key(job_id, "failure.json")):
             return None
         try:
-            return str(json.loads(self._store.get(key))["reason"])
+            return _text(key, json.loads(self._store.get(key)), "reason")
         except NotFoundError:  # reopened just now
             return None
 
@@ -225,12 +226,38 @@ class JobLedger:
             return JobStatus(job_id, state, reason=reason)
         return JobStatus(job_id, state, plan.hash, done, reason, pictures, plan.spec.count)
 
-    def _read(self, job_id: str, name: str) -> dict[str, object]:
+    def _plan_hash(self, job_id: str) -> str:
+        return _text(_key(job_id, "plan.json"), self._read(job_id, "plan.json"), "plan_hash")
+
+    def _read(self, job_id: str, name: str) -> object:
+        """The record, as JSON. Raises ``ValueError`` when it is none."""
         key = _key(job_id, name)
         if not self._store.exists(key):
             raise NotFoundError(f"job {job_id} is not known")
-        value = json.loads(self._store.get(key))
-        return dict(value)
+        return json.loads(self._store.get(key))
+
+
+def _text(key: str, record: object, name: str) -> str:
+    """The text *name* of a *record*. Raises ``CorruptBlobError`` when it has none."""
+    match record:
+        case {**fields} if isinstance(value := fields.get(name), str):
+            return value
+    raise CorruptBlobError(f"record {key} has no {name}")
+
+
+def stored_plan(store: BlobStore, plan_hash: str) -> RenderPlan:
+    """The plan. Raises ``NotFoundError`` when it is not there.
+
+    One that is damaged is removed: like one that is lost it is written again by the dispatcher
+    that knows it, or the job is planned again.
+    """
+    key = plan_key(plan_hash)
+    try:
+        return read_plan(store.get(key))
+    except CorruptBlobError as err:
+        log.warning("plan.damaged", extra={"plan_hash": plan_hash, "reason": str(err)})
+        store.delete(key)
+        raise NotFoundError(f"plan {plan_hash} was damaged, and is removed") from err
 
 
 def present_keys(store: BlobStore, plan: RenderPlan, image: int | None = None) -> set[str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from statistics import fmean
 
-from app.domain.errors import NotFoundError
+from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.quality import worst
 from app.domain.rounds import round_latencies
@@ -56,8 +56,8 @@ def finished_pictures(store: BlobStore, plan: RenderPlan) -> dict[int, PictureRe
     """The pictures of *plan* that are there, by image, their URLs valid from now."""
     found = {}
     for image in pictures_in(plan, set(store.keys(plan_prefix(plan)))):
-        # What is removed since it was listed is no longer there.
-        with suppress(NotFoundError):
+        # What is removed since it was listed is no longer there, and what is damaged no use.
+        with suppress(CorruptBlobError, NotFoundError):
             found[image] = _picture_record(store, plan, image)
     return found
 

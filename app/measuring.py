@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.domain.errors import NotFoundError, PermanentError
+from app.domain.errors import CorruptBlobError, NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.quality import CELL, Colours, Profiler, Quality, SeamGrid, measure, worst
 from app.domain.quality.planned import seams_of, tiles_of
@@ -120,8 +120,8 @@ def canvas_figures(store: BlobStore, plan: RenderPlan, image: int) -> dict[str, 
 
 
 def _figures(store: BlobStore, key: str) -> dict[str, float]:
-    """What was measured; nothing where that is no longer in the store, or never was."""
+    """What was measured; nothing where that is no longer whole in the store, or never was."""
     try:
         return dict(json.loads(store.get(key)))
-    except NotFoundError:
+    except (CorruptBlobError, NotFoundError):
         return {}

@@ -53,14 +53,15 @@ def reopen(runtime: Runtime, entry: Entry) -> None:
     # a dispatcher that finds the mark takes these steps once more. When the end is gone the job
     # joins without the mark, under a name that no `settle` has listed which has seen the end. The
     # mark goes last: it must not take back an end that comes later.
-    marked = runtime.entries.add(replace(entry, is_reopening=True))
+    marked = runtime.entries.add(replace(entry, is_reopening=True).anew())
     runtime.ledger.reopen(entry.job_id)
-    runtime.entries.add(replace(marked, is_reopening=False))
+    runtime.entries.add(replace(marked, is_reopening=False).anew())
     runtime.entries.end_reopening(entry.job_id)
 
 
 def _leave(runtime: Runtime, job_id: str, keys: Iterable[str]) -> None:
     runtime.entries.remove(keys)
+    runtime.entries.tidy(job_id)
     announce(runtime, {"kind": "ended", "job_id": job_id})
 
 

@@ -118,7 +118,13 @@ def advance(
     if not (is_all and are_there):
         return None
     with watched(Step(plan.hash, "result", "result")):
-        return _finish(runtime, job_id, plan)
+        try:
+            return _finish(runtime, job_id, plan)
+        except UNREADABLE:
+            # Pictures whose records are damaged or lost are removed here, and assembled again.
+            if is_whole(runtime.store, plan) or not runtime.ledger.may_mend(job_id, "result"):
+                raise
+    return advance(runtime, job_id, images, watched=watched, note=note)
 
 
 def raise_if_ended(runtime: Runtime, job_id: str) -> None:

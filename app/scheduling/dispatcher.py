@@ -26,7 +26,7 @@ from app.scheduling.demand import demand_s
 from app.scheduling.feeding import Feeder
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
-from app.scheduling.late import late_units
+from app.scheduling.late import is_tail, late_units
 from app.scheduling.line import Clock, Line
 from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
@@ -70,7 +70,11 @@ class Dispatcher:
             self._asker.ask_for_plans(self._line.read())
         if self._is_due("audit", _AUDIT_PERIOD_S):
             self._line.audit()
-        has_looked = self._is_due("nodes", self._look_period_s())
+        heartbeat_s = self._runtime.settings.heartbeat_s
+        has_looked = self._is_due("nodes", heartbeat_s / 2) or (
+            # Workers idle while the last units take their time: seconds count.
+            self._is_due("tail", heartbeat_s / 8) and is_tail(self._line, self._nodes)
+        )
         if has_looked:
             self._read_nodes()
         self._asker.ask_for_merges()
@@ -157,18 +161,13 @@ class Dispatcher:
         if status not in (Outcome.RENDERED, Outcome.PRESENT, Outcome.MOVED):
             job.refresh(self._runtime.store, [message.image], now_s)
 
-    def _look_period_s(self) -> float:
-        """More often once all is sent: workers may idle while the last units take their time."""
-        is_tail = any(job.flying for job in self._line) and not self._feeder.with_work()
-        return self._runtime.settings.heartbeat_s / (8 if is_tail else 2)
-
     def _read_nodes(self) -> None:
         try:
             self._nodes = read_nodes(self._runtime.board, self._runtime.settings.heartbeat_s)
         except TransientError:
             self._nodes = []  # nobody is known to be alive, nobody is known to be lost
             self._unserved.forget()
-        self._reach.nodes = self._nodes
+        self._reach.see(self._nodes)
         self._forecast.forget_nodes({node.node for node in self._nodes})
         self._adopt()
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 AWAY = (StorageUnavailableError, ConfigurationError)
 """The store does not answer, or not to us: that says nothing about the job."""
-DAMAGED = (PermanentError, ValueError, LookupError, TypeError)
+DAMAGED = (PermanentError, ValueError)
 """What reading a record raises that is damaged for good, or another version's."""
 _MOST_IN_A_ROW = 2
 """One may be a bad object; with two the store is likely to be away, and is left alone for now."""

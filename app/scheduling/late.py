@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from app.domain.prediction import Estimate
 from app.domain.scheduling.stragglers import Running, stragglers
 from app.domain.spec import Priority
 from app.domain.work import Work
-from app.nodes import LOST_AFTER_BEATS, NodeRecord
+from app.nodes import LOST_AFTER_BEATS, NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
@@ -16,6 +16,21 @@ from app.scheduling.overdue import Sight, holders_of
 
 _NOTHING = 0
 """Below the level of any job."""
+
+
+def is_tail(line: Line, nodes: Iterable[NodeRecord]) -> bool:
+    """Whether all is sent and some of it not done, while a worker that could help has nothing.
+
+    Not where nodes have queues of their own: each look asks the broker for every one of them.
+    """
+    jobs = {job.entry.job_id: job for job in line}
+    flights = [flight for job in jobs.values() for flight in job.flying.values()]
+    is_all_sent = not any(job.ready_units and not job.entry.is_paused for job in jobs.values())
+    if not flights or not is_all_sent or any(flight.node for flight in flights):
+        return False
+    pools = {flight.pool for flight in flights}
+    ready = (node for node in nodes if node.state is NodeState.READY)
+    return any(_has_none_of(jobs, node) for node in ready if any(map(node.serves, pools)))
 
 
 def late_units(
@@ -73,10 +88,13 @@ def _helpers(urgent: Sequence[OpenJob], pool: str, sight: Sight) -> Iterator[Nod
     One that shows only what is done has none: it says so with its next heartbeat, seconds later.
     """
     jobs = {job.entry.job_id: job for job in urgent}
-    for node in sight.taking(pool):
-        job = jobs.get(node.current.job_id) if node.current else None
-        if job is None or node.current is None or not job.flying.keys() & {*node.current.works}:
-            yield node
+    return (node for node in sight.taking(pool) if _has_none_of(jobs, node))
+
+
+def _has_none_of(jobs: Mapping[str, OpenJob], node: NodeRecord) -> bool:
+    """Whether *node* works on nothing of *jobs* that is not done."""
+    job = jobs.get(node.current.job_id) if node.current else None
+    return job is None or node.current is None or not job.flying.keys() & {*node.current.works}
 
 
 def _estimate(

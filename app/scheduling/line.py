@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.bootstrap import Runtime
-from app.domain.errors import CorruptBlobError
+from app.domain.errors import CorruptBlobError, NotFoundError
+from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
-from app.entries import Entry
+from app.entries import Entry, is_reopening
 from app.live.port import Record
 from app.outcomes import give_up, reopen, settle
 from app.scheduling.ageing import Waits
@@ -215,21 +216,34 @@ class Line:
             job.load(self._runtime.store, self._clock.monotonic())
 
     def _reopen(self, entry: Entry) -> None:
-        """Do what a client began that may have died over it."""
-        reopen(self._runtime, entry)
+        """Do what a client began that may have died over it; it may be done since it was listed."""
+        if is_reopening(self._runtime.entries.keys(entry.job_id)):
+            reopen(self._runtime, entry)
 
     def _open(self, entry: Entry) -> None:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()
         if settle(self._runtime, entry.job_id):
             return
-        if ledger.has_lost_plan(entry.job_id):
-            ledger.unplan(entry.job_id)
-        if not ledger.has_plan(entry.job_id):
+        plan = self._plan(entry.job_id)
+        if plan is None:
             self._unplanned.setdefault(entry.job_id, now_s)
             return
         self._unplanned.pop(entry.job_id, None)
         group = ledger.request(entry.job_id).group or self._runtime.settings.group
         age_s = self._clock.time() - entry.accepted_ms / 1000
-        job = OpenJob(entry, ledger.plan(entry.job_id), group, is_new=age_s < _NEW_S)
+        job = OpenJob(entry, plan, group, is_new=age_s < _NEW_S)
         job.load(self._runtime.store, now_s)
         self._jobs[entry.job_id] = job
+
+    def _plan(self, job_id: str) -> RenderPlan | None:
+        """The job's plan, ``None`` when it has to be planned, for the first time or again."""
+        ledger = self._runtime.ledger
+        if not ledger.has_plan(job_id):
+            return None
+        try:
+            return ledger.plan(job_id)
+        except NotFoundError:
+            if not ledger.has_lost_plan(job_id):
+                raise
+            ledger.unplan(job_id)
+            return None

@@ -26,7 +26,17 @@ class Reach:
         self._line = line
         self._pools: dict[tuple[Stage, str], str] = {}
         self._memory_gb: dict[str, float] = {}
-        self.nodes: Sequence[NodeRecord] = ()
+        self._nodes: Sequence[NodeRecord] = ()
+        self._with_room: dict[tuple[str, str], str] = {}
+
+    @property
+    def nodes(self) -> Sequence[NodeRecord]:
+        return self._nodes
+
+    def see(self, nodes: Sequence[NodeRecord]) -> None:
+        """Answer by *nodes* from now on."""
+        self._nodes = nodes
+        self._with_room.clear()
 
     def served(self, job: OpenJob, stage: Stage) -> str:
         """The pool that serves *stage* of the job now: a bigger one where its own cannot.
@@ -56,6 +66,12 @@ class Reach:
 
         Where workers choose themselves, one that lacks the memory moves the unit on.
         """
+        # Asked for every job in every round, and nodes may be hundreds.
+        if (pool, model) not in self._with_room:
+            self._with_room[pool, model] = self._find_room(pool, model)
+        return self._with_room[pool, model]
+
+    def _find_room(self, pool: str, model: str) -> str:
         for candidate in with_bigger(self._runtime.settings, pool):
             is_empty = not any(node.serves(candidate) for node in self.nodes)
             if is_empty or self.is_reachable(candidate, model):

@@ -21,9 +21,20 @@ def retouch():
 from app.celery import celery as tilechord
 from app.tasks import render
 
+from celery.signals import before_task_publish, celeryd_init
+
+class Worker:
+    app = studio
+
+options = {"master_name": "films"}
+studio.conf.result_backend_transport_options = options
+celeryd_init.send(sender="studio@a", instance=Worker, conf=studio.conf, options={})
+headers = {}
+before_task_publish.send(sender="studio.retouch", headers=headers, properties=headers)
 print(current_app.main, retouch.app.main, render.app.main)
 print(studio.conf.task_default_queue, tilechord.conf.task_default_queue)
 print(studio.conf.task_acks_late, tilechord.conf.task_acks_late)
+print(studio.conf.result_backend_transport_options == options, headers)
 """
 
 
@@ -46,13 +57,17 @@ def studio(tmp_path):
 
 
 def test_shared_tasks_stay_with_the_clients_application(studio):
-    current, _, _ = studio
+    current, *_ = studio
 
     assert current == "studio studio tilechord"
 
 
 def test_each_application_has_its_own_configuration(studio):
-    _, queues, acknowledged = studio
+    _, queues, acknowledged, _ = studio
 
     assert queues == "studio render.control.v1"
     assert acknowledged == "False True"
+
+
+def test_a_clients_worker_and_messages_are_left_as_they_are(studio):
+    assert studio[-1] == "True {}"

@@ -65,9 +65,9 @@ def test_a_client_whose_clock_is_behind_moves_no_job_forward(entries):
 
 
 def test_who_takes_an_entry_out_of_the_line_takes_nobody_elses(entries):
-    added = [entries.add(entry(accepted_ms=5)) for _ in range(3)]
+    added = [entries.add(entry(accepted_ms=5).anew()) for _ in range(3)]
 
-    entries.remove([added[0].key])
+    entries.take_back(added[0])
 
     assert entries.keys("job") == [each.key for each in added[1:]]
     assert entries.find("job") == added[1]
@@ -171,3 +171,15 @@ def test_a_deadline_is_counted_from_acceptance():
 
     assert placed.deadline_ms == placed.accepted_ms + 60_000
     assert (placed.tenant, placed.priority) == ("a", Priority.LOW)
+
+
+def test_what_else_was_said_of_a_job_goes_when_it_is_no_longer_in_line(entries):
+    added = entries.add(entry().anew())
+    entries.pause("job")
+    entries.tidy("job")
+    assert entries.all() == [replace(added, is_paused=True)]
+
+    entries.take_back(added)
+    entries.tidy("job")
+
+    assert entries.keys("job") == []

@@ -149,17 +149,19 @@ def test_a_job_that_another_client_ordered_too_keeps_its_plan_when_the_first_is_
     assert [entry.job_id for entry in app.entries.all()] == ["job"]
 
 
+def taken_order(store):
+    Order(installation(store), "job", REQUEST).enter()
+
+
+def refused_order(store):
+    order = Order(installation(store), "job", REQUEST)
+    order.enter()
+    order.leave()
+
+
 def test_an_order_that_is_taken_survives_the_refusal_of_an_equal_one_of_that_moment():
-    def taken(store):
-        Order(installation(store), "job", REQUEST).enter()
-
-    def refused(store):
-        order = Order(installation(store), "job", REQUEST)
-        order.enter()
-        order.leave()
-
     lost = []
-    clients = ((refused, taken), (taken, refused))
+    clients = ((refused_order, taken_order), (taken_order, refused_order))
     for pair, first, second in product(clients, range(MOST_STEPS), range(1, MOST_STEPS)):
         store = MemoryStore()
         interleave(store, Turns(first, second), pair)
@@ -169,6 +171,35 @@ def test_an_order_that_is_taken_survives_the_refusal_of_an_equal_one_of_that_mom
             lost.append((pair[0].__name__, first, second))
 
     assert lost == []
+
+
+def test_of_two_orders_that_are_refused_at_once_nothing_is_left():
+    left = []
+    for first, second in product(range(MOST_STEPS), range(1, MOST_STEPS)):
+        store = MemoryStore()
+        interleave(store, Turns(first, second), (refused_order, refused_order))
+        app = installation(store)
+        if app.ledger.has_request("job") or app.entries.keys("job"):
+            left.append((first, second))
+
+    assert left == []
+
+
+class Forgetful(MemoryStore):
+    """Its answers get lost: what it has written, it says when asked again, was there before."""
+
+    def put(self, key, data):
+        super().put(key, data)
+        return False
+
+
+def test_an_order_that_is_refused_leaves_nothing_though_answers_of_the_store_were_lost():
+    store = Forgetful()
+
+    refused_order(store)
+
+    assert not installation(store).ledger.has_request("job")
+    assert list(store.keys("queue/job/")) == []
 
 
 def test_what_is_in_line_is_planned_though_a_client_died_while_it_took_it_back(app, monkeypatch):

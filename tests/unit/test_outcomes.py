@@ -75,3 +75,11 @@ def test_what_ended_leaves_the_line(app):
 
     assert app.entries.all() == []
     assert app.board.listen(0.0) == [{"kind": "ended", "job_id": "job"}]
+
+
+def test_what_is_said_of_a_job_while_its_end_is_told_goes_with_it(app, monkeypatch):
+    monkeypatch.setattr(celery.backend, "mark_as_failure", lambda *_: app.entries.pause("job"))
+
+    settle(app, "job")
+
+    assert app.entries.keys("job") == []

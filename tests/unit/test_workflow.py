@@ -10,11 +10,22 @@ from app.bootstrap import Runtime
 from app.cards import Catalogue
 from app.domain.errors import (
     InvalidRequestError,
+    NotFoundError,
     RenderCancelledError,
     RenderFailedError,
 )
 from app.domain.spec import Priority
-from app.domain.work import Run, Stage, Work, next_work, plan_key, unit_name, work_of
+from app.domain.work import (
+    Run,
+    Stage,
+    Work,
+    next_of_image,
+    next_work,
+    picture_key,
+    plan_key,
+    unit_name,
+    work_of,
+)
 from app.jobs import JobLedger, present_keys
 from app.live.memory import MemoryBoard
 from app.pictures.codecs import encode_array, encode_pixels
@@ -158,6 +169,42 @@ def test_a_job_whose_plan_was_removed_does_not_fail_of_it(runtime):
 
     workflow.start(runtime, "job", REQUEST)
     assert len(list(walk(runtime, "job"))) == 5
+
+
+def test_a_job_whose_plan_is_damaged_waits_for_it_to_be_written_again(runtime):
+    workflow.start(runtime, "job-1", REQUEST)
+    plan = runtime.ledger.plan("job-1")
+    damage(runtime.store, plan_key(plan.hash))
+
+    assert workflow.advance(runtime, "job-1") is None
+    assert runtime.ledger.has_lost_plan("job-1")
+
+
+@pytest.mark.parametrize("name", ["picture.png.json", "quality.json"])
+@pytest.mark.parametrize("spoil", [damage, MemoryStore.delete], ids=["damaged", "lost"])
+def test_what_is_told_of_a_picture_may_be_damaged_before_the_last_one_is_done(runtime, name, spoil):
+    workflow.start(runtime, "job-1", REQUEST.model_copy(update={"count": 2}))
+    plan = runtime.ledger.plan("job-1")
+    while (first := next_of_image(plan, 0, present_keys(runtime.store, plan))) != ():
+        finish_units(runtime, plan, first)
+        workflow.advance(runtime, "job-1", [0])
+    spoil(runtime.store, picture_key(plan, 0, name))
+
+    for _ in walk(runtime, "job-1"):
+        pass
+
+    assert len(runtime.ledger.result("job-1").images) == 2
+
+
+def test_a_record_that_is_lost_again_and_again_ends_the_job(runtime, monkeypatch):
+    workflow.start(runtime, "job-1", REQUEST)
+    record = picture_key(runtime.ledger.plan("job-1"), 0, "picture.png.json")
+    put = runtime.store.put
+    monkeypatch.setattr(runtime.store, "put", lambda key, data: key == record or put(key, data))
+
+    with pytest.raises(NotFoundError, match=r"picture\.png\.json"):
+        for _ in walk(runtime, "job-1"):
+            pass
 
 
 def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):

@@ -165,3 +165,13 @@ def test_a_plan_record_without_a_plan_fails_its_job_alone(scene):
 
     assert served(scene) == {"good"}
     assert in_line(scene) == ["good"]
+
+
+def test_a_job_whose_plan_is_damaged_is_planned_again(scene):
+    damage(scene.store, plan_key(scene.accept("bad").hash))
+    scene.accept("good")
+
+    assert served(scene) == {"good"}
+    scene.round(0.6, times=40)
+    assert scene.publisher.plans == ["bad"]
+    assert scene.runtime.ledger.failure("bad") is None

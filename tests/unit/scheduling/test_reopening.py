@@ -129,3 +129,15 @@ def test_a_job_that_is_being_reopened_and_has_a_picture_leaves_the_line(scene):
     assert settle(scene.runtime, "job")
 
     assert scene.runtime.entries.keys("job") == []
+
+
+def test_a_reopening_that_is_done_since_the_line_was_listed_takes_no_later_end_back(monkeypatch):
+    scene = Scene()
+    scene.submit("job")
+    listed = [replace(entry, is_reopening=True) for entry in scene.runtime.entries.all()]
+    monkeypatch.setattr(scene.runtime.entries, "all", lambda: listed)
+    scene.runtime.ledger.cancel("job")
+
+    scene.round(1.0)
+
+    assert scene.runtime.ledger.is_cancelled("job")
