@@ -135,7 +135,7 @@ def test_a_reopening_that_is_done_since_the_line_was_listed_takes_no_later_end_b
     scene = Scene()
     scene.submit("job")
     listed = [replace(entry, is_reopening=True) for entry in scene.runtime.entries.all()]
-    monkeypatch.setattr(scene.runtime.entries, "all", lambda: listed)
+    monkeypatch.setattr("app.entries.Entries.all", lambda _: listed)
     scene.runtime.ledger.cancel("job")
 
     scene.round(1.0)
