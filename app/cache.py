@@ -43,12 +43,15 @@ def is_whole(store: BlobStore, plan: RenderPlan) -> bool:
     """
     if _finished_s(store, plan) is None:
         return False
-    damaged = [n for n in range(plan.spec.count) if not _is_picture_whole(store, plan, n)]
-    for image in damaged:
-        key = Work(Stage.PICTURE, image).key(plan)
-        for name in (key, f"{key}.json", quality_key(plan, image)):
-            store.delete(name)
-    return not damaged
+    are_whole = True
+    for image in range(plan.spec.count):
+        if not _is_picture_whole(store, plan, image):
+            are_whole = False
+            # At once: whoever else finds it damaged may have made it again by the end.
+            key = Work(Stage.PICTURE, image).key(plan)
+            for name in (key, f"{key}.json", quality_key(plan, image)):
+                store.delete(name)
+    return are_whole
 
 
 def mark_key(plan_hash: str, now_s: float, owner: str) -> str:

@@ -125,7 +125,7 @@ def resume(job_id: str) -> bool:
     app.entries.unpause(job_id)
     reopen(app, entry_of(job_id, request))
     # From here on the dispatcher would do the rest by itself, a little later.
-    if app.ledger.has_lost_plan(job_id):
+    if app.ledger.has_plan(job_id) and app.ledger.readable_plan(job_id) is None:
         app.ledger.unplan(job_id)
     if not app.ledger.has_plan(job_id):
         payload = request.model_dump(mode="json", exclude_unset=True)

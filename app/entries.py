@@ -18,6 +18,7 @@ from app.storage.port import BlobStore
 _ROOT = "queue/"
 _ACCEPTED = "accepted"
 _REOPENING = "reopening"
+_TOKEN = "."
 KEEPER = f"{_ROOT}_kept"
 """No job's id. Servers that have folders, as SeaweedFS does, take an emptied one away a moment
 later, and could take with it the job that was put in line meanwhile."""
@@ -42,10 +43,10 @@ class Entry:
 
     @property
     def key(self) -> str:
-        deadline = self.deadline_ms or "none"
-        place = f"{self.accepted_ms}/{self.priority}/{self.tenant}/{deadline}"
-        name = f"{place}/{self.token}" if self.token else place
-        return f"{_ROOT}{self.job_id}/{_REOPENING if self.is_reopening else _ACCEPTED}/{name}"
+        deadline = str(self.deadline_ms or "none")
+        last = f"{deadline}{_TOKEN}{self.token}" if self.token else deadline
+        place = f"{self.accepted_ms}/{self.priority}/{self.tenant}/{last}"
+        return f"{_ROOT}{self.job_id}/{_REOPENING if self.is_reopening else _ACCEPTED}/{place}"
 
     def anew(self) -> Entry:
         """The same place under a name that nobody has seen yet."""
@@ -80,7 +81,9 @@ class Entries:
 
     def take_back(self, entry: Entry) -> None:
         """Take *entry*, wherever it was put, out of the line, and no other."""
-        self.remove([key for key in self.keys(entry.job_id) if key.endswith(f"/{entry.token}")])
+        self.remove(
+            [key for key in self.keys(entry.job_id) if key.endswith(f"{_TOKEN}{entry.token}")]
+        )
 
     def keys(self, job_id: str) -> list[str]:
         """What stands in line for the job now."""
@@ -139,7 +142,8 @@ def _entry(keys: Sequence[str]) -> Entry | None:
     entry, is_paused, priority, change = None, False, None, ""
     for key in keys:
         match key.split("/"):
-            case [_, job_id, "accepted" | "reopening", accepted_ms, level, tenant, deadline, *_]:
+            case [_, job_id, "accepted" | "reopening", accepted_ms, level, tenant, last]:
+                deadline, _, _ = last.partition(_TOKEN)
                 entry = entry or _accepted(job_id, accepted_ms, level, tenant, deadline)
             case [_, _, "paused"]:
                 is_paused = True

@@ -96,11 +96,25 @@ class JobLedger:
     def accept(self, job_id: str, request: RenderRequest, plan: RenderPlan) -> None:
         """Write request and plan."""
         request_key = _key(job_id, "request.json")  # refused before anything is written
-        self._store.put(plan_key(plan.hash), plan.to_json())
+        self.keep_plan(plan)
         self._store.put(request_key, canonical_json(request.model_dump(mode="json")))
         self.point(job_id, plan.hash)
         # Was there, and was removed before the job named it: see app.retention.
         self._store.put(plan_key(plan.hash), plan.to_json())
+
+    def keep_plan(self, plan: RenderPlan) -> None:
+        """Write the plan; one that is there and damaged would fail each order that equals it."""
+        key = plan_key(plan.hash)
+        if self._store.put(key, plan.to_json()):
+            return
+        try:
+            self._store.get(key)
+        except CorruptBlobError as err:
+            log.warning("plan.damaged", extra={"plan_hash": plan.hash, "reason": str(err)})
+            self._store.delete(key)
+            self._store.put(key, plan.to_json())
+        except NotFoundError:  # removed just now: written again below
+            return
 
     def point(self, job_id: str, plan_hash: str) -> None:
         """Say which plan the job has."""
@@ -115,7 +129,7 @@ class JobLedger:
 
     def plan(self, job_id: str) -> RenderPlan:
         """The job's plan. Raises ``NotFoundError`` for an unknown job."""
-        return stored_plan(self._store, self._plan_hash(job_id))
+        return read_plan(self._store.get(plan_key(self._plan_hash(job_id))))
 
     def has_request(self, job_id: str) -> bool:
         return self._store.exists(_key(job_id, "request.json"))
@@ -209,8 +223,7 @@ class JobLedger:
     def status(self, job_id: str) -> JobStatus:
         """Where the job stands. Raises ``NotFoundError`` for an unknown job."""
         reason, plan, done, pictures = self.failure(job_id), None, None, 0
-        if self.has_plan(job_id) and not self.has_lost_plan(job_id):
-            plan = self.plan(job_id)
+        if self.has_plan(job_id) and (plan := self.readable_plan(job_id)) is not None:
             keys = present_keys(self._store, plan)
             done, pictures = progress(plan, keys), len(pictures_in(plan, keys))
         elif not self.has_request(job_id):
@@ -225,6 +238,13 @@ class JobLedger:
         if plan is None:
             return JobStatus(job_id, state, reason=reason)
         return JobStatus(job_id, state, plan.hash, done, reason, pictures, plan.spec.count)
+
+    def readable_plan(self, job_id: str) -> RenderPlan | None:
+        """The plan that the job names; ``None`` where it is lost or damaged."""
+        try:
+            return self.plan(job_id)
+        except (CorruptBlobError, NotFoundError):
+            return None
 
     def _plan_hash(self, job_id: str) -> str:
         return _text(_key(job_id, "plan.json"), self._read(job_id, "plan.json"), "plan_hash")
@@ -243,21 +263,6 @@ def _text(key: str, record: object, name: str) -> str:
         case {**fields} if isinstance(value := fields.get(name), str):
             return value
     raise CorruptBlobError(f"record {key} has no {name}")
-
-
-def stored_plan(store: BlobStore, plan_hash: str) -> RenderPlan:
-    """The plan. Raises ``NotFoundError`` when it is not there.
-
-    One that is damaged is removed: like one that is lost it is written again by the dispatcher
-    that knows it, or the job is planned again.
-    """
-    key = plan_key(plan_hash)
-    try:
-        return read_plan(store.get(key))
-    except CorruptBlobError as err:
-        log.warning("plan.damaged", extra={"plan_hash": plan_hash, "reason": str(err)})
-        store.delete(key)
-        raise NotFoundError(f"plan {plan_hash} was damaged, and is removed") from err
 
 
 def present_keys(store: BlobStore, plan: RenderPlan, image: int | None = None) -> set[str]:

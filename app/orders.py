@@ -17,6 +17,7 @@ class Order:
         self._request = request
         self._entry = entry_of(job_id, request)
         self._is_recorded = False
+        self._was_planned = False
 
     def enter(self) -> None:
         """Record the request and put its job in line.
@@ -24,6 +25,8 @@ class Order:
         Raises ``InvalidRequestError`` when the id belongs to a job with another request.
         """
         ledger = self._runtime.ledger
+        # Planned and not in line: it was interrupted, and can be resumed.
+        self._was_planned = ledger.has_plan(self._job_id)
         ledger.submit(self._job_id, self._request)
         self._is_recorded = True
         self._runtime.entries.add(self._entry)
@@ -36,13 +39,14 @@ class Order:
         """Take back what this attempt has recorded: its client was told that it is refused.
 
         An open job stands in line for whoever has ordered it, and stays as it is then, like one
-        that has ended. Of several that are refused at once the last takes the request back.
+        that had a plan before or has ended. Of several that are refused at once the last takes the
+        request back.
         """
         if not self._is_recorded:
             return
         entries, ledger = self._runtime.entries, self._runtime.ledger
         entries.take_back(self._entry)
-        if entries.find(self._job_id) is not None:
+        if self._was_planned or entries.find(self._job_id) is not None:
             return
         ledger.withdraw(self._job_id)
         if entries.find(self._job_id) is not None:  # it came between the two looks

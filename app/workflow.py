@@ -227,10 +227,10 @@ def _finish(
     request = runtime.ledger.request(job_id)
     parent = request.rerender.job_id if request.rerender else None
     runs = read_runs(runtime.store, plan)
+    manifest = manifest_of(runtime.store, plan, job_id, runs, cached=is_cached, parent=parent)
     metrics.job_finished(is_cached=is_cached)
     if not is_cached:
         metrics.rounds_waited(round_latencies(plan, runs))
-    manifest = manifest_of(runtime.store, plan, job_id, runs, cached=is_cached, parent=parent)
     return runtime.ledger.finish(manifest)
 
 

@@ -24,12 +24,12 @@ from app.domain.errors import (
     reason_of,
 )
 from app.domain.plan import RenderPlan
-from app.domain.work import Outcome, Work, unit_name
-from app.jobs import JobLedger, stored_plan
+from app.domain.work import Outcome, Work, plan_key, unit_name
+from app.jobs import JobLedger
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError
 from app.repair import UNREADABLE, mend
-from app.schemas import WorkMessage
+from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
 from workers.errand import Delivery, Errand
@@ -86,7 +86,7 @@ class Executor:
         try:
             try:
                 plan = errand.attempt(lambda: self._plan(message.plan_hash))
-            except NotFoundError:  # damaged, or the job has ended; an open one's is written again
+            except NotFoundError:  # removed after the job had ended; an open one's is written again
                 return {"key": key, "status": Outcome.GONE}
             key = message.work.key(plan)
             missing = errand.attempt(lambda: self._missing(plan, errand))
@@ -237,4 +237,4 @@ class Executor:
         return errand.attempt(lambda: self._ledger.may_mend(job_id, unit))
 
     def _read_plan(self, plan_hash: str) -> RenderPlan:
-        return stored_plan(self._store, plan_hash)
+        return read_plan(self._store.get(plan_key(plan_hash)))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError
+from app.domain.work import plan_key
 from app.entries import Entry
 from app.scheduling.isolation import Isolation
 from app.scheduling.job import OpenJob
@@ -48,6 +49,8 @@ class Asker:
         waits = [wait for job in self._line for wait in _waits(job, now_s)]
         for job, image in self._overdue(waits, _MERGE_GRACE_S):
             images = None if image is None else [image]
+            # The task does nothing where the plan was lost, and no worker may ask for it any more.
+            self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
             self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
             job.asked_s[image] = now_s
 

@@ -137,6 +137,15 @@ def test_a_job_that_ended_before_its_order_was_refused_keeps_its_end(app):
     assert app.ledger.request("job") == REQUEST
 
 
+def test_a_planned_job_that_was_interrupted_outlives_the_refusal_of_its_order(app, taken):
+    app.entries.close("job")  # as an embedded worker does when it ends before its jobs
+
+    refused()
+
+    assert app.ledger.has_plan("job")
+    assert app.entries.all() == []
+
+
 def test_a_job_that_another_client_ordered_too_keeps_its_plan_when_the_first_is_refused(app):
     first, second = (Order(app, "job", REQUEST) for _ in range(2))
     first.enter()

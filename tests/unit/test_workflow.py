@@ -9,6 +9,7 @@ from app import workflow
 from app.bootstrap import Runtime
 from app.cards import Catalogue
 from app.domain.errors import (
+    CorruptBlobError,
     InvalidRequestError,
     NotFoundError,
     RenderCancelledError,
@@ -77,6 +78,11 @@ def walk(runtime, job_id) -> Iterator[tuple[Work, ...]]:
         yield units
         finish_units(runtime, plan, units)
         workflow.advance(runtime, job_id)
+
+
+def finished_jobs() -> float:
+    found = REGISTRY.get_sample_value("tilechord_jobs_finished_total", {"source": "rendered"})
+    return found or 0.0
 
 
 def finish(runtime, job_id, request) -> Manifest:
@@ -171,13 +177,15 @@ def test_a_job_whose_plan_was_removed_does_not_fail_of_it(runtime):
     assert len(list(walk(runtime, "job"))) == 5
 
 
-def test_a_job_whose_plan_is_damaged_waits_for_it_to_be_written_again(runtime):
+def test_a_damaged_plan_fails_its_job_and_no_later_one(runtime):
     workflow.start(runtime, "job-1", REQUEST)
-    plan = runtime.ledger.plan("job-1")
-    damage(runtime.store, plan_key(plan.hash))
+    damage(runtime.store, plan_key(runtime.ledger.plan("job-1").hash))
+    with pytest.raises(CorruptBlobError):
+        workflow.advance(runtime, "job-1")
 
-    assert workflow.advance(runtime, "job-1") is None
-    assert runtime.ledger.has_lost_plan("job-1")
+    finish(runtime, "job-2", REQUEST)
+
+    assert workflow.advance(runtime, "job-1").images == runtime.ledger.result("job-2").images
 
 
 @pytest.mark.parametrize("name", ["picture.png.json", "quality.json"])
@@ -205,6 +213,18 @@ def test_a_record_that_is_lost_again_and_again_ends_the_job(runtime, monkeypatch
     with pytest.raises(NotFoundError, match=r"picture\.png\.json"):
         for _ in walk(runtime, "job-1"):
             pass
+
+
+def test_a_job_whose_result_is_tried_again_is_counted_once(runtime):
+    workflow.start(runtime, "job-1", REQUEST)
+    plan = runtime.ledger.plan("job-1")
+    before = finished_jobs()
+    for units in walk(runtime, "job-1"):
+        if units[0].stage is Stage.CORE:
+            finish_units(runtime, plan, units)
+            runtime.store.put(Work(Stage.PICTURE, 0).key(plan), b"without its record")
+
+    assert finished_jobs() == before + 1
 
 
 def test_a_second_job_with_the_same_plan_is_answered_at_once(runtime):

@@ -1,6 +1,6 @@
 """What the dispatcher asks the control workers for again, and when it waits instead."""
 
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, plan_key
 from tests.unit.scheduling.scene import TILES, tiles
 
 
@@ -23,6 +23,7 @@ def render_all(scene):
         scene.rendered("job", plan, work)
     for work in set(tiles(TILES)) - {work for one in scene.publisher.slices for work in one.units}:
         scene.rendered("job", plan, work)
+    return plan
 
 
 def test_a_plan_that_does_not_come_is_asked_for_again_and_not_all_the_time(scene):
@@ -111,6 +112,17 @@ def test_a_merge_that_nobody_asked_for_is_asked_for(scene):
     asked = asked_after(scene, scene.publisher.advances, quiet_s=29, soon_s=5)
 
     assert asked == [("job", [0])]
+
+
+def test_a_plan_that_was_lost_is_written_again_before_a_merge_is_asked_for(scene):
+    plan = render_all(scene)
+    scene.round(1.0)
+    scene.store.delete(plan_key(plan.hash))
+
+    scene.round(1.0, times=35)
+
+    assert scene.publisher.advances
+    assert scene.runtime.ledger.plan("job") == plan
 
 
 def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene):

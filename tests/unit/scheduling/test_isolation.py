@@ -1,7 +1,10 @@
 """Jobs whose records cannot be read keep back no other job."""
 
+from unittest.mock import Mock
+
 import pytest
 
+from app import client
 from app.domain.errors import ConfigurationError, StorageUnavailableError
 from app.domain.work import plan_key
 from app.jobs import JobState
@@ -167,11 +170,15 @@ def test_a_plan_record_without_a_plan_fails_its_job_alone(scene):
     assert in_line(scene) == ["good"]
 
 
-def test_a_job_whose_plan_is_damaged_is_planned_again(scene):
+def test_a_job_whose_plan_is_damaged_fails_alone_and_can_be_resumed(scene, monkeypatch):
     damage(scene.store, plan_key(scene.accept("bad").hash))
     scene.accept("good")
 
     assert served(scene) == {"good"}
-    scene.round(0.6, times=40)
+    assert scene.runtime.ledger.status("bad").state is JobState.FAILED
+
+    monkeypatch.setattr("app.client.runtime", lambda: scene.runtime)
+    monkeypatch.setattr("app.client.celery", Mock())
+    monkeypatch.setattr("app.client.Publisher", lambda _: scene.publisher)
+    client.resume("bad")
     assert scene.publisher.plans == ["bad"]
-    assert scene.runtime.ledger.failure("bad") is None

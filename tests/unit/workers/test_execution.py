@@ -21,7 +21,6 @@ from app.parts import parts_of
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
-from tests.support.damage import damage
 from tests.unit.domain.cards import plan
 from workers.errand import Delivery
 from workers.execution import Executor
@@ -266,14 +265,6 @@ def test_a_unit_of_a_plan_that_was_removed_fails_no_job(executor, ledger, store)
 
     assert executor.execute(MESSAGE, FIRST) == {"key": "", "status": "gone"}
     assert ledger.failure("job") is None
-
-
-def test_a_damaged_plan_is_removed_and_fails_no_job(executor, ledger, store):
-    damage(store, plan_key(RENDER.hash))
-
-    assert executor.execute(MESSAGE, FIRST) == {"key": "", "status": "gone"}
-    assert ledger.failure("job") is None
-    assert not store.exists(plan_key(RENDER.hash))
 
 
 def test_a_transient_error_is_retried_with_growing_waits(executor, renderer, ledger, slept):
