@@ -122,11 +122,11 @@ def resume(job_id: str) -> bool:
         # The id is used again: its old outcome must not be taken for the new one. Before anything
         # is changed, for it fails where Redis is away, and the job then keeps its end.
         celery.AsyncResult(job_id).forget()
+    if app.ledger.has_plan(job_id) and app.ledger.readable_plan(job_id) is None:
+        app.ledger.unplan(job_id)  # before the dispatcher finds it damaged once more
     app.entries.unpause(job_id)
     reopen(app, entry_of(job_id, request))
     # From here on the dispatcher would do the rest by itself, a little later.
-    if app.ledger.has_plan(job_id) and app.ledger.readable_plan(job_id) is None:
-        app.ledger.unplan(job_id)
     if not app.ledger.has_plan(job_id):
         payload = request.model_dump(mode="json", exclude_unset=True)
         Publisher(app).send_plan(job_id, payload, Priority(request.priority))
