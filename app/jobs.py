@@ -96,25 +96,11 @@ class JobLedger:
     def accept(self, job_id: str, request: RenderRequest, plan: RenderPlan) -> None:
         """Write request and plan."""
         request_key = _key(job_id, "request.json")  # refused before anything is written
-        self.keep_plan(plan)
+        self._keep_plan(plan)
         self._store.put(request_key, canonical_json(request.model_dump(mode="json")))
         self.point(job_id, plan.hash)
         # Was there, and was removed before the job named it: see app.retention.
         self._store.put(plan_key(plan.hash), plan.to_json())
-
-    def keep_plan(self, plan: RenderPlan) -> None:
-        """Write the plan; one that is there and damaged would fail each order that equals it."""
-        key = plan_key(plan.hash)
-        if self._store.put(key, plan.to_json()):
-            return
-        try:
-            self._store.get(key)
-        except CorruptBlobError as err:
-            log.warning("plan.damaged", extra={"plan_hash": plan.hash, "reason": str(err)})
-            self._store.delete(key)
-            self._store.put(key, plan.to_json())
-        except NotFoundError:  # removed just now: written again below
-            return
 
     def point(self, job_id: str, plan_hash: str) -> None:
         """Say which plan the job has."""
@@ -245,6 +231,20 @@ class JobLedger:
             return self.plan(job_id)
         except (CorruptBlobError, NotFoundError):
             return None
+
+    def _keep_plan(self, plan: RenderPlan) -> None:
+        """Write the plan; one that is there and damaged would fail each order that equals it."""
+        key = plan_key(plan.hash)
+        if self._store.put(key, plan.to_json()):
+            return
+        try:
+            self._store.get(key)
+        except CorruptBlobError as err:
+            log.warning("plan.damaged", extra={"plan_hash": plan.hash, "reason": str(err)})
+            self._store.delete(key)
+            self._store.put(key, plan.to_json())
+        except NotFoundError:  # removed just now: written again below
+            return
 
     def _plan_hash(self, job_id: str) -> str:
         return _text(_key(job_id, "plan.json"), self._read(job_id, "plan.json"), "plan_hash")

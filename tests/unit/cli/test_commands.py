@@ -79,6 +79,51 @@ def test_size_is_width_times_height(installation: Installation) -> None:
     assert json.loads(result.stdout)["canvas"] == {"height": 192, "width": 256}
 
 
+EVERY_OPTION = {
+    "prompt": "a hill",
+    "negative_prompt": "fog",
+    "height": 128,
+    "width": 128,
+    "count": 2,
+    "seed": 9,
+    "steps": 6,
+    "guidance": 2.5,
+    "sampler": "euler",
+    "mode": "refine",
+    "nsr": 0.5,
+    "tile": 48,
+    "overlap": 16,
+    "upscale": 2,
+    "base_model": "",
+    "refine_model": "tiny",
+    "upscaler": "",
+    "init_image": None,
+    "init_fit": None,
+    "format": "webp",
+    "pyramid": True,
+    "wrap": "x",
+    "blend": "uniform",
+    "decoder": "full",
+    "regions": [
+        {
+            "prompt": "a lake = water",
+            "negative_prompt": "",
+            "box": {"top": 8, "left": 16, "bottom": 56, "right": 80},
+            "weight": 1.0,
+            "feather": 64,
+            "mask": None,
+        }
+    ],
+    "mask": None,
+    "rerender": None,
+    "depth": None,
+    "loras": [],
+    "control": None,
+    "restore": None,
+    "tags": {"by": "me"},
+}
+
+
 def test_every_option_reaches_the_plan(installation: Installation) -> None:
     result = installation.invoke(
         *("plan", "a hill", "--size", "128x128", "--seed", "9", "--steps", "6"),
@@ -90,49 +135,7 @@ def test_every_option_reaches_the_plan(installation: Installation) -> None:
     )
 
     spec = json.loads(result.stdout)["spec"]
-    assert spec | {"upscaler": "", "base_model": ""} == {
-        "prompt": "a hill",
-        "negative_prompt": "fog",
-        "height": 128,
-        "width": 128,
-        "count": 2,
-        "seed": 9,
-        "steps": 6,
-        "guidance": 2.5,
-        "sampler": "euler",
-        "mode": "refine",
-        "nsr": 0.5,
-        "tile": 48,
-        "overlap": 16,
-        "upscale": 2,
-        "base_model": "",
-        "refine_model": "tiny",
-        "upscaler": "",
-        "init_image": None,
-        "init_fit": None,
-        "format": "webp",
-        "pyramid": True,
-        "wrap": "x",
-        "blend": "uniform",
-        "decoder": "full",
-        "regions": [
-            {
-                "prompt": "a lake = water",
-                "negative_prompt": "",
-                "box": {"top": 8, "left": 16, "bottom": 56, "right": 80},
-                "weight": 1.0,
-                "feather": 64,
-                "mask": None,
-            }
-        ],
-        "mask": None,
-        "rerender": None,
-        "depth": None,
-        "loras": [],
-        "control": None,
-        "restore": None,
-        "tags": {"by": "me"},
-    }
+    assert spec | {"upscaler": "", "base_model": ""} == EVERY_OPTION
 
 
 def test_status_tells_how_far_a_job_is(installation: Installation) -> None:
