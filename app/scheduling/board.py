@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
@@ -19,9 +19,12 @@ _SHOWN_S = 15.0
 class Schedule:
     """Shows every open job and every pool on the live board."""
 
-    def __init__(self, runtime: Runtime, forecast: Forecast) -> None:
+    def __init__(
+        self, runtime: Runtime, forecast: Forecast, monotonic: Callable[[], float]
+    ) -> None:
         self._runtime = runtime
         self._forecast = forecast
+        self._monotonic = monotonic
 
     def show(
         self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord], demand_s: float
@@ -48,7 +51,9 @@ class Schedule:
             return
 
     def _record(self, job: OpenJob, position: int, crew: Counter[str], ahead_s: float) -> Record:
-        left_s = math.inf if job.entry.is_paused else self._forecast.eta_s(job, crew, ahead_s)
+        left_s = math.inf
+        if not job.entry.is_paused:
+            left_s = self._forecast.eta_s(job, crew, ahead_s, self._monotonic())
         return {
             "position": position,
             "eta_s": round(left_s, 1) if math.isfinite(left_s) else None,

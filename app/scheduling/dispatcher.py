@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
-from app.domain.work import WORKER_STAGES, Outcome, Stage, Work, plan_key
+from app.domain.work import Outcome, Work, plan_key
 from app.live.port import Record
 from app.nodes import NodeRecord, read_nodes
 from app.outcomes import settle
@@ -31,6 +31,7 @@ from app.scheduling.line import Clock, Line
 from app.scheduling.overdue import Sight, lost_units
 from app.scheduling.publishing import Publisher
 from app.scheduling.reach import Reach
+from app.scheduling.steps import StepTimes, done_in
 from app.scheduling.unserved import Unserved
 from app.schemas import WorkMessage
 
@@ -56,7 +57,8 @@ class Dispatcher:
         self._forecast = Forecast(runtime.store)
         self._reach = Reach(runtime, publisher, self._line)
         self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast, self._reach)
-        self._schedule = Schedule(runtime, self._forecast)
+        self._steps = StepTimes()
+        self._schedule = Schedule(runtime, self._forecast, clock.monotonic)
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
         self._done_s: dict[str, float] = {}
@@ -117,18 +119,33 @@ class Dispatcher:
     def _take_in(self, event: Record) -> None:
         job_id, now_s = str(event.get("job_id")), self._clock.monotonic()
         match event.get("kind"), self._line.get(job_id):
-            case "ended", _:
+            case "ended", job:
+                self._ended(job, now_s)
                 self._line.drop(job_id)
             case "job", None:
+                self._steps.told(now_s)
                 self._line.tell(job_id)
             case "job", OpenJob() as job:
-                images = event.get("images")
-                if isinstance(images, list):
-                    job.refresh(self._runtime.store, images, now_s, _done(event))
-                else:
-                    job.load(self._runtime.store, now_s)
+                self._moved_on(job, event, now_s)
             case "unit", OpenJob() as job:
                 self._unit_ended(job, event, now_s)
+
+    def _moved_on(self, job: OpenJob, event: Record, now_s: float) -> None:
+        times = self._steps.moved_on(job, event, now_s)
+        images = event.get("images")
+        if isinstance(images, list):
+            job.refresh(self._runtime.store, images, now_s, done_in(event))
+        else:
+            job.load(self._runtime.store, now_s)
+        self._forecast.observe_steps(job.plan, times)
+
+    def _ended(self, job: OpenJob | None, now_s: float) -> None:
+        if job is None:
+            self._steps.told(now_s)
+            return
+        times = self._steps.finished(job, now_s)
+        if times and self._runtime.ledger.has_result(job.entry.job_id):  # it did not fail
+            self._forecast.observe_steps(job.plan, times)
 
     def _unit_ended(self, job: OpenJob, event: Record, now_s: float) -> None:
         try:
@@ -233,14 +250,3 @@ class Dispatcher:
             return False
         self._done_s[what] = now_s
         return True
-
-
-def _done(event: Record) -> list[Work]:
-    """What a control worker says it has done; nothing where it is of another version."""
-    done = []
-    told = event.get("done")
-    for entry in told if isinstance(told, list) else []:
-        match entry:
-            case [str(stage), int(image), int(phase)] if stage in set(Stage) - set(WORKER_STAGES):
-                done.append(Work(Stage(stage), image, phase))
-    return done

@@ -9,8 +9,8 @@ from dataclasses import replace
 from app.domain.card import ModelCard
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Predictor, Shape, eta_s
-from app.domain.work import WORKER_STAGES, image_work
-from app.scheduling.shapes import shape_of
+from app.domain.work import WORKER_STAGES, Work, image_work
+from app.scheduling.shapes import shape_of, step_shape
 
 
 def learned_s(plan: RenderPlan, predictor: Predictor) -> dict[str, float]:
@@ -37,7 +37,16 @@ def finish_s(
     if not crew or not crew.keys() <= learned_s(plan, predictor).keys():
         return None
     pending = [(shape, count * plan.spec.count) for shape, count in _units(plan).items()]
-    return eta_s(pending, predictor, crew, ahead_s=ahead_s)
+    groups = image_work(plan, 0)
+    # Of one picture: while others are merged, workers go on with it.
+    steps = [group[0] for group in groups if group and group[0].stage not in WORKER_STAGES]
+    waits_s = sum(step_s(plan, work, predictor) for work in steps)
+    return eta_s(pending, predictor, crew, ahead_s=ahead_s) + waits_s
+
+
+def step_s(plan: RenderPlan, work: Work, predictor: Predictor) -> float:
+    """Seconds that the workers wait for a control worker's step; 0 while none was ever seen."""
+    return predictor.predict(step_shape(plan, work), guess_s=0.0).mean_s
 
 
 def card_s(plan: RenderPlan, card: ModelCard) -> float | None:

@@ -12,8 +12,9 @@ from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, eta_s
 from app.domain.work import Outcome, Stage, Work, stage_model
 from app.live.port import Record
+from app.scheduling.duration import step_s
 from app.scheduling.job import OpenJob
-from app.scheduling.shapes import shape_of
+from app.scheduling.shapes import shape_of, step_shape
 from app.storage.port import BlobStore
 
 log = logging.getLogger(__name__)
@@ -61,10 +62,13 @@ class Forecast:
         """Seconds of work until every picture of *job* is there, on one worker."""
         return sum(count * self.unit(job.plan, work).mean_s for work, count in job.left())
 
-    def eta_s(self, job: OpenJob, workers: Mapping[str, int], ahead_s: float) -> float:
+    def eta_s(
+        self, job: OpenJob, workers: Mapping[str, int], ahead_s: float, now_s: float
+    ) -> float:
         """Seconds until *job* is done by *workers*, counted by device; infinite without any."""
         pending = [(shape_of(job.plan, work, ""), count) for work, count in job.left()]
-        return eta_s(pending, self._predictor, workers, ahead_s=ahead_s)
+        rendered_s = eta_s(pending, self._predictor, workers, ahead_s=ahead_s)
+        return rendered_s + self._steps_s(job, now_s)
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""
@@ -78,6 +82,12 @@ class Forecast:
             self._by_node.observe(shape_of(plan, work, node), float(seconds))
             self._known.add((stage_model(plan, work.stage), work.stage, node))
         self._is_changed = True
+
+    def observe_steps(self, plan: RenderPlan, seconds: Mapping[Work, float]) -> None:
+        """Learn how long control workers took for steps of *plan*, as seen from here."""
+        for work, took_s in seconds.items():
+            self._predictor.observe(step_shape(plan, work), took_s)
+            self._is_changed = True
 
     def forget_nodes(self, alive: Collection[str]) -> None:
         """Know only the nodes in *alive*: what others taught is forgotten as newer ones teach."""
@@ -93,6 +103,14 @@ class Forecast:
         for key in older:
             self._store.delete(key)
         self._is_changed = False
+
+    def _steps_s(self, job: OpenJob, now_s: float) -> float:
+        """Seconds for which workers will have nothing of *job*: a control worker has it."""
+        steps = [
+            (step_s(job.plan, work, self._predictor), count) for work, count in job.control_left()
+        ]
+        begun_s = min(steps[0][0], job.waited_s(now_s)) if steps else 0.0
+        return sum(seconds * count for seconds, count in steps) - begun_s
 
 
 def read_predictor(store: BlobStore) -> Predictor:

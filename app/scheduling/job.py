@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class OpenJob:
         self.flying: dict[Work, Flight] = {}
         self.control_since: dict[int, float] = {}
         """Images that wait for the control worker, and since when."""
+        self.steps: dict[int, tuple[Work, float]] = {}
+        """What it does for them, and since when, where the last unit before it was heard of."""
         self.asked_s: dict[int | None, float] = {}
         """When the control worker was asked to look at an image, or at the whole job."""
         self._group = group
@@ -66,6 +69,7 @@ class OpenJob:
         self._ready: dict[int, deque[Work]] = {}
         self._unopened: deque[int] = deque()
         self._outline = [(units[0], len(units)) for units in image_work(plan, 0) if units]
+        self._order = [(unit.stage, unit.phase) for unit, _ in self._outline]
         self._alike = {(unit.stage, unit.phase): unit for unit, _ in self._outline}
 
     def waiting(self, waited_s: float) -> Waiting:
@@ -79,6 +83,11 @@ class OpenJob:
     def is_complete(self) -> bool:
         """Whether every picture is there."""
         return not self._known and not self._unopened
+
+    @property
+    def unfinished(self) -> set[int]:
+        """Images whose pictures are not there."""
+        return {*self._known, *self._unopened}
 
     @property
     def ready_units(self) -> int:
@@ -101,7 +110,7 @@ class OpenJob:
 
         Stage after stage from there on: a unit, and how many are like it.
         """
-        places = [(unit.stage, unit.phase) for unit, _ in self._outline]
+        places = self._order
         first = len(self._unopened)
         images, ready = Counter({0: first}), Counter({0: first * self._outline[0][1]})
         for image, place in self._places.items():
@@ -115,6 +124,30 @@ class OpenJob:
             ]
             for place in sorted(+images)  # those with any
         ]
+
+    def control_left(self) -> list[tuple[Work, int]]:
+        """Steps of the control worker that workers have yet to wait for, each with how often.
+
+        Of images in work at once those of the one that is furthest behind: workers go on with the
+        others meanwhile. Where one is in work at a time, those of every image.
+        """
+        images = Counter(self._order.index(place) for place in self._places.values())
+        images[0] += len(self._unopened)
+        left, before = [], 0
+        for place, (unit, _) in enumerate(self._outline):
+            before += images[place]
+            if before and unit.stage not in WORKER_STAGES:
+                left.append((unit, before if self._group == 1 else 1))
+        return left
+
+    def waited_s(self, now_s: float) -> float:
+        """How long the image that is furthest behind has been waiting for the control worker."""
+        last = min(self._places.values(), key=self._order.index, default=None)
+        if last is None or self._unopened or last[0] in WORKER_STAGES:
+            return 0.0
+        images = [image for image, place in self._places.items() if place == last]
+        since = [max(self.control_since[one], self.asked_s.get(one, -math.inf)) for one in images]
+        return now_s - max(since)
 
     def like(self, work: Work) -> Work:
         """The unit that stands for all those of its stage and phase where units are counted."""
@@ -164,6 +197,9 @@ class OpenJob:
                 ready.remove(work)
             if not ready and not self._flying_of(work.image):
                 self._look(work.image, known, now_s)
+                if self.control_since.get(work.image) == now_s:  # since now, not since a listing
+                    stage, phase = self._places[work.image]
+                    self.steps[work.image] = Work(stage, work.image, phase), now_s
         return flight
 
     def ready_stages(self) -> list[Stage]:
@@ -239,13 +275,13 @@ class OpenJob:
         units = [work for work in members if work not in self.flying] if is_ours else []
         self._ready[image] = self._sorted(units)
         if is_ours:
-            self.control_since.pop(image, None)
+            self._end_step(image)
         else:
-            self.control_since.setdefault(image, float("-inf") if is_unasked else now_s)
+            self.control_since.setdefault(image, -math.inf if is_unasked else now_s)
 
     def _keys_after(self, store: BlobStore, image: int, done: Collection[Work]) -> set[str]:
         """The image's keys, once *done* are; read where that leaves something before them."""
-        places = [(unit.stage, unit.phase) for unit, _ in self._outline]
+        places = self._order
         known = [
             work for work in done if work.image == image and (work.stage, work.phase) in places
         ]
@@ -263,9 +299,13 @@ class OpenJob:
         self._known.pop(image, None)
         self._places.pop(image, None)
         self._ready.pop(image, None)
-        self.control_since.pop(image, None)
+        self._end_step(image)
         for work in self._flying_of(image):
             del self.flying[work]
+
+    def _end_step(self, image: int) -> None:
+        self.control_since.pop(image, None)
+        self.steps.pop(image, None)
 
     def _flying_of(self, image: int) -> list[Work]:
         return [work for work in self.flying if work.image == image]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Shape
 from app.domain.work import Stage, Work, stage_model
@@ -23,3 +25,20 @@ def size_of(plan: RenderPlan, work: Work) -> float:
 def shape_of(plan: RenderPlan, work: Work, device: str) -> Shape:
     """The shape under which durations of *work* on *device* are learned."""
     return Shape(stage_model(plan, work.stage), str(work.stage), size_of(plan, work), device)
+
+
+def step_shape(plan: RenderPlan, work: Work) -> Shape:
+    """The shape under which durations of a control worker's step are learned.
+
+    Messages take the same time whatever the size, reading and blending grow with it. Nobody tells
+    the two apart: of a size that was never seen, the root takes the middle between them.
+    """
+    return Shape("", str(work.stage), math.sqrt(_read(plan, work)), "")
+
+
+def _read(plan: RenderPlan, work: Work) -> float:
+    """Latents that a merge reads, tiles being of one size, or pixels of the assembled picture."""
+    if work.stage is Stage.MERGE:
+        phase = plan.phases[work.phase]
+        return len(phase.indices) * phase.grid.tile(0).area
+    return plan.picture.area

@@ -63,10 +63,16 @@ def show(app, pool="gpu", crew=None, pending_s=60.0):
     app.board.show("pools", pool, record, ttl_s=60)
 
 
-def learn(app, seconds=2.0, request=REQUEST, device="cpu"):
-    """Let every unit of the request have taken *seconds* before; how many there are."""
+def learn(app, seconds=2.0, request=REQUEST, device="cpu", control_s=None):
+    """Let every unit of the request have taken *seconds* before; how many there are.
+
+    And every step of a control worker *control_s*.
+    """
     plan, forecast = plan_request(request, app.catalogue, app.settings), Forecast(app.store)
     works = [work for group in image_work(plan, 0) for work in group]
+    if control_s is not None:
+        steps = [work for work in works if work.stage not in WORKER_STAGES]
+        forecast.observe_steps(plan, dict.fromkeys(steps, control_s))
     works = [work for work in works if work.stage in WORKER_STAGES]
     for work in works:
         event = {"status": "rendered", "seconds": seconds, "device": device, "node": "w1@a"}
@@ -97,6 +103,18 @@ def test_every_picture_of_a_job_counts(app):
     both = expect(app, REQUEST.model_copy(update={"count": 2})).finish_s - 60.0
 
     assert both == pytest.approx(2 * one)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_merging_and_assembling_the_last_picture_counts(app, count):
+    units = learn(app, control_s=5.0)
+    show(app, crew={"cpu": 1})
+    plan = plan_request(REQUEST, app.catalogue, app.settings)
+
+    told = expect(app, REQUEST.model_copy(update={"count": count}))
+
+    steps_s = 5.0 * (len(plan.phases) + 1)
+    assert told.finish_s == pytest.approx(60.0 + 2.0 * units * count + steps_s)
 
 
 @pytest.mark.parametrize("crew", [{}, {"cuda:0": 1}, {"cpu": 1, "cuda:0": 1}], ids=str)
