@@ -1,4 +1,4 @@
-"""How a worker takes messages, where Celery's own way would lose one."""
+"""How a worker takes messages, where Celery's own way would lose one, or wait for the next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Connection
 
+from app.ahead import own_ahead
 from app.node_queues import node_queue, strategy_of
 from app.queues import dead_queue, queue_name
 from app.settings import settings
@@ -34,6 +35,11 @@ class Consumer(CeleryConsumer):
         if not settings().is_embedded:
             dead_queue()(connection.default_channel).declare()
         return connection
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        super().register_with_event_loop(hub)
+        if not settings().is_embedded:
+            own_ahead().serve(self, hub)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         log.error(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import count
 from queue import SimpleQueue
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -82,11 +83,18 @@ class NodeRecord(BaseModel):
     queue: str = ""
     """Its own queue; empty when it takes from its pools' alone."""
     current: CurrentUnit | None = None
+    storing: CurrentUnit | None = None
+    """What it rendered before, until that is stored and acknowledged."""
     state: NodeState = NodeState.READY
     reason: str = ""
     units_done: int = 0
     age_s: float = 0.0
     is_lost: bool = False
+
+    @property
+    def at_hand(self) -> list[CurrentUnit]:
+        """All that would be lost with it."""
+        return [unit for unit in (self.current, self.storing) if unit is not None]
 
     @property
     def pools(self) -> list[str]:
@@ -135,7 +143,8 @@ class OwnNode:
         self._identity: Record = {}
         self._facts: Callable[[], Mapping[str, object]] = dict
         self._models: Callable[[], list[str]] = list
-        self._current: tuple[WorkMessage, float] | None = None
+        self._at_hand: dict[int, tuple[WorkMessage, float]] = {}
+        self._numbers = count()
         self._pause_reason = ""
         self._drain_reason: str | None = None
         self._leaving_since_s: float | None = None
@@ -157,21 +166,22 @@ class OwnNode:
 
     @contextmanager
     def working(self, message: WorkMessage) -> Iterator[None]:
-        """Show *message* as the current unit until the block ends.
+        """Show *message* as the current unit until the block ends, or another's begins.
 
         At once: a worker that freezes before its next beat would take an unknown unit along.
         """
-        self._current = message, self._clock()
+        number = next(self._numbers)
+        self._at_hand[number] = message, self._clock()
         self.outbox.put(None)
         try:
             yield
         finally:
-            self._current = None
+            del self._at_hand[number]
 
     def running_s(self) -> float:
-        """Seconds since the current unit was begun, 0 when there is none."""
-        current = self._current  # read once: it changes in another thread
-        return self._clock() - current[1] if current else 0.0
+        """Seconds since the longest of what is at hand was begun, 0 when there is nothing."""
+        # Copied in one step: other threads change it.
+        return max((self._clock() - since_s for _, since_s in [*self._at_hand.values()]), default=0)
 
     def tell(self, event: Record) -> None:
         """Tell the board *event* of this node, soon and without waiting for it."""
@@ -229,21 +239,20 @@ class OwnNode:
             state, reason = NodeState.PAUSED, self._pause_reason
         if self._drain_reason is not None:
             state, reason = NodeState.DRAINING, self._drain_reason
+        *before, current = [None, None, *map(self._unit, [*self._at_hand.values()])]
         return {
             **self._identity,
             **self._facts(),
             "models": self._models(),
-            "current": self._current_unit(),
+            "current": current,
+            "storing": before[-1],
             "state": state,
             "reason": reason,
             "units_done": self._units_done,
         }
 
-    def _current_unit(self) -> Record | None:
-        current = self._current
-        if current is None:
-            return None
-        message, since_s = current
+    def _unit(self, taken: tuple[WorkMessage, float]) -> Record:
+        message, since_s = taken
         unit = message.model_dump(
             mode="json",
             include={"job_id", "plan_hash", "stage", "image", "phase", "index", "more"},

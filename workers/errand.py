@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from app.ahead import Following
 from app.domain.errors import TransientError
-from app.patience import Patience
+from app.patience import Patience, nothing
 from app.schemas import WorkMessage
 from app.telemetry import metrics
 from workers.watch import JobWatch
@@ -26,6 +28,8 @@ class Delivery:
     """Whether somebody had it before, and may have died of it."""
     bigger_pool: str | None = None
     """Where a unit can go that does not fit into this worker's memory."""
+    ask_next: Callable[[], Future[bool] | None] = field(default=nothing, compare=False)
+    """Asks for the message after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Errand:
     delivery: Delivery
     patience: Patience
     watch: JobWatch
+    following: Following = field(default_factory=lambda: Following(nothing))
 
     def check(self) -> None:
         """Raises ``RenderCancelledError`` once the job has ended without its result."""

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NoReturn
 
+from app.ahead import Following
 from app.attempts import Attempts, Step
 from app.domain.errors import (
     DeviceOutOfMemoryError,
@@ -35,6 +36,7 @@ from app.telemetry import metrics
 from workers.errand import Delivery, Errand
 from workers.faults import DeviceLostError, device_errors, exit_for_good
 from workers.keeping import Keeper, Rendered
+from workers.pace import Pace
 from workers.storing import Storing
 from workers.watch import JobWatch
 
@@ -69,6 +71,7 @@ class Executor:
         self._exit_process = exit_process
         self._watch = JobWatch(ledger)
         self._keeper = Keeper(store, self._node, device)
+        self._pace = Pace()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(1, "tilechord-storing")
         self._plan = lru_cache(maxsize=8)(self._read_plan)
@@ -81,8 +84,12 @@ class Executor:
         when the store is away, which is no unit's failure, or when a failure cannot even be
         recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
         """
-        errand = Errand(message, delivery, self._patience, self._watch)
-        key = ""
+        with Following(delivery.ask_next) as following:
+            errand = Errand(message, delivery, self._patience, self._watch, following)
+            return self._execute(errand)
+
+    def _execute(self, errand: Errand) -> dict[str, str]:
+        message, key = errand.message, ""
         try:
             try:
                 plan = errand.attempt(lambda: self._plan(message.plan_hash))
@@ -148,6 +155,8 @@ class Executor:
                     if end is not Outcome.MOVED:  # others may fit
                         return end
                 else:
+                    if not parts:
+                        errand.following.ask()
                     keep = partial(self._keep, plan, errand, rendered)
                     if storing.begin(keep) is Outcome.FAILED:
                         return Outcome.FAILED
@@ -191,15 +200,19 @@ class Executor:
             if self._node.is_leaving:
                 raise WorkerStoppingError("this machine is leaving")
             errand.check()
+            errand.following.look()
 
         try:
             with device_errors(self._device):
                 self._renderer.load(plan, works[0].stage)
                 began_s = time.monotonic()
+                if works[-1] == errand.message.works[-1]:
+                    errand.following.expect(self._pace.of(plan, works))
                 if len(works) == 1:
                     blobs = [self._renderer.render(plan, works[0], check)]
                 else:
                     blobs = self._renderer.render_tiles(plan, works, check)
+                self._pace.note(plan, works, time.monotonic() - began_s)
                 return Rendered(works, blobs, taken_up_s, began_s)
         except DeviceLostError as err:
             # Every further unit would fail too. The record of the attempt stays, as after a kill.

@@ -10,6 +10,7 @@ from celery import Task
 from celery.exceptions import Reject
 from pydantic import ValidationError
 
+from app.ahead import own_ahead
 from app.bootstrap import runtime
 from app.celery import celery
 from app.delivery import hand_back, is_redelivered
@@ -120,6 +121,7 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
         worker=str(task.request.hostname),
         is_again=is_redelivered(task) or message.attempt > 0,
         bigger_pool=settings().bigger_pool.get(_pool(info)),
+        ask_next=own_ahead().ask,
     )
 
 

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
-from app import bindings
+from app import ahead, bindings
 from app.bootstrap import runtime
 from app.cli.broker import require_broker
 from app.domain.errors import ConfigurationError, InvalidRequestError
+from app.node_queues import strategy_of
 from app.queues import queue_name
 from app.settings import Settings, settings
 
@@ -80,12 +81,20 @@ def celery_arguments(pools: list[str], name: str) -> list[str]:
     """Arguments of the interpreter that make it the Celery worker of *pools*."""
     return [
         *("-m", "celery", "-A", "app", "worker"),
-        # One thread that renders: the process stays responsive to heartbeats and control.
-        *("-P", "threads", "-c", "1"),
+        # Threads: the process stays responsive to heartbeats and control.
+        *("-P", "threads", "-c", str(_threads(pools))),
         *("-Q", ",".join(queue_name(pool) for pool in pools)),
         *(("--include", "workers.tasks") if is_rendering(pools) else ()),
         *("-n", f"{name}@%h", "--without-gossip", "--loglevel", "INFO"),
     ]
+
+
+def _threads(pools: list[str]) -> int:
+    """One, or a second for the next message while the end of one is stored."""
+    chosen = settings()
+    names_node = any(strategy_of(chosen, pool).names_node for pool in pools)
+    is_ahead = len(pools) == 1 and is_rendering(pools) and not names_node
+    return ahead.THREADS if is_ahead else 1
 
 
 def _check_timeouts(chosen: Settings) -> None:

@@ -18,7 +18,7 @@ from app.bootstrap import Runtime
 from app.domain.errors import TransientError
 from app.domain.work import Outcome, Work, plan_key
 from app.live.port import Record
-from app.nodes import NodeRecord, read_nodes
+from app.nodes import CurrentUnit, NodeRecord, read_nodes
 from app.outcomes import settle
 from app.scheduling.asking import Asker
 from app.scheduling.board import Schedule
@@ -192,14 +192,16 @@ class Dispatcher:
         """What a node works on is on its way: another dispatcher has sent it."""
         now_s = self._clock.monotonic()
         for node in self._nodes:
-            job = self._line.get(node.current.job_id) if node.current else None
-            if node.current and job and not node.is_lost:
-                name, level = node.node if node.queue else "", self._line.level(job)
-                for work in node.current.works:
-                    begun_s = now_s - node.current.elapsed_s
-                    pool = self._reach.pool_at(node, job, work.stage)
-                    job.adopt(work, Flight(pool, begun_s, node=name, level=level))
-                self._line.serve(job)
+            for unit in [] if node.is_lost else node.at_hand:
+                if (job := self._line.get(unit.job_id)) is not None:
+                    self._adopt_of(node, unit, job, now_s)
+
+    def _adopt_of(self, node: NodeRecord, unit: CurrentUnit, job: OpenJob, now_s: float) -> None:
+        name, level = node.node if node.queue else "", self._line.level(job)
+        for work in unit.works:
+            pool = self._reach.pool_at(node, job, work.stage)
+            job.adopt(work, Flight(pool, now_s - unit.elapsed_s, node=name, level=level))
+        self._line.serve(job)
 
     def _send_again(self) -> None:
         """Send units that were lost, or that would be done sooner by another worker."""

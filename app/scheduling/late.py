@@ -73,9 +73,7 @@ def _queued(job: OpenJob, pool: str, sight: Sight) -> Iterator[Flight]:
     holders = holders_of(job, sight.alive(pool))
     for work, flight in job.flying.items():
         begun_s = [
-            sight.now_s - node.age_s - node.current.elapsed_s
-            for node in holders.get(work, [])
-            if node.current is not None
+            sight.now_s - node.age_s - unit.elapsed_s for node, unit in holders.get(work, [])
         ]
         is_begun = max(begun_s) >= flight.sent_s if begun_s and flight.attempt else bool(begun_s)
         if flight.pool == pool and not is_begun:
@@ -93,8 +91,8 @@ def _helpers(urgent: Sequence[OpenJob], pool: str, sight: Sight) -> Iterator[Nod
 
 def _has_none_of(jobs: Mapping[str, OpenJob], node: NodeRecord) -> bool:
     """Whether *node* works on nothing of *jobs* that is not done."""
-    job = jobs.get(node.current.job_id) if node.current else None
-    return job is None or node.current is None or not job.flying.keys() & {*node.current.works}
+    at_hand = ((jobs[unit.job_id], unit) for unit in node.at_hand if unit.job_id in jobs)
+    return all(job.flying.keys().isdisjoint(unit.works) for job, unit in at_hand)
 
 
 def _estimate(
@@ -116,13 +114,12 @@ def _running(
 ) -> Iterator[Running[tuple[OpenJob, Work]]]:
     """First runs of units of *pool*; those of a batch share its time."""
     for job in jobs:
-        for work, nodes in holders_of(job, sight.alive(pool)).items():
+        for work, holders in holders_of(job, sight.alive(pool)).items():
             flight = job.flying.get(work)
             if flight is None or flight.pool != pool or flight.attempt:
                 continue
-            for node in nodes:
+            for node, unit in holders:
                 is_known = forecast.knows(job.plan, work, node.node)
                 expected = forecast.on_node(job.plan, work, node.node) if is_known else None
-                elapsed_s = node.current.elapsed_s_each if node.current else 0.0
                 expected_s = expected.mean_s if expected else None
-                yield Running((job, work), elapsed_s, expected_s)
+                yield Running((job, work), unit.elapsed_s_each, expected_s)

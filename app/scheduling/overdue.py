@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.work import Work
-from app.nodes import LOST_AFTER_BEATS, NodeRecord, NodeState
+from app.nodes import LOST_AFTER_BEATS, CurrentUnit, NodeRecord, NodeState
 from app.scheduling.job import Flight, OpenJob
 
 _BLIND_S = 60.0
@@ -41,7 +41,7 @@ def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
     """Sent units of *job* whose node fell silent, or whose message is nowhere."""
     holders = holders_of(job, sight.nodes)
     for work, flight in list(job.flying.items()):
-        nodes = holders.get(work, [])
+        nodes = [node for node, _ in holders.get(work, [])]
         if any(not node.is_lost for node in nodes):
             flight.unseen_since_s = None
         elif any(flight.sent_s < sight.now_s - node.age_s for node in nodes):
@@ -66,11 +66,14 @@ def _is_nowhere(flight: Flight, sight: Sight) -> bool:
     return sight.now_s - flight.unseen_since_s > limit_s
 
 
-def holders_of(job: OpenJob, nodes: Sequence[NodeRecord]) -> dict[Work, list[NodeRecord]]:
-    """Which nodes say that they render which unit of *job*."""
-    holders: dict[Work, list[NodeRecord]] = {}
+def holders_of(
+    job: OpenJob, nodes: Sequence[NodeRecord]
+) -> dict[Work, list[tuple[NodeRecord, CurrentUnit]]]:
+    """Which nodes say that they have which unit of *job*, in what they say they have."""
+    holders: dict[Work, list[tuple[NodeRecord, CurrentUnit]]] = {}
     for node in nodes:
-        if node.current is not None and node.current.job_id == job.entry.job_id:
-            for work in node.current.works:
-                holders.setdefault(work, []).append(node)
+        for unit in node.at_hand:
+            if unit.job_id == job.entry.job_id:
+                for work in unit.works:
+                    holders.setdefault(work, []).append((node, unit))
     return holders

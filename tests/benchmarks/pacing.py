@@ -94,7 +94,7 @@ class Crew:
     def _begin(self, name: str, pool: str, speed: float) -> Path:
         log = self._folder / f"{name}-{time.monotonic_ns()}.log"
         include = ["--include", "workers.tasks"] if pool == "gpu" else []
-        options = ["-P", "threads", "-c", "1", "-Q", queue_name(pool), "-n", f"{name}@%h"]
+        options = ["-P", "threads", "-c", "2", "-Q", queue_name(pool), "-n", f"{name}@%h"]
         command = [sys.executable, "-m", "tests.benchmarks.paced_worker", "worker"]
         with log.open("wb") as file:
             self._processes[name] = subprocess.Popen(

@@ -78,6 +78,30 @@ def test_a_node_shows_the_unit_it_works_on_and_for_how_long(board, node, clock):
     assert node.running_s() == 0
 
 
+def test_a_node_that_has_begun_the_next_message_shows_both(board, node, clock):
+    with node.working(MESSAGE):
+        clock.now_s += 5
+        with node.working(MESSAGE.model_copy(update={"index": 9, "more": []})):
+            clock.now_s += 1
+            shown = show(board, node)
+            assert node.running_s() == 6
+
+    assert [work.index for work in shown.current.works] == [9]
+    assert [work.index for work in shown.storing.works] == [7, 8]
+    assert [unit.elapsed_s for unit in shown.at_hand] == [1, 6]
+
+
+def test_the_next_message_is_the_current_one_once_the_last_is_done(board, node):
+    last, following = node.working(MESSAGE), node.working(MESSAGE.model_copy(update={"index": 9}))
+    last.__enter__()
+    following.__enter__()
+    last.__exit__(None, None, None)
+
+    shown = show(board, node)
+
+    assert (shown.current.index, shown.storing) == (9, None)
+
+
 def test_a_unit_that_is_begun_asks_to_be_shown_at_once(node):
     with node.working(MESSAGE):
         assert told(node) == [None]

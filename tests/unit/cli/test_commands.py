@@ -382,13 +382,13 @@ def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"tilechord \d+\.\d+\.\d+\n", CliRunner().invoke(cli, ["--version"]).stdout)
 
 
-def test_a_rendering_worker_takes_one_unit_at_a_time_from_its_queue(
+def test_a_rendering_worker_has_a_second_thread_for_the_message_that_is_next(
     installation: Installation,
 ) -> None:
     arguments = celery_arguments(["gpu"], "left")
 
     line = " ".join(arguments)
-    assert "worker -P threads -c 1 -Q render.gpu.v1 " in line
+    assert "worker -P threads -c 2 -Q render.gpu.v1 " in line
     assert "--include workers.tasks -n left@%h --without-gossip" in line
 
 

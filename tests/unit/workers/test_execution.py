@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import torch
@@ -143,6 +144,79 @@ def test_a_unit_is_rendered_stored_and_recorded(executor, store):
     assert [(run.unit, run.worker) for run in read_runs(store, RENDER)] == [
         ("image-0000/phase-0/tile-00003", "gpu1-host")
     ]
+
+
+def asking(store, asked):
+    """A delivery whose next message is *asked* for, noting what is stored then."""
+
+    def ask():
+        asked.append(store.exists(WORK.key(RENDER)))
+        return Future()
+
+    return Delivery("gpu1@host", ask_next=ask)
+
+
+def test_the_next_message_is_asked_for_while_the_last_units_are_stored(executor, store):
+    asked = []
+
+    executor.execute(MESSAGE, asking(store, asked))
+
+    assert asked == [False]
+
+
+def test_the_next_message_is_asked_for_when_a_units_end_is_near(executor, renderer, store):
+    executor.execute(MESSAGE.model_copy(update={"index": 2}), FIRST)  # its time is known now
+    asked, before = [], []
+    renderer.during = lambda: before.append(len(asked))
+    render = renderer.render_tiles
+
+    def render_and_look(plan, works, check):
+        blobs = render(plan, works, check)
+        before.append(len(asked))
+        return blobs
+
+    renderer.render_tiles = render_and_look
+    executor.execute(MESSAGE, asking(store, asked))
+
+    assert before == [0, 1]  # at its first check, and not a second time
+    assert asked == [False]
+
+
+def test_the_next_message_is_not_asked_for_while_units_of_one_wait(executor, renderer, store):
+    asked, seen = [], []
+    renderer.during = lambda: seen.append(len(asked))
+
+    executor.execute(IN_TURN, asking(store, asked))
+
+    assert seen == [0, 0, 0, 0]
+    assert len(asked) == 1
+
+
+def test_who_renders_nothing_asks_for_nothing(executor, renderer, store):
+    asked = []
+    renderer.errors = [ModelError("model m: unet is missing")]
+    executor.execute(MESSAGE.model_copy(update={"index": 5}), asking(store, asked))
+    executor.execute(MESSAGE, FIRST)
+    executor.execute(MESSAGE, asking(store, asked))
+
+    assert asked == []
+
+
+def test_two_messages_never_render_at_once(executor, renderer):
+    under_way, most = [], []
+
+    def during():
+        under_way.append(1)
+        most.append(len(under_way))
+        time.sleep(0.05)
+        under_way.pop()
+
+    renderer.during = during
+    with ThreadPoolExecutor(2) as threads:
+        others = MESSAGE.model_copy(update={"index": 9})
+        list(threads.map(lambda message: executor.execute(message, FIRST), [MESSAGE, others]))
+
+    assert most == [1, 1]
 
 
 def test_the_loading_of_a_model_is_recorded_and_not_told_as_a_tiles_time(

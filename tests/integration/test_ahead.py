@@ -1,0 +1,112 @@
+"""One message more than a worker has, from a real broker."""
+
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from celery.worker import state
+from kombu import Connection, Consumer, Producer, Queue
+
+from app.ahead import THREADS, Ahead
+
+pytestmark = pytest.mark.integration
+
+CLASSIC = {"x-max-priority": 10}
+QUORUM = {"x-queue-type": "quorum"}
+
+
+class Worker:
+    """Takes messages from *queue* as Celery does, in this thread."""
+
+    def __init__(self, connection, queue, *, is_quorum):
+        self._connection = connection
+        self.taken = []
+        self.tasks = Consumer(connection.default_channel, [queue], on_message=self._take)
+        # Celery's own limit: for the channel, which quorum queues do not know.
+        self.tasks.channel.basic_qos(0, THREADS, not is_quorum)
+        self.ahead, self.turn = Ahead(), None
+        pool = SimpleNamespace(num_processes=THREADS)
+        self.ahead.serve(SimpleNamespace(task_consumer=self.tasks, pool=pool), self)
+        self.tasks.consume()
+
+    def add_reader(self, _, callback):
+        self.turn = callback
+
+    def _take(self, message):
+        self.taken.append(message)
+        state.reserved_requests.add(message)
+
+    def listen(self, seconds=0.5):
+        """What it has taken after a while."""
+        try:
+            while True:
+                self._connection.drain_events(timeout=seconds)
+        except TimeoutError:
+            return [message.payload for message in self.taken]
+
+    def acknowledge(self, number):
+        self.taken[number].ack()
+        state.reserved_requests.discard(self.taken[number])
+
+    def ask(self):
+        asked = self.ahead.ask()
+        self.turn()
+        return asked.result(0)
+
+
+@pytest.fixture(params=[CLASSIC, QUORUM], ids=["classic", "quorum"])
+def worker(broker_url, request, monkeypatch):
+    monkeypatch.setattr(state, "reserved_requests", set())
+    arguments = {**request.param, "x-expires": 60_000}
+    name = f"ahead-{uuid4().hex}"
+    queue = Queue(name, queue_arguments=arguments, durable=True)
+    with Connection(broker_url) as connection:
+        bound = queue.bind(connection.default_channel)
+        bound.declare()
+        for number in range(4):
+            Producer(connection.default_channel).publish(number, routing_key=name)
+        yield Worker(connection, queue, is_quorum=request.param is QUORUM)
+
+
+def test_a_worker_has_one_message_until_it_asks_for_the_next(worker):
+    assert worker.listen() == [0]
+
+    assert worker.ask()
+
+    assert worker.listen() == [0, 1]
+    assert not worker.ask()  # it has the next one
+
+
+def test_what_it_had_before_brings_no_third_one_when_it_is_acknowledged(worker):
+    worker.listen()
+    worker.ask()
+    worker.listen()
+
+    worker.acknowledge(0)
+    assert worker.listen() == [0, 1]
+
+    assert worker.ask()
+    assert worker.listen() == [0, 1, 2]
+    worker.acknowledge(1)
+    worker.acknowledge(2)
+    assert worker.listen() == [0, 1, 2, 3]
+
+
+def test_who_does_not_ask_gets_the_next_when_the_last_is_acknowledged(worker):
+    worker.listen()
+
+    worker.acknowledge(0)
+
+    assert worker.listen() == [0, 1]
+
+
+def test_who_dies_gives_all_it_had_back(worker, broker_url):
+    worker.listen()
+    worker.ask()
+    worker.listen()
+
+    queue = worker.tasks.queues[0].name
+    worker.tasks.channel.close()
+
+    with Connection(broker_url) as connection:
+        assert connection.default_channel.queue_declare(queue, passive=True).message_count == 4
