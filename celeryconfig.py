@@ -40,12 +40,16 @@ task_queue_max_priority = None  # set per queue: quorum queues refuse the argume
 task_acks_late = True
 task_reject_on_worker_lost = True
 task_acks_on_failure = True  # a raised error is final; only lost workers redeliver
-# One tile in the worker, the others where any worker can get them. The embedded worker has no
+# One message in the worker, the others where any worker can get them (app/ahead.py: a second one
+# when the first is nearly done). The embedded worker has no
 # rivals: there the next tiles wait beside it, not one polling interval away.
 worker_prefetch_multiplier = 8 if _settings.is_embedded else 1
+# After a reconnect Celery would raise its limit again step by step, from the threads that
+# acknowledge, on a connection that its loop reads.
+worker_enable_prefetch_count_reduction = False
 worker_deduplicate_successful_tasks = False  # its shortcut skips the chord's counter: hangs
 # The threads pool cannot cancel, it would only warn. The running tile finishes; its blob makes the
-# redelivered message a no-op.
+# redelivered message a no-op, which waits for it where it comes to the same worker.
 worker_cancel_long_running_tasks_on_connection_loss = False
 
 # Results: Redis counts chord members. Without unbounded retries a three-second restart of it

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import lru_cache
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +16,6 @@ THREADS = 2
 """Of a worker that takes the next message before the last is acknowledged."""
 LEAD_S = 0.1
 """What it takes, with room, to fetch a message and to look at what is stored of it."""
-
 _AGAIN_S = 0.01
 """Between two requests, of which the first was refused."""
 
@@ -34,67 +30,61 @@ class Ahead:
 
     def __init__(self) -> None:
         self._consumer: Any = None
-        self._asked: SimpleQueue[Future[bool]] = SimpleQueue()
-        self._woken, self._waker = os.pipe()
-        for end in (self._woken, self._waker):
-            os.set_blocking(end, False)
 
-    def serve(self, consumer: Any, hub: Any) -> None:
-        """Carry out in *hub*, the loop of Celery's *consumer*, what is asked from now on.
+    def serve(self, consumer: Any) -> None:
+        """Carry out what is asked from now on in the loop of Celery's *consumer*.
 
-        To be called before it subscribes. Nothing is taken ahead with several queues, each a
-        subscription, or without a thread that could begin with it.
+        To be called before it subscribes; nothing is taken ahead without a thread for it.
         """
-        tasks = consumer.task_consumer
-        is_able = len(tasks.queues) == 1 and consumer.pool.num_processes == THREADS
-        self._consumer = consumer if is_able else None
-        if is_able:
-            tasks.channel.basic_qos(0, 1, False)  # beside Celery's limit for the whole channel
-            hub.add_reader(self._woken, self._carry_out)
+        self._consumer = consumer if consumer.pool.num_processes == THREADS else None
+        if self._consumer is None:
+            return
+        # One for each subscription. Celery's limit is for the whole channel, or, with quorum
+        # queues, also for each subscription: then its loop sets it once more.
+        consumer.task_consumer.channel.basic_qos(0, 1, False)
+        if not consumer.qos_global:
+            consumer.qos.value = 1
 
     def ask(self) -> Future[bool] | None:
         """Ask for the next message, from the thread that works on one.
 
         It has to be cancelled or done before that one is acknowledged. The result is whether it
-        was asked for: not if the worker has another one. ``None`` where it takes one at a time.
+        was asked for: not if the worker has another one, or none may come. ``None`` where it
+        takes one at a time.
         """
         if self._consumer is None:
             return None
         asked: Future[bool] = Future()
-        self._asked.put(asked)
-        with suppress(BlockingIOError):  # woken already
-            os.write(self._waker, b"\0")
+        self._consumer.call_soon(self._carry_out, asked)
         return asked
 
-    def _carry_out(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._woken, 4096)
-        with suppress(Empty):
-            while asked := self._asked.get_nowait():
-                if not asked.set_running_or_notify_cancel():
-                    continue
-                is_taken = False
-                try:
-                    is_taken = self._subscribe_anew()
-                finally:
-                    asked.set_result(is_taken)
+    def _carry_out(self, asked: Future[bool]) -> None:
+        if not asked.set_running_or_notify_cancel():
+            return
+        is_done = False
+        try:
+            is_done = self._subscribe_anew()
+        finally:
+            asked.set_result(is_done)
 
     def _subscribe_anew(self) -> bool:
         tasks = self._consumer and self._consumer.task_consumer
-        if tasks is None or len(state.reserved_requests) != 1:
+        if not tasks or tasks.channel.connection is None:  # between two connections
             return False
-        for queue in tasks.queues:
-            tag = tasks._active_tags.pop(queue.name, None)
-            if tag is None:  # parked by the load guard
-                return False
-            # Waiting for an answer here would keep the loop from seeing a dead connection.
-            tasks.channel.basic_cancel(tag, nowait=True)
-            tasks.channel.callbacks.pop(tag, None)
-            tasks._basic_consume(queue, nowait=True)
+        # With several queues, each is a subscription and has had its message; a parked one has
+        # none. And the worker may have another message already.
+        subscribed = [queue for queue in tasks.queues if tasks.consuming_from(queue)]
+        if len(tasks.queues) != 1 or not subscribed or len(state.reserved_requests) != 1:
+            return False
+        # Waiting for answers here would keep the loop from seeing a dead connection.
+        tag = tasks._active_tags.pop(subscribed[0].name)
+        tasks.channel.basic_cancel(tag, nowait=True)
+        tasks.channel.callbacks.pop(tag, None)
+        tasks._basic_consume(subscribed[0], nowait=True)
         return True
 
 
-class Following:
+class NextMessage:
     """The message after one: asked for within the block, settled when it ends."""
 
     def __init__(

@@ -39,7 +39,7 @@ class Consumer(CeleryConsumer):
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
         if not settings().is_embedded:
-            own_ahead().serve(self, hub)
+            own_ahead().serve(self)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         log.error(

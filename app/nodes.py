@@ -83,8 +83,8 @@ class NodeRecord(BaseModel):
     queue: str = ""
     """Its own queue; empty when it takes from its pools' alone."""
     current: CurrentUnit | None = None
-    storing: CurrentUnit | None = None
-    """What it rendered before, until that is stored and acknowledged."""
+    earlier: CurrentUnit | None = None
+    """What it took before the current one and has not acknowledged: most often it stores that."""
     state: NodeState = NodeState.READY
     reason: str = ""
     units_done: int = 0
@@ -94,7 +94,7 @@ class NodeRecord(BaseModel):
     @property
     def at_hand(self) -> list[CurrentUnit]:
         """All that would be lost with it."""
-        return [unit for unit in (self.current, self.storing) if unit is not None]
+        return [unit for unit in (self.current, self.earlier) if unit is not None]
 
     @property
     def pools(self) -> list[str]:
@@ -166,7 +166,7 @@ class OwnNode:
 
     @contextmanager
     def working(self, message: WorkMessage) -> Iterator[None]:
-        """Show *message* as the current unit until the block ends, or another's begins.
+        """Show *message* as the current unit until the block ends; those before as earlier ones.
 
         At once: a worker that freezes before its next beat would take an unknown unit along.
         """
@@ -178,10 +178,21 @@ class OwnNode:
         finally:
             del self._at_hand[number]
 
+    def begin(self, message: WorkMessage) -> None:
+        """Count the time of *message* from now on: until now it has waited for another."""
+        for number, (other, _) in [*self._at_hand.items()]:
+            if other is message:
+                self._at_hand[number] = message, self._clock()
+
     def running_s(self) -> float:
         """Seconds since the longest of what is at hand was begun, 0 when there is nothing."""
         # Copied in one step: other threads change it.
         return max((self._clock() - since_s for _, since_s in [*self._at_hand.values()]), default=0)
+
+    def longest(self) -> Record | None:
+        """What was begun first of all that is at hand."""
+        at_hand = [*self._at_hand.values()]
+        return self._unit(min(at_hand, key=lambda taken: taken[1])) if at_hand else None
 
     def tell(self, event: Record) -> None:
         """Tell the board *event* of this node, soon and without waiting for it."""
@@ -245,7 +256,7 @@ class OwnNode:
             **self._facts(),
             "models": self._models(),
             "current": current,
-            "storing": before[-1],
+            "earlier": before[-1],
             "state": state,
             "reason": reason,
             "units_done": self._units_done,

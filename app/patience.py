@@ -80,10 +80,14 @@ class Patience:
         """Let *seconds* pass, in parts: a cancelled job or a stopping worker ends it."""
         left_s = seconds
         while left_s > 0:
-            if self.is_stopping():
-                raise WorkerStoppingError
-            with suppress(TransientError):  # what cannot be asked now will be asked again
-                check()
+            self.look(check)
             part_s = min(left_s, _LOOK_EVERY_S)
             self.sleep(part_s)
             left_s -= part_s
+
+    def look(self, check: Callable[[], None] = nothing) -> None:
+        """Raises ``WorkerStoppingError`` once the worker stops, or what *check* does."""
+        if self.is_stopping():
+            raise WorkerStoppingError
+        with suppress(TransientError):  # what cannot be asked now will be asked again
+            check()

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from app.ahead import Following
+from app.ahead import NextMessage
 from app.domain.errors import TransientError
 from app.patience import Patience, nothing
 from app.schemas import WorkMessage
@@ -40,11 +40,15 @@ class Errand:
     delivery: Delivery
     patience: Patience
     watch: JobWatch
-    following: Following = field(default_factory=lambda: Following(nothing))
+    next_message: NextMessage = field(default_factory=lambda: NextMessage(nothing))
 
     def check(self) -> None:
         """Raises ``RenderCancelledError`` once the job has ended without its result."""
         self.watch.check(self.message.job_id)
+
+    def look(self) -> None:
+        """Raises what ends waiting: its job's end, or this worker's."""
+        self.patience.look(self.check)
 
     def wait(self, seconds: float) -> None:
         """Let *seconds* pass, unless the job ends or the worker stops."""

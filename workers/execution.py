@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NoReturn
 
-from app.ahead import Following
+from app.ahead import THREADS, NextMessage
 from app.attempts import Attempts, Step
 from app.domain.errors import (
     DeviceOutOfMemoryError,
@@ -28,7 +27,7 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Outcome, Work, plan_key, unit_name
 from app.jobs import JobLedger
 from app.nodes import OwnNode
-from app.patience import Patience, WorkerStoppingError
+from app.patience import Patience, WorkerStoppingError, nothing
 from app.repair import UNREADABLE, mend
 from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
@@ -38,6 +37,7 @@ from workers.faults import DeviceLostError, device_errors, exit_for_good
 from workers.keeping import Keeper, Rendered
 from workers.pace import Pace
 from workers.storing import Storing
+from workers.turns import Turns
 from workers.watch import JobWatch
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Executes messages, one at a time: model and device are shared."""
+    """Executes messages; of those at hand one renders, for model and device are shared."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class Executor:
         self._watch = JobWatch(ledger)
         self._keeper = Keeper(store, self._node, device)
         self._pace = Pace()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(1, "tilechord-storing")
+        self._turns = Turns()
+        self._threads = ThreadPoolExecutor(THREADS, "tilechord-storing")
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
     def execute(self, message: WorkMessage, delivery: Delivery) -> dict[str, str]:
@@ -84,18 +84,29 @@ class Executor:
         when the store is away, which is no unit's failure, or when a failure cannot even be
         recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
         """
-        with Following(delivery.ask_next) as following:
-            errand = Errand(message, delivery, self._patience, self._watch, following)
-            return self._execute(errand)
+        # What somebody had before is rendered alone: nobody else is blamed if this process dies.
+        ask = nothing if delivery.is_again else delivery.ask_next
+        with NextMessage(ask) as next_message:
+            errand = Errand(message, delivery, self._patience, self._watch, next_message)
+            try:
+                return self._execute(errand)
+            except RenderCancelledError:
+                return {"key": "", "status": Outcome.ABANDONED}
+            except RenderError as err:
+                if is_outage(err):
+                    raise
+                self.fail(message, err)
+                return {"key": "", "status": Outcome.FAILED}
 
     def _execute(self, errand: Errand) -> dict[str, str]:
-        message, key = errand.message, ""
+        message = errand.message
         try:
-            try:
-                plan = errand.attempt(lambda: self._plan(message.plan_hash))
-            except NotFoundError:  # removed after the job had ended; an open one's is written again
-                return {"key": key, "status": Outcome.GONE}
-            key = message.work.key(plan)
+            plan = errand.attempt(lambda: self._plan(message.plan_hash))
+        except NotFoundError:  # removed after the job had ended; an open one's is written again
+            return {"key": "", "status": Outcome.GONE}
+        key = message.work.key(plan)
+        units = [work.key(plan) for work in message.works]
+        with self._turns.claimed(units, errand.look):
             missing = errand.attempt(lambda: self._missing(plan, errand))
             if not missing:
                 metrics.unit_present(message.stage)
@@ -103,13 +114,6 @@ class Executor:
             self._attempts.tidy()
             errand.check()
             return {"key": key, "status": self._render_all(plan, errand, missing)}
-        except RenderCancelledError:
-            return {"key": key, "status": Outcome.ABANDONED}
-        except RenderError as err:
-            if is_outage(err):
-                raise
-            self.fail(message, err)
-            return {"key": key, "status": Outcome.FAILED}
 
     def fail(self, message: WorkMessage, error: Exception, work: Work | None = None) -> None:
         """Record that *work* of *message* cannot be rendered; the job ends with this reason."""
@@ -135,33 +139,41 @@ class Executor:
         A part is stored while the next is rendered. What somebody had before goes one by one: who
         dies of it then, dies of that unit.
         """
-        is_again = errand.delivery.is_again
+        with Storing(self._threads) as storing:
+            with self._turns.taken(errand.look):  # the next message waits until all is rendered
+                self._node.begin(errand.message)
+                end = self._render_parts(plan, errand, missing, storing)
+            if end in (Outcome.RENDERED, Outcome.MOVED) and storing.wait() is Outcome.FAILED:
+                return Outcome.FAILED
+        return end
+
+    def _render_parts(
+        self, plan: RenderPlan, errand: Errand, missing: Sequence[Work], storing: Storing
+    ) -> Outcome:
+        is_again, end = errand.delivery.is_again, Outcome.RENDERED
         size = 1 if is_again else errand.message.together
         parts = deque(missing[start : start + size] for start in range(0, len(missing), size))
-        ends = {Outcome.RENDERED}
-        with Storing(self._threads) as storing:
-            while parts:
-                part = parts.popleft()
-                try:
-                    if is_again and self._is_deadly(plan, errand, part[0]):
-                        return Outcome.QUARANTINED
-                    rendered = self._render(plan, errand, part)
-                except RenderError as err:
-                    if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
-                        middle = len(part) // 2
-                        parts.extendleft([part[middle:], part[:middle]])
-                        continue
-                    ends.add(end := self._given_up(plan, errand, part[0], err))
-                    if end is not Outcome.MOVED:  # others may fit
-                        return end
-                else:
-                    if not parts:
-                        errand.following.ask()
-                    keep = partial(self._keep, plan, errand, rendered)
-                    if storing.begin(keep) is Outcome.FAILED:
-                        return Outcome.FAILED
-            ends.add(storing.wait())
-        return next(end for end in (Outcome.FAILED, Outcome.MOVED, Outcome.RENDERED) if end in ends)
+        while parts:
+            part = parts.popleft()
+            try:
+                if is_again and self._is_deadly(plan, errand, part[0]):
+                    return Outcome.QUARANTINED
+                rendered = self._render(plan, errand, part)
+            except RenderError as err:
+                if isinstance(err, DeviceOutOfMemoryError) and len(part) > 1:
+                    middle = len(part) // 2
+                    parts.extendleft([part[middle:], part[:middle]])
+                    continue
+                end = self._given_up(plan, errand, part[0], err)
+                if end is not Outcome.MOVED:  # others may fit
+                    return end
+            else:
+                if not parts:
+                    errand.next_message.ask()
+                keep = partial(self._keep, plan, errand, rendered)
+                if storing.begin(keep) is Outcome.FAILED:
+                    return Outcome.FAILED
+        return end
 
     def _given_up(
         self, plan: RenderPlan, errand: Errand, work: Work, error: RenderError
@@ -184,8 +196,8 @@ class Executor:
             steps = [Step.of(plan, work) for work in works]
             is_again = errand.delivery.is_again
             taken_up = self._attempts.recorded(steps) if is_again else nullcontext()
-            with self._lock, taken_up:
-                return self._rendered(plan, errand, works, taken_up_s)
+            with taken_up:
+                return self._turns.run(partial(self._rendered, plan, errand, works, taken_up_s))
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)
@@ -200,14 +212,15 @@ class Executor:
             if self._node.is_leaving:
                 raise WorkerStoppingError("this machine is leaving")
             errand.check()
-            errand.following.look()
+            errand.next_message.look()
 
         try:
             with device_errors(self._device):
+                check()  # it may have waited, and to load a model takes seconds
                 self._renderer.load(plan, works[0].stage)
                 began_s = time.monotonic()
                 if works[-1] == errand.message.works[-1]:
-                    errand.following.expect(self._pace.of(plan, works))
+                    errand.next_message.expect(self._pace.of(plan, works))
                 if len(works) == 1:
                     blobs = [self._renderer.render(plan, works[0], check)]
                 else:

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Any
 
+from celery.worker import state
+
 from app.domain.guard import Limits, overload
 from app.nodes import OwnNode
 from app.settings import Settings
@@ -71,7 +73,8 @@ class Guard:
                 self._consumer.cancel_task_queue(name)
 
     def _unpark(self) -> None:
-        if self._consumer.task_consumer is None:
+        # A new subscription brings a message, whatever is under way: later then.
+        if self._consumer.task_consumer is None or state.reserved_requests:
             return
         while self._parked:
             self._consumer.add_task_queue(self._parked[-1])

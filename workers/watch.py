@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from contextlib import suppress
 
 from app.domain.errors import RenderCancelledError, TransientError
 from app.jobs import JobLedger
 
 _WATCH_PERIOD_S = 0.5
+_JOBS = 8
+"""More than a worker has messages of."""
 
 
 class JobWatch:
@@ -20,8 +23,7 @@ class JobWatch:
 
     def __init__(self, ledger: JobLedger) -> None:
         self._ledger = ledger
-        self._alive = ""
-        self._next_s = 0.0
+        self._next_s: OrderedDict[str, float] = OrderedDict()
 
     def check(self, job_id: str) -> None:
         """Raises ``RenderCancelledError`` once the job is cancelled or another unit failed.
@@ -29,12 +31,14 @@ class JobWatch:
         A store that does not answer says neither: a tile is not given up for that.
         """
         began_s = time.monotonic()
-        if self._alive == job_id and began_s < self._next_s:
+        if began_s < self._next_s.get(job_id, began_s):
             return
         with suppress(TransientError):
             self._ask(job_id)
         ended_s = time.monotonic()
-        self._alive, self._next_s = job_id, ended_s + max(_WATCH_PERIOD_S, ended_s - began_s)
+        self._next_s[job_id] = ended_s + max(_WATCH_PERIOD_S, ended_s - began_s)
+        while len(self._next_s) > _JOBS:
+            self._next_s.popitem(last=False)
 
     def _ask(self, job_id: str) -> None:
         if self._ledger.is_cancelled(job_id):

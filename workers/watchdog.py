@@ -56,8 +56,7 @@ class Watchdog:
             self.look()
 
     def _fields(self, seconds: float, limit_s: float) -> dict[str, object]:
-        unit = self._node.record()["current"]
-        return {"seconds": round(seconds, 1), "limit_s": limit_s, "unit": unit}
+        return {"seconds": round(seconds, 1), "limit_s": limit_s, "unit": self._node.longest()}
 
 
 def heed_spot_notice(chosen: Settings, node: OwnNode) -> None:

@@ -74,17 +74,15 @@ def _row(node: NodeRecord) -> tuple[str, ...]:
         f"{node.free_memory_gb:.1f}/{node.memory_gb:.1f}" if node.memory_gb else "",
         ",".join(node.models),
         labels,
-        _unit(node.current),
+        ", ".join(map(_unit, node.at_hand)),
         f"{_since_s(node):.1f}" if node.is_lost or node.current else "",
     ]
     return tuple(cell or "-" for cell in cells)
 
 
-def _unit(current: CurrentUnit | None) -> str:
-    if current is None:
-        return ""
-    work = Work(current.stage, current.image, current.phase, current.index)
-    return f"{work.label} of {current.job_id}"
+def _unit(unit: CurrentUnit) -> str:
+    work = Work(unit.stage, unit.image, unit.phase, unit.index)
+    return f"{work.label} of {unit.job_id}"
 
 
 def _since_s(node: NodeRecord) -> float:

@@ -34,7 +34,7 @@ class Schedule:
         And the pool: *demand_s* of work, of whatever jobs, wait for it.
         """
         alive = [node for node in nodes if node.serves(pool)]
-        crew = Counter(node.device for node in alive if node.state is not NodeState.DRAINING)
+        crew = [node for node in alive if node.state is not NodeState.DRAINING]
         ahead_s = 0.0
         try:
             for position, job in enumerate(jobs):
@@ -45,12 +45,14 @@ class Schedule:
                 if not job.entry.is_paused:
                     ahead_s += left_s
             record: Record = {"pending_s": round(demand_s, 1), "workers": len(alive)}
-            record |= {"crew": dict(crew)}
+            record |= {"crew": dict(Counter(node.device for node in crew))}
             self._runtime.board.show("pools", pool, record, ttl_s=_SHOWN_S)
         except TransientError:  # nothing is lost but a line on a screen
             return
 
-    def _record(self, job: OpenJob, position: int, crew: Counter[str], ahead_s: float) -> Record:
+    def _record(
+        self, job: OpenJob, position: int, crew: Sequence[NodeRecord], ahead_s: float
+    ) -> Record:
         left_s = math.inf
         if not job.entry.is_paused:
             left_s = self._forecast.eta_s(job, crew, ahead_s, self._monotonic())

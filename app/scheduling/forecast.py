@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 
 from app.domain.errors import NotFoundError, PermanentError
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, eta_s
 from app.domain.work import Outcome, Stage, Work, stage_model
 from app.live.port import Record
+from app.nodes import CurrentUnit, NodeRecord
 from app.scheduling.duration import step_s
 from app.scheduling.job import OpenJob
 from app.scheduling.shapes import shape_of, step_shape
@@ -63,12 +66,40 @@ class Forecast:
         return sum(count * self.unit(job.plan, work).mean_s for work, count in job.left())
 
     def eta_s(
-        self, job: OpenJob, workers: Mapping[str, int], ahead_s: float, now_s: float
+        self, job: OpenJob, nodes: Sequence[NodeRecord], ahead_s: float, now_s: float
     ) -> float:
-        """Seconds until *job* is done by *workers*, counted by device; infinite without any."""
+        """Seconds until *job* is done by *nodes* after *ahead_s* of work; infinite without any."""
         pending = [(shape_of(job.plan, work, ""), count) for work, count in job.left()]
+        workers = Counter(node.device for node in nodes)
         rendered_s = eta_s(pending, self._predictor, workers, ahead_s=ahead_s)
+        if math.isfinite(rendered_s):
+            rendered_s = max(0.0, rendered_s - self._begun_s(job, nodes))
         return rendered_s + self._steps_s(job, now_s)
+
+    def _begun_s(self, job: OpenJob, nodes: Sequence[NodeRecord]) -> float:
+        """For how long nodes have been at what they do of *job*, in the mean.
+
+        What one shows may be done since: it is half through another unit then.
+        """
+        if not job.flying:
+            return 0.0
+        unit_s = self.unit(job.plan, next(iter(job.flying))).mean_s
+        seconds = []
+        for node in nodes:
+            shown = [unit for unit in node.at_hand if unit.job_id == job.entry.job_id]
+            under_way = [unit for unit in shown if not job.flying.keys().isdisjoint(unit.works)]
+            if under_way:
+                seconds.append(sum(self._done_of(job, unit, node.age_s) for unit in under_way))
+            elif shown:
+                seconds.append(unit_s / 2)
+        return fmean(seconds) if seconds else 0.0
+
+    def _done_of(self, job: OpenJob, shown: CurrentUnit, age_s: float) -> float:
+        """Seconds spent on what is not done of a message, at most what that takes."""
+        times_s = {work: self.unit(job.plan, work).mean_s for work in shown.works}
+        left_s = sum(seconds for work, seconds in times_s.items() if work in job.flying)
+        ended_s = sum(times_s.values()) - left_s
+        return min(max(0.0, shown.elapsed_s + age_s - ended_s), left_s)
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.queues import queue_name
+from app.cli.serving import celery_arguments
 from tests.benchmarks.ground import servers_in, tiny_env
 from tests.support.cluster import Cluster
 from tests.support.tiny_model import build_tiny_model
@@ -74,12 +74,11 @@ def _start(
     command = [sys.executable, "-m", "tests.benchmarks.service_worker"]
     pools = ["control", *["gpu"] * workers]
     for number, pool in enumerate(pools):
-        include = ["--include", "workers.tasks"] if pool == "gpu" else []
-        options = ["-P", "threads", "-c", "1", "-Q", queue_name(pool), "-n", f"b{number}@%h"]
+        arguments = celery_arguments([pool], f"b{number}")
         log = cluster.logs / f"b{number}-{workers}-{seconds}.log"
         processes.append(
             subprocess.Popen(
-                [*command, str(seconds), "worker", *options, *include, "-l", "INFO"],
+                [*command, str(seconds), *arguments[arguments.index("worker") :]],
                 env=os.environ | cluster.env,
                 stdout=log.open("wb"),
                 stderr=subprocess.STDOUT,

@@ -41,6 +41,8 @@ _CASES = (
 _PREDICTED_AFTER = 32
 """Tiles."""
 _TIMES = 3
+_WARMING = 36
+"""Tiles of each of two orders before those that are measured."""
 console = Console(width=120)
 
 
@@ -123,9 +125,10 @@ def _ours(
 
     runs = []
     with Crew(folder, speeds) as crew:
-        # Workers load their code, and the dispatcher learns their times, outside the measurement.
-        warm = render.delay(order(max(16, len(speeds) * 2), *times, seed=1000 + number))
-        warm.get(timeout=600)
+        # Workers load their code, and the dispatcher learns their times, outside the measurement;
+        # after each one's first, cold units, many more.
+        for seed in (1000, 2000):
+            render.delay(order(_WARMING, *times, seed=seed + number)).get(timeout=600)
         app = runtime()
         for repeat in range(_TIMES):
             steal = Steal()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from app.bootstrap import Runtime
+from app.cli.serving import celery_arguments
 from app.client import schedule
 from app.domain.work import Run, Stage, Work
 from app.manifests import read_runs
-from app.queues import queue_name
 from tests.benchmarks.paced_worker import tile_seconds
 from tests.support.waiting import wait_until_ready
 
@@ -93,12 +93,11 @@ class Crew:
 
     def _begin(self, name: str, pool: str, speed: float) -> Path:
         log = self._folder / f"{name}-{time.monotonic_ns()}.log"
-        include = ["--include", "workers.tasks"] if pool == "gpu" else []
-        options = ["-P", "threads", "-c", "2", "-Q", queue_name(pool), "-n", f"{name}@%h"]
-        command = [sys.executable, "-m", "tests.benchmarks.paced_worker", "worker"]
+        arguments = celery_arguments([pool], name)  # as "tilechord worker" has them
+        command = [sys.executable, "-m", "tests.benchmarks.paced_worker"]
         with log.open("wb") as file:
             self._processes[name] = subprocess.Popen(
-                [*command, *options, *include, "--without-gossip", "-l", "INFO"],
+                [*command, *arguments[arguments.index("worker") :]],
                 env=os.environ | {"PACE": str(speed), "TILECHORD_THREADS": "1"},
                 stdout=file,
                 stderr=subprocess.STDOUT,

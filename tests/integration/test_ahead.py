@@ -1,11 +1,13 @@
 """One message more than a worker has, from a real broker."""
 
+from functools import partial
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from celery.worker import state
 from kombu import Connection, Consumer, Producer, Queue
+from kombu.common import QoS
 
 from app.ahead import THREADS, Ahead
 
@@ -21,16 +23,28 @@ class Worker:
     def __init__(self, connection, queue, *, is_quorum):
         self._connection = connection
         self.taken = []
-        self.tasks = Consumer(connection.default_channel, [queue], on_message=self._take)
-        # Celery's own limit: for the channel, which quorum queues do not know.
-        self.tasks.channel.basic_qos(0, THREADS, not is_quorum)
-        self.ahead, self.turn = Ahead(), None
-        pool = SimpleNamespace(num_processes=THREADS)
-        self.ahead.serve(SimpleNamespace(task_consumer=self.tasks, pool=pool), self)
-        self.tasks.consume()
+        self.task_consumer = Consumer(connection.default_channel, [queue], on_message=self._take)
+        self.pool = SimpleNamespace(num_processes=THREADS)
+        self.qos_global = not is_quorum  # as Celery has it
+        self.task_consumer.channel.basic_qos(0, THREADS, self.qos_global)
+        self.qos = QoS(self._limit, THREADS)
+        self.ahead, self._calls = Ahead(), []
+        self.ahead.serve(self)
+        self.task_consumer.consume()
+        self.turn()
 
-    def add_reader(self, _, callback):
-        self.turn = callback
+    def _limit(self, prefetch_count):
+        self.task_consumer.qos(prefetch_count=prefetch_count, apply_global=self.qos_global)
+
+    def call_soon(self, call, *arguments):
+        self._calls.append(partial(call, *arguments))
+
+    def turn(self):
+        """What Celery's loop does in a round."""
+        if self.qos.prev != self.qos.value:
+            self.qos.update()
+        while self._calls:
+            self._calls.pop(0)()
 
     def _take(self, message):
         self.taken.append(message)
@@ -100,13 +114,27 @@ def test_who_does_not_ask_gets_the_next_when_the_last_is_acknowledged(worker):
     assert worker.listen() == [0, 1]
 
 
+def test_a_parked_worker_gets_none_and_goes_on_where_it_was(worker):
+    worker.listen()
+    (queue,) = worker.task_consumer.queues
+    worker.task_consumer.cancel_by_queue(queue)
+
+    assert not worker.ask()
+    worker.acknowledge(0)
+    assert worker.listen() == [0]
+
+    worker.task_consumer.add_queue(queue)
+    worker.task_consumer.consume()
+    assert worker.listen() == [0, 1]
+
+
 def test_who_dies_gives_all_it_had_back(worker, broker_url):
     worker.listen()
     worker.ask()
     worker.listen()
 
-    queue = worker.tasks.queues[0].name
-    worker.tasks.channel.close()
+    queue = worker.task_consumer.queues[0].name
+    worker.task_consumer.channel.close()
 
     with Connection(broker_url) as connection:
         assert connection.default_channel.queue_declare(queue, passive=True).message_count == 4

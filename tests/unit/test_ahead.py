@@ -1,15 +1,12 @@
-"""When the next message is asked for; that the broker brings it, tests/integration shows."""
+"""When the next message is asked for; that a broker brings it, tests/integration shows."""
 
-import os
-import select
 from concurrent.futures import Future
-from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from celery.worker import state
 
-from app.ahead import LEAD_S, THREADS, Ahead, Following
+from app.ahead import LEAD_S, THREADS, Ahead, NextMessage
 from tests.support.clock import HandClock
 
 
@@ -39,66 +36,66 @@ def asked():
 
 
 @pytest.fixture
-def following(asked, clock):
-    return Following(asked, clock)
+def next_message(asked, clock):
+    return NextMessage(asked, clock)
 
 
-def test_nothing_is_asked_for_while_no_end_is_in_sight(following, asked, clock):
+def test_nothing_is_asked_for_while_no_end_is_in_sight(next_message, asked, clock):
     clock.now_s += 1000
-    following.look()
+    next_message.look()
 
     assert asked.futures == []
 
 
-def test_it_is_asked_for_once_and_shortly_before_the_end(following, asked, clock):
-    following.expect(2.0)
+def test_it_is_asked_for_once_and_shortly_before_the_end(next_message, asked, clock):
+    next_message.expect(2.0)
     clock.now_s += 1.99 - LEAD_S
-    following.look()
+    next_message.look()
     assert asked.futures == []
 
     clock.now_s += 0.02
-    following.look()
-    following.look()
+    next_message.look()
+    next_message.look()
     asked.answer(True)
-    following.look()
+    next_message.look()
 
     assert len(asked.futures) == 1
 
 
-def test_what_was_refused_is_asked_for_again_a_little_later(following, asked, clock):
-    following.expect(0.0)
-    following.look()
+def test_what_was_refused_is_asked_for_again_a_little_later(next_message, asked, clock):
+    next_message.expect(0.0)
+    next_message.look()
     asked.answer(False)
-    following.look()
+    next_message.look()
     assert len(asked.futures) == 1
 
     clock.now_s += 0.02
-    following.look()
+    next_message.look()
 
     assert len(asked.futures) == 2
 
 
-def test_once_rendered_it_is_asked_for_at_once(following, asked):
-    following.ask()
+def test_once_rendered_it_is_asked_for_at_once(next_message, asked):
+    next_message.ask()
     asked.answer(False)
-    following.ask()
-    following.ask()
+    next_message.ask()
+    next_message.ask()
 
     assert len(asked.futures) == 2
 
 
-def test_a_request_that_nobody_took_up_is_withdrawn_at_the_end(following, asked):
-    with following:
-        following.expect(0.0)
-        following.look()
+def test_a_request_that_nobody_took_up_is_withdrawn_at_the_end(next_message, asked):
+    with next_message:
+        next_message.expect(0.0)
+        next_message.look()
 
     assert asked.futures[0].cancelled()
 
 
-def test_a_request_that_is_being_carried_out_is_waited_for(following, asked, monkeypatch):
-    with following:
-        following.expect(0.0)
-        following.look()
+def test_a_request_that_is_being_carried_out_is_waited_for(next_message, asked, monkeypatch):
+    with next_message:
+        next_message.expect(0.0)
+        next_message.look()
         (future,) = asked.futures
         future.set_running_or_notify_cancel()
         result, waited = future.result, []
@@ -115,8 +112,12 @@ class FakeTasks:
         self.queues = [SimpleNamespace(name=name) for name in names]
         self.told = []
         self.channel = self
+        self.connection = self
         self.callbacks = {"tag-1": print}
         self._active_tags = {names[0]: "tag-1"}
+
+    def consuming_from(self, queue):
+        return queue.name in self._active_tags
 
     def basic_qos(self, *arguments):
         self.told.append(("qos", *arguments))
@@ -130,22 +131,23 @@ class FakeTasks:
         self.told.append(("consume", queue.name))
 
 
-class Hub:
-    def __init__(self):
-        self.readers = {}
+class FakeConsumer:
+    """Celery's consumer, with a loop that runs when it is told to."""
 
-    def add_reader(self, end, callback):
-        self.readers[end] = callback
+    def __init__(self, *names, threads=THREADS):
+        self.task_consumer = FakeTasks(*names)
+        self.pool = SimpleNamespace(num_processes=threads)
+        self.qos_global = True
+        self.qos = SimpleNamespace(value=threads)
+        self.loop = []
+
+    def call_soon(self, call, *arguments):
+        self.loop.append((call, arguments))
 
     def turn(self):
-        """Call who has something to read, as a loop does."""
-        for end in select.select([*self.readers], [], [], 0)[0]:
-            self.readers[end]()
-
-
-@pytest.fixture
-def hub():
-    return Hub()
+        while self.loop:
+            call, arguments = self.loop.pop(0)
+            call(*arguments)
 
 
 @pytest.fixture
@@ -156,86 +158,113 @@ def at_hand(monkeypatch):
     return requests
 
 
-def serving(hub, tasks, threads=THREADS):
+@pytest.fixture
+def consumer(at_hand):
+    return FakeConsumer("gpu")
+
+
+@pytest.fixture
+def ahead(consumer):
     ahead = Ahead()
-    pool = SimpleNamespace(num_processes=threads)
-    ahead.serve(SimpleNamespace(task_consumer=tasks, pool=pool), hub)
+    ahead.serve(consumer)
     return ahead
 
 
-def test_the_loop_subscribes_anew_once_it_is_asked_to(hub, at_hand):
-    tasks = FakeTasks("gpu")
-    ahead = serving(hub, tasks)
-    hub.turn()
-    assert tasks.told == [("qos", 0, 1, False)]
+def told(consumer):
+    """What the broker was told after the limit."""
+    first, *others = consumer.task_consumer.told
+    assert first == ("qos", 0, 1, False)
+    return others
 
+
+def test_the_loop_subscribes_anew_once_it_is_asked_to(ahead, consumer):
     asked = ahead.ask()
     assert not asked.done()
-    hub.turn()
+    assert told(consumer) == []
+
+    consumer.turn()
 
     assert asked.result(0)
-    assert tasks.told[1:] == [("cancel", "tag-1"), ("consume", "gpu")]
-    assert tasks.callbacks == {}
+    assert told(consumer) == [("cancel", "tag-1"), ("consume", "gpu")]
+    assert consumer.task_consumer.callbacks == {}
 
 
-def test_a_withdrawn_request_is_not_carried_out(hub, at_hand):
-    tasks = FakeTasks("gpu")
-    ahead = serving(hub, tasks)
-
+def test_a_withdrawn_request_is_not_carried_out(ahead, consumer):
     assert ahead.ask().cancel()
-    hub.turn()
 
-    assert tasks.told == [("qos", 0, 1, False)]
+    consumer.turn()
+
+    assert told(consumer) == []
+
+
+def refused(ahead, consumer):
+    asked = ahead.ask()
+    consumer.turn()
+    return asked.result(0) is False and told(consumer) == []
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_worker_that_has_another_message_or_none_gets_no_more(hub, at_hand, count):
+def test_a_worker_that_has_another_message_or_none_gets_no_more(ahead, consumer, at_hand, count):
     at_hand.clear()
     at_hand.update(range(count))
-    tasks = FakeTasks("gpu")
-    ahead = serving(hub, tasks)
+
+    assert refused(ahead, consumer)
+
+
+def test_a_worker_that_is_not_subscribed_gets_no_more(ahead, consumer):
+    consumer.task_consumer._active_tags.clear()
+
+    assert refused(ahead, consumer)
+
+
+def test_a_worker_with_a_second_queue_gets_no_more(ahead, consumer):
+    consumer.task_consumer.queues.append(SimpleNamespace(name="added"))
+
+    assert refused(ahead, consumer)
+
+
+@pytest.mark.parametrize("where", ["connection", "tasks"])
+def test_between_two_connections_nothing_is_asked_for(ahead, consumer, where):
+    if where == "tasks":
+        consumer.task_consumer, tasks = None, consumer.task_consumer
+    else:
+        tasks = consumer.task_consumer
+        tasks.connection = None
 
     asked = ahead.ask()
-    hub.turn()
+    consumer.turn()
 
-    assert not asked.result(0)
+    assert asked.result(0) is False
     assert tasks.told == [("qos", 0, 1, False)]
 
 
-def test_a_parked_worker_takes_nothing_ahead(hub, at_hand):
-    tasks = FakeTasks("gpu")
-    ahead = serving(hub, tasks)
-    tasks._active_tags.clear()
-
+def test_a_failure_to_subscribe_leaves_nobody_waiting(ahead, consumer, monkeypatch):
+    monkeypatch.delattr(FakeTasks, "basic_cancel")
     asked = ahead.ask()
-    hub.turn()
 
-    assert not asked.result(0)
-    assert tasks.told == [("qos", 0, 1, False)]
+    with pytest.raises(AttributeError):
+        consumer.turn()
+
+    assert asked.result(0) is False
 
 
-@pytest.mark.parametrize(("queues", "threads"), [(["gpu"], 1), (["control", "gpu"], 2)])
-def test_a_worker_with_several_queues_or_one_thread_takes_one_after_the_other(
-    hub, at_hand, queues, threads
-):
-    tasks = FakeTasks(*queues)
+def test_a_limit_for_each_subscription_is_not_set_to_two_by_celery(at_hand):
+    consumer = FakeConsumer("gpu")
+    consumer.qos_global = False
 
-    assert serving(hub, tasks, threads).ask() is None
-    assert tasks.told == []
+    Ahead().serve(consumer)
+
+    assert consumer.qos.value == 1
+
+
+def test_a_worker_with_one_thread_takes_one_after_the_other(at_hand):
+    consumer, ahead = FakeConsumer("gpu", threads=1), Ahead()
+
+    ahead.serve(consumer)
+
+    assert ahead.ask() is None
+    assert consumer.task_consumer.told == []
 
 
 def test_a_worker_that_serves_nobody_yet_is_asked_in_vain():
     assert Ahead().ask() is None
-
-
-def test_many_requests_wake_the_loop_once_and_a_full_pipe_stops_nobody(hub, at_hand):
-    ahead = serving(hub, FakeTasks("gpu"))
-    with suppress(BlockingIOError):
-        while os.write(ahead._waker, bytes(65536)):
-            pass
-
-    asked = [ahead.ask(), ahead.ask()]
-    hub.turn()
-
-    assert asked[0].done()
-    assert asked[1].done()

@@ -87,8 +87,19 @@ def test_a_node_that_has_begun_the_next_message_shows_both(board, node, clock):
             assert node.running_s() == 6
 
     assert [work.index for work in shown.current.works] == [9]
-    assert [work.index for work in shown.storing.works] == [7, 8]
+    assert [work.index for work in shown.earlier.works] == [7, 8]
     assert [unit.elapsed_s for unit in shown.at_hand] == [1, 6]
+
+
+def test_the_time_of_a_message_counts_from_when_it_was_begun(node, clock):
+    waiting = MESSAGE.model_copy(update={"index": 9})
+    with node.working(MESSAGE), node.working(waiting):
+        clock.now_s += 5
+        node.begin(waiting)
+        clock.now_s += 1
+        record = node.record()
+
+    assert (record["current"]["elapsed_s"], record["earlier"]["elapsed_s"]) == (1, 6)
 
 
 def test_the_next_message_is_the_current_one_once_the_last_is_done(board, node):
@@ -99,7 +110,7 @@ def test_the_next_message_is_the_current_one_once_the_last_is_done(board, node):
 
     shown = show(board, node)
 
-    assert (shown.current.index, shown.storing) == (9, None)
+    assert (shown.current.index, shown.earlier) == (9, None)
 
 
 def test_a_unit_that_is_begun_asks_to_be_shown_at_once(node):

@@ -4,6 +4,7 @@ import pytest
 
 from app.domain.errors import StorageUnavailableError
 from app.domain.work import WORKER_STAGES, Stage, Work, image_work
+from app.nodes import NodeRecord
 from app.scheduling.duration import step_s
 from app.scheduling.forecast import Forecast, read_predictor
 from app.scheduling.job import OpenJob
@@ -16,6 +17,7 @@ MERGE, LATER_MERGE = Work(Stage.MERGE, 0), Work(Stage.MERGE, 0, phase=1)
 PICTURE = Work(Stage.PICTURE, 0)
 PLAN = plan_of(**SMALL)
 ONE_TILE = {"height": 512, "width": 512}
+ALONE = NodeRecord(node="w1@host", pid=1, pool="gpu", device="cpu")
 BEFORE_PICTURE = (Stage.TILE, Stage.MERGE, Stage.HEAD, Stage.CORE)
 
 
@@ -271,9 +273,9 @@ def test_of_another_size_a_step_takes_between_the_same_and_in_proportion():
 
 def test_steps_that_are_left_put_off_the_end():
     job, _ = opened(PLAN, *before_tiles(PLAN))
-    rendered_s = forecast().eta_s(job, {"cpu": 1}, 0.0, 0.0)
+    rendered_s = forecast().eta_s(job, [ALONE], 0.0, 0.0)
 
-    eta_s = forecast(merge=1.5, picture=4.0).eta_s(job, {"cpu": 1}, 0.0, 0.0)
+    eta_s = forecast(merge=1.5, picture=4.0).eta_s(job, [ALONE], 0.0, 0.0)
 
     assert rendered_s == pytest.approx(forecast().left_s(job))
     assert eta_s == pytest.approx(rendered_s + 1.5 + 1.5 + 4.0)
@@ -282,7 +284,7 @@ def test_steps_that_are_left_put_off_the_end():
 def test_nothing_is_added_for_steps_that_were_never_seen():
     job, _ = opened(PLAN)
 
-    assert Forecast(MemoryStore()).eta_s(job, {"cpu": 1}, 0.0, 0.0) == pytest.approx(1 + 1 + 23)
+    assert Forecast(MemoryStore()).eta_s(job, [ALONE], 0.0, 0.0) == pytest.approx(1 + 1 + 23)
 
 
 def test_a_step_in_work_counts_with_what_is_left_of_it():
@@ -291,7 +293,7 @@ def test_a_step_in_work_counts_with_what_is_left_of_it():
     job.control_since[0] = 100.0
 
     def left_s(now_s):
-        return found.eta_s(job, {"cpu": 1}, 0.0, now_s) - found.left_s(job)
+        return found.eta_s(job, [ALONE], 0.0, now_s) - found.left_s(job)
 
     assert left_s(100.0) == pytest.approx(5.0)
     assert left_s(102.0) == pytest.approx(3.0)
@@ -303,7 +305,7 @@ def test_a_step_in_work_counts_with_what_is_left_of_it():
 def test_an_end_that_needs_no_worker_is_known_without_any():
     job, _ = opened(PLAN, *before_tiles(PLAN), *groups_of(PLAN, 0, *BEFORE_PICTURE))
 
-    assert forecast(picture=4.0).eta_s(job, {}, 0.0, 0.0) == pytest.approx(4.0)
+    assert forecast(picture=4.0).eta_s(job, [], 0.0, 0.0) == pytest.approx(4.0)
 
 
 def thousand(group, *stages):

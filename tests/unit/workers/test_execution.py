@@ -1,6 +1,8 @@
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -202,21 +204,90 @@ def test_who_renders_nothing_asks_for_nothing(executor, renderer, store):
     assert asked == []
 
 
-def test_two_messages_never_render_at_once(executor, renderer):
-    under_way, most = [], []
+def at_once(executor, *messages, delivery=FIRST):
+    """Outcomes of messages that this worker has at the same time."""
+    with ThreadPoolExecutor(len(messages)) as threads:
+        return [
+            outcome["status"]
+            for outcome in threads.map(lambda one: executor.execute(one, delivery), messages)
+        ]
+
+
+def test_two_messages_never_render_at_once_and_always_in_the_same_thread(executor, renderer):
+    under_way, seen = [], []
 
     def during():
-        under_way.append(1)
-        most.append(len(under_way))
+        under_way.append(threading.get_ident())
+        seen.append([*under_way])
         time.sleep(0.05)
         under_way.pop()
 
     renderer.during = during
-    with ThreadPoolExecutor(2) as threads:
-        others = MESSAGE.model_copy(update={"index": 9})
-        list(threads.map(lambda message: executor.execute(message, FIRST), [MESSAGE, others]))
 
-    assert most == [1, 1]
+    assert at_once(executor, IN_TURN, MESSAGE.model_copy(update={"index": 9})) == ["rendered"] * 2
+    assert seen == [seen[0]] * 5
+    assert [work.index for work in renderer.rendered] in ([3, 4, 5, 6, 9], [9, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize("delivery", [FIRST, AGAIN])
+def test_a_message_that_comes_twice_at_once_is_rendered_once(executor, renderer, store, delivery):
+    store.before = lambda key: time.sleep(0.05)
+
+    statuses = at_once(executor, IN_TURN, IN_TURN, delivery=delivery)
+
+    assert sorted(statuses) == ["present", "rendered"]
+    assert len(renderer.rendered) == 4
+
+
+@pytest.fixture
+def stopping(executor, monkeypatch):
+    """Whether the worker was told to stop."""
+    told = []
+    monkeypatch.setattr(
+        executor, "_patience", replace(executor._patience, is_stopping=lambda: bool(told))
+    )
+    return told
+
+
+def test_who_waits_for_the_renderer_goes_when_the_worker_stops(executor, renderer, stopping):
+    others = MESSAGE.model_copy(update={"index": 9})
+    began, went_on = threading.Event(), threading.Event()
+    renderer.during = lambda: began.set() or went_on.wait(5)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(executor.execute, MESSAGE, FIRST)
+        began.wait(5)
+        second = threads.submit(executor.execute, others, FIRST)
+        time.sleep(0.1)
+        stopping.append("SIGTERM")
+        with pytest.raises(WorkerStoppingError):
+            second.result(5)
+        went_on.set()
+
+        assert first.result(5)["status"] == "rendered"
+    assert renderer.rendered == [WORK]
+
+
+def test_a_message_that_somebody_had_is_alone_with_its_worker(executor, store):
+    asked = []
+
+    executor.execute(MESSAGE, replace(asking(store, asked), is_again=True))
+
+    assert asked == []
+
+
+def test_a_model_is_not_loaded_for_a_job_that_has_ended_meanwhile(executor, renderer, ledger):
+    loaded = []
+    renderer.loading = lambda: loaded.append(1)
+
+    def taken(_look):
+        ledger.cancel("job")
+        executor._watch._next_s.clear()
+        return nullcontext()
+
+    executor._turns.taken = taken
+
+    assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
+    assert loaded == []
 
 
 def test_the_loading_of_a_model_is_recorded_and_not_told_as_a_tiles_time(
@@ -448,7 +519,7 @@ def test_other_tiles_of_a_failed_job_are_not_rendered(executor, renderer, ledger
 def test_a_job_cancelled_in_the_middle_of_a_tile_stores_nothing(executor, renderer, ledger, store):
     def cancel():
         ledger.cancel("job")
-        executor._watch._alive = None
+        executor._watch._next_s.clear()
 
     renderer.during = cancel
 
@@ -459,7 +530,7 @@ def test_a_job_cancelled_in_the_middle_of_a_tile_stores_nothing(executor, render
 def test_a_job_cancelled_between_two_attempts_is_not_tried_again(executor, renderer, ledger):
     def cancel():
         ledger.cancel("job")
-        executor._watch._alive = None
+        executor._watch._next_s.clear()
         raise StorageUnavailableError("the store is full")
 
     renderer.during = cancel

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+from celery.worker import state
 
 from app.domain.guard import Limits, Load
 from app.nodes import OwnNode
@@ -93,6 +94,18 @@ def test_it_takes_from_the_same_queues_again_when_its_load_has_fallen(
 
     assert set(consumer.consume_from) == {"render.gpu.v1", "render.node.w1.v1"}
     assert (node.record()["state"], node.record()["reason"]) == ("ready", "")
+
+
+def test_it_takes_from_them_only_once_it_has_nothing(guard, consumer, sensor, monkeypatch):
+    monkeypatch.setattr(state, "reserved_requests", at_hand := {"a unit"})
+    look(guard, consumer, sensor, 0.97)
+    look(guard, consumer, sensor, 0.1)
+    assert consumer.consume_from == {}
+
+    at_hand.clear()
+    look(guard, consumer, sensor, 0.1)
+
+    assert len(consumer.consume_from) == 2
 
 
 def test_queues_are_touched_on_the_consumers_own_loop_alone(guard, consumer, sensor):

@@ -31,6 +31,29 @@ def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypat
     assert asked == ["job", "job"]
 
 
+def test_two_jobs_at_hand_are_each_asked_about_twice_a_second(ledger, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
+    clock = HandClock(0.0)
+    monkeypatch.setattr("workers.watch.time.monotonic", clock)
+    watch = JobWatch(ledger)
+
+    for clock.now_s in (0.0, 0.1, 0.4, 0.6):
+        watch.check("job")
+        watch.check("other")
+
+    assert asked == ["job", "other", "job", "other"]
+
+
+def test_jobs_of_long_ago_are_forgotten(ledger):
+    watch = JobWatch(ledger)
+
+    for number in range(100):
+        watch.check(f"job-{number}")
+
+    assert len(watch._next_s) < 10
+
+
 def test_a_slow_store_is_asked_for_half_of_the_time_at_most(ledger, monkeypatch):
     clock, asked = HandClock(0.0), []
 

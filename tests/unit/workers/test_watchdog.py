@@ -56,6 +56,17 @@ def test_a_unit_that_takes_too_long_ends_the_process(watchdog, node, clock, exit
     assert exits == ends
 
 
+def test_of_two_at_hand_the_one_that_took_too_long_is_named(watchdog, node, clock, caplog):
+    second = MESSAGE.model_copy(update={"index": 9})
+    with node.working(MESSAGE), node.working(second):
+        clock.now_s += 30
+        node.begin(second)
+        clock.now_s += 31
+        watchdog.look()
+
+    assert caplog.records[0].unit["index"] == 7
+
+
 def test_the_unit_that_took_too_long_is_named(watchdog, node, clock, caplog):
     with node.working(MESSAGE):
         clock.now_s += 61
