@@ -64,8 +64,9 @@ class Cleaner:
 
     def choose(self, rules: RetentionRules, note: Note = lambda *_: None) -> list[Removal]:
         """What may go now, in the order in which it should."""
-        survey, self._is_blind = self._surveyor.look(note), False
-        self._known = _used_by_job(survey)
+        survey = self._surveyor.look(note)
+        self._known, self._is_blind = _used_by_job(survey), False
+        self._used.clear()  # some of it by jobs that have ended since
         return removals(survey, rules, time.time())
 
     def remove(self, chosen: Sequence[Removal], note: Note = lambda *_: None) -> Cleaned:
