@@ -35,6 +35,9 @@ class StoredJob:
     size_bytes: int
     reads: frozenset[str] = frozenset()
     """Folders of others that it starts from."""
+    is_complete: bool = True
+    """Whether it names all it uses. Where a record could not be read, what no job names may be
+    its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,8 @@ class _Choice:
                 self._users[name].append(job)
         open_jobs = [job for job in survey.jobs if job.standing is Standing.OPEN]
         self._used = {name for job in open_jobs for name in job.folders | job.reads}
-        self._free = {
-            folder.name: folder for folder in survey.folders if folder.name not in self._used
-        }
+        self._is_in_doubt = _is_in_doubt(survey)
+        self._free = {folder.name: folder for folder in survey.folders if self._may_go(folder)}
         self._bytes_left = _total_bytes(survey)
         self._gone_jobs: dict[str, StoredJob] = {}
         self._gone: dict[str, Removal] = {}
@@ -158,6 +160,10 @@ class _Choice:
         yield from self._gone.values()
         for job in self._gone_jobs.values():
             yield Removal(What.JOB, job.job_id, job.size_bytes)
+
+    def _may_go(self, folder: Folder) -> bool:
+        is_doubtful = self._is_in_doubt and folder.name not in self._users
+        return folder.name not in self._used and not is_doubtful
 
     def _ended(self) -> list[StoredJob]:
         """Jobs that are not open and not gone, the one that ended first first."""
@@ -202,6 +208,11 @@ class _Choice:
         return max([folder.touched_s, *(job.touched_s for job in users)])
 
 
+def _is_in_doubt(survey: Survey) -> bool:
+    """Whether what no job names may be used all the same."""
+    return any(not job.is_complete for job in survey.jobs)
+
+
 def _total_bytes(survey: Survey) -> int:
     sizes = [folder.result_bytes + folder.other_bytes for folder in survey.folders]
     sizes += [job.size_bytes for job in survey.jobs]
@@ -213,9 +224,9 @@ def _loose_ends(
     survey: Survey, jobs: Collection[StoredJob], rules: RetentionRules, now_s: float
 ) -> Iterator[Removal]:
     """Uploads that no job names, and marks that have served."""
-    named = {key for job in jobs for key in job.inputs}
+    named, is_doubtful = {key for job in jobs for key in job.inputs}, _is_in_doubt(survey)
     for key, (written_s, size_bytes) in survey.inputs.items():
-        if key not in named and now_s - written_s > rules.marks_ttl_s:
+        if not is_doubtful and key not in named and now_s - written_s > rules.marks_ttl_s:
             yield Removal(What.INPUT, key, size_bytes)
     for key, written_s in survey.marks.items():
         if now_s - written_s > rules.marks_ttl_s:

@@ -59,12 +59,14 @@ class Cleaner:
         self._marks = Marks(runtime.store)
         self._known: dict[str, frozenset[str]] = {}
         self._used: set[str] = set()
+        self._is_blind = False
         self._looked_s = float("-inf")
 
     def choose(self, rules: RetentionRules, note: Note = lambda *_: None) -> list[Removal]:
         """What may go now, in the order in which it should."""
         survey = self._surveyor.look(note)
-        self._known = _used_by_job(survey)
+        self._known, self._is_blind = _used_by_job(survey), False
+        self._used.clear()  # some of it by jobs that have ended since
         return removals(survey, rules, time.time())
 
     def remove(self, chosen: Sequence[Removal], note: Note = lambda *_: None) -> Cleaned:
@@ -96,7 +98,7 @@ class Cleaner:
 
     def _carry_out(self, removal: Removal) -> bool:
         """False when it is in use; a job that has lost its plan to this gets it back."""
-        if removal.name in self._used or not self._used.isdisjoint(removal.jobs):
+        if self._is_named(removal):
             return False
         for job_id in removal.jobs:
             self._runtime.ledger.unplan(job_id)
@@ -130,7 +132,11 @@ class Cleaner:
         if time.monotonic() - self._looked_s >= self._look_s:
             self._look_at_line()
             self._marks.renew()
-        return removal.name in self._used or not self._used.isdisjoint(removal.jobs)
+        return self._is_named(removal)
+
+    def _is_named(self, removal: Removal) -> bool:
+        is_used = removal.name in self._used or not self._used.isdisjoint(removal.jobs)
+        return is_used or self._is_blind
 
     def _look_at_line(self) -> None:
         """Find what open jobs use: as they were surveyed, and as they are now."""
@@ -142,8 +148,10 @@ class Cleaner:
 
     def _see(self, jobs: set[str]) -> None:
         for job_id in jobs:
-            self._used |= {job_id} | self._surveyor.names_of(job_id)
-            self._used |= self._known.get(job_id, frozenset())
+            now = self._surveyor.used_by(job_id)
+            self._used |= {job_id} | now.names | self._known.get(job_id, frozenset())
+            # It came after the survey, and may use anything: the next one knows what is in doubt.
+            self._is_blind |= not now.is_complete and job_id not in self._known
         self._looked_s = time.monotonic()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import defaultdict
@@ -10,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.bootstrap import Runtime
-from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.retention import Folder, Standing, StoredJob, Survey
 from app.domain.work import plan_key
+from app.retention.records import Records
 from app.schemas import read_plan
 from app.storage.port import BlobStat
 
@@ -64,6 +63,17 @@ class _Names:
 
     folders: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
+    is_complete: bool = True
+    """Whether it was read; else only its hash is known, or not even that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Folders and uploads that a job uses now."""
+
+    names: frozenset[str]
+    is_complete: bool
+    """Whether these are all: its records could be read."""
 
 
 class Surveyor:
@@ -71,12 +81,14 @@ class Surveyor:
 
     def __init__(self, runtime: Runtime) -> None:
         self._store = runtime.store
+        self._records = Records(runtime.store)
         self._entries = runtime.entries
         self._plans: dict[str, _Names] = {}
         self._inputs: dict[str, frozenset[str]] = {}
 
     def look(self, note: Note = lambda *_: None) -> Survey:
         """Everything that is decided about."""
+        self._records.begin()
         # The line comes first: a job that leaves it meanwhile counts as open once more.
         in_line = self.in_line()
         jobs: dict[str, _Records] = defaultdict(_Records)
@@ -113,59 +125,74 @@ class Surveyor:
     def job_ids(self) -> set[str]:
         return {key.split("/")[1] for key in self._store.keys("jobs/")}
 
-    def names_of(self, job_id: str) -> frozenset[str]:
+    def used_by(self, job_id: str) -> Used:
         """Folders and uploads that a job uses now."""
-        names = self._names_of(job_id)
-        return names.folders | names.reads | self._inputs_of(job_id)
+        names, inputs = self._names_of(job_id), self._inputs_of(job_id)
+        is_complete = names.is_complete and inputs is not None
+        return Used(names.folders | names.reads | (inputs or frozenset()), is_complete)
 
     def _job(self, job_id: str, found: _Records, in_line: set[str]) -> StoredJob:
         names = self._names_of(job_id) if "plan.json" in found.names else _Names()
+        inputs = self._inputs_of(job_id)
         standing = Standing.SUCCEEDED if "result.json" in found.names else Standing.ENDED
+        standing = Standing.OPEN if job_id in in_line else standing
+        # A closed job's pictures lie under the hash; of the rest nothing is missed at its age.
+        is_known = names.is_complete or (standing is not Standing.OPEN and bool(names.folders))
         return StoredJob(
             job_id,
-            Standing.OPEN if job_id in in_line else standing,
+            standing,
             names.folders,
-            self._inputs_of(job_id),
+            inputs or frozenset(),
             found.touched_s,
             found.size_bytes,
             names.reads,
+            is_complete=is_known and inputs is not None,
         )
 
     def _names_of(self, job_id: str) -> _Names:
-        data = self._read(f"jobs/{job_id}/plan.json")
-        return _Names() if data is None else self._names_in(str(json.loads(data)["plan_hash"]))
+        """What the job's plan names; its result tells which that is where its record is damaged."""
+        record = f"jobs/{job_id}/plan.json"
+        plan_hash = self._records.plan_hash(record)
+        if plan_hash is None and self._records.is_unread(record):
+            plan_hash = self._records.plan_hash(f"jobs/{job_id}/result.json")
+        if plan_hash is None:
+            return _Names(is_complete=not self._records.is_unread(record))
+        return self._names_in(plan_hash)
 
     def _names_in(self, plan_hash: str) -> _Names:
-        if plan_hash not in self._plans:
-            data = self._read(plan_key(plan_hash))
-            if data is None:
-                return _Names(frozenset({plan_hash}))
-            self._plans[plan_hash] = self._planned(plan_hash, data)
-        return self._plans[plan_hash]
+        if plan_hash in self._plans:
+            return self._plans[plan_hash]
+        key = plan_key(plan_hash)
+        data = self._records.read(key)
+        if data is None:
+            is_gone = not self._records.is_unread(key)
+            return _Names(frozenset({plan_hash}), is_complete=is_gone)
+        names = self._planned(plan_hash, data)
+        if names.is_complete:
+            self._plans[plan_hash] = names
+        return names
 
     def _planned(self, plan_hash: str, data: bytes) -> _Names:
         try:
             plan = read_plan(data)
-        except ValueError as err:  # of another version
+        except ValueError as err:  # of another version, for good
             log.warning("plan.unreadable", extra={"plan_hash": plan_hash, "reason": str(err)})
-            return _Names(frozenset({plan_hash}))
+            self._plans[plan_hash] = _Names(frozenset({plan_hash}), is_complete=False)
+            return self._plans[plan_hash]
         again = plan.spec.rerender
-        reads = self._names_in(again.plan_hash).folders if again else frozenset()
-        return _Names(frozenset({plan_hash, plan.series}), reads)
+        before = self._names_in(again.plan_hash) if again else _Names()
+        own = frozenset({plan_hash, plan.series})
+        return _Names(own, before.folders, before.is_complete)
 
-    def _inputs_of(self, job_id: str) -> frozenset[str]:
+    def _inputs_of(self, job_id: str) -> frozenset[str] | None:
+        """The uploads that its request names; ``None`` where nobody can tell."""
         if job_id not in self._inputs:
-            data = self._read(f"jobs/{job_id}/request.json")
+            key = f"jobs/{job_id}/request.json"
+            data = self._records.read(key)
             if data is None:
-                return frozenset()
+                return None if self._records.is_unread(key) else frozenset()
             self._inputs[job_id] = frozenset(key.decode() for key in _INPUT.findall(data))
         return self._inputs[job_id]
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._store.get(key)
-        except (NotFoundError, CorruptBlobError):
-            return None
 
 
 def is_result(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -10,7 +11,6 @@ from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError
 from app.domain.work import plan_key
 from app.entries import Entry
-from app.scheduling.isolation import Isolation
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
 from app.scheduling.publishing import Publisher
@@ -34,25 +34,22 @@ class Asker:
         self._publisher = publisher
         self._clock = clock
         self._line = line
-        self._isolation = Isolation(clock.monotonic)
 
     def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
         """Ask for plans of jobs in line that have none."""
         waits = [(entry, self._line.unplanned_s(entry.job_id)) for entry in unplanned]
-        self._isolation.follow([entry.job_id for entry in unplanned])
         overdue = self._overdue(waits, _PLAN_GRACE_S)
-        self._isolation.each(overdue, self._ask_for_plan, self._line.fail)
+        entries = {entry.job_id: entry for entry in overdue}
+        self._line.each(entries, lambda job_id: self._ask_for_plan(entries[job_id]))
 
     def ask_for_merges(self) -> None:
         """Ask for merges that no callback has asked for, and for results."""
         now_s = self._clock.monotonic()
         waits = [wait for job in self._line for wait in _waits(job, now_s)]
+        asked: dict[str, list[tuple[OpenJob, int | None]]] = defaultdict(list)
         for job, image in self._overdue(waits, _MERGE_GRACE_S):
-            images = None if image is None else [image]
-            # The task does nothing where the plan was lost, and no worker may ask for it any more.
-            self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
-            self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
-            job.asked_s[image] = now_s
+            asked[job.entry.job_id].append((job, image))
+        self._line.each(asked, lambda job_id: self._ask_for_merges_of(asked[job_id]))
 
     def _overdue(self, waits: Sequence[tuple[T, float]], grace_s: float) -> list[T]:
         """What has waited too long; only when that is in doubt, the broker is asked for more."""
@@ -61,6 +58,14 @@ class Asker:
             return []
         limit_s = grace_s + self._publisher.control_backlog() * _TASK_S
         return [one for one, wait_s in late if wait_s >= limit_s]
+
+    def _ask_for_merges_of(self, waiting: Sequence[tuple[OpenJob, int | None]]) -> None:
+        for job, image in waiting:
+            images = None if image is None else [image]
+            # The task does nothing where the plan was lost, and no worker may ask for it any more.
+            self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
+            self._publisher.send_advance(job.entry.job_id, self._line.level(job), images)
+            job.asked_s[image] = self._clock.monotonic()
 
     def _ask_for_plan(self, entry: Entry) -> None:
         ledger = self._runtime.ledger

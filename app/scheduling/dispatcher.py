@@ -52,7 +52,7 @@ class Dispatcher:
         self._runtime = runtime
         self._publisher = publisher
         self._clock = clock
-        self._line = Line(runtime, clock, is_adopting=is_adopting)
+        self._line = Line(runtime, clock, is_adopting=is_adopting, catch_up=self._catch_up)
         self._asker = Asker(runtime, publisher, clock, self._line)
         self._forecast = Forecast(runtime.store)
         self._reach = Reach(runtime, publisher, self._line)
@@ -62,10 +62,11 @@ class Dispatcher:
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
         self._done_s: dict[str, float] = {}
-        self._heard: deque[Record] = deque()
+        self._heard: dict[str, deque[Record]] = defaultdict(deque)
 
     def run_round(self, events: Sequence[Record]) -> None:
         """Take in *events*, look at what is due, and fill the queues."""
+        self._line.begin_round()
         self._hear(events)
         is_told = any(event.get("kind") == "job" for event in events)
         if self._is_due("line", _LINE_PERIOD_S) or is_told:
@@ -107,14 +108,16 @@ class Dispatcher:
 
     def _hear(self, events: Sequence[Record]) -> None:
         """Take in *events*; what cannot be while the store is away, in a later round."""
-        self._heard.extend(events)
-        while self._heard:
-            event = self._heard.popleft()
-            try:
-                self._take_in(event)
-            except TransientError:
-                self._heard.appendleft(event)
-                raise
+        for event in events:
+            self._heard[str(event.get("job_id"))].append(event)
+        self._line.each(list(self._heard), self._catch_up)
+
+    def _catch_up(self, job_id: str) -> None:
+        """Take in what was heard of a job, in its order: what is refused keeps back the rest."""
+        while heard := self._heard.get(job_id):
+            self._take_in(heard[0])
+            heard.popleft()
+        self._heard.pop(job_id, None)
 
     def _take_in(self, event: Record) -> None:
         job_id, now_s = str(event.get("job_id")), self._clock.monotonic()
@@ -229,12 +232,19 @@ class Dispatcher:
         self, overdue: Sequence[tuple[OpenJob, Work]], now_s: float
     ) -> list[tuple[OpenJob, Work]]:
         """Those of *overdue* that are not done after all."""
-        missing = []
+        units: dict[str, list[tuple[OpenJob, Work]]] = defaultdict(list)
+        missing: list[tuple[OpenJob, Work]] = []
         for job, work in overdue:
-            if self._runtime.store.exists(work.key(job.plan)):
-                job.done(work, now_s)
-            else:
-                missing.append((job, work))
+            units[job.entry.job_id].append((job, work))
+
+        def look(job_id: str) -> None:
+            for job, work in units[job_id]:
+                if self._runtime.store.exists(work.key(job.plan)):
+                    job.done(work, now_s)
+                else:
+                    missing.append((job, work))
+
+        self._line.each(units, look)
         return [(job, work) for job, work in missing if work in job.flying]
 
     def _show(self) -> None:

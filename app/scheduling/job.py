@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 
+from app.domain.errors import RenderFailedError
 from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
 from app.domain.scheduling.slices import longest_first
 from app.domain.spec import Priority
 from app.domain.work import JOINED_STAGES, WORKER_STAGES, Stage, Work, image_work, next_of_image
 from app.entries import Entry
-from app.jobs import present_keys
+from app.jobs import MOST_MENDED, present_keys
 from app.scheduling.shapes import size_of
 from app.storage.port import BlobStore
 
@@ -65,6 +66,7 @@ class OpenJob:
         self._group = group
         self._is_new = is_new
         self._known: dict[int, set[str]] = {}
+        self._lost = Counter[Work]()
         self._places: dict[int, tuple[Stage, int]] = {}
         self._ready: dict[int, deque[Work]] = {}
         self._unopened: deque[int] = deque()
@@ -260,6 +262,7 @@ class OpenJob:
 
     def _look(self, image: int, keys: set[str], now_s: float) -> None:
         group = set(members := next_of_image(self.plan, image, keys))
+        self._count_lost(image, members)
         for work in self._flying_of(image):
             if work not in group:
                 del self.flying[work]
@@ -278,6 +281,18 @@ class OpenJob:
             self._end_step(image)
         else:
             self.control_since.setdefault(image, -math.inf if is_unasked else now_s)
+
+    def _count_lost(self, image: int, missing: Collection[Work]) -> None:
+        """Count blobs that were there. Raises ``RenderFailedError`` for one that is lost each time.
+
+        Who reads a unit's blobs and misses one counts that in the store; of these nobody has.
+        """
+        before = self._known.get(image, ())
+        for work in missing:
+            if work.key(self.plan) in before:
+                times = self._lost[work] = self._lost[work] + 1
+                if times > MOST_MENDED:
+                    raise RenderFailedError(f"{work.label} was stored and lost {times} times")
 
     def _keys_after(self, store: BlobStore, image: int, done: Collection[Work]) -> set[str]:
         """The image's keys, once *done* are; read where that leaves something before them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.bootstrap import Runtime
@@ -11,7 +11,7 @@ from app.domain.errors import CorruptBlobError, NotFoundError
 from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Shares, Waiting, aged_level, in_order
 from app.domain.spec import Priority
-from app.entries import Entry, is_reopening
+from app.entries import KEEPER, Entry, is_reopening
 from app.live.port import Record
 from app.outcomes import give_up, reopen, settle
 from app.scheduling.ageing import Waits
@@ -36,15 +36,24 @@ class Clock:
 class Line:
     """Follows the store's line of jobs.
 
-    *is_adopting*: whether all of its jobs are taken, or only those that are told.
+    *is_adopting*: whether all of its jobs are taken, or only those that are told. *catch_up* does
+    for a job what was left to be done when the store refused its records.
     """
 
-    def __init__(self, runtime: Runtime, clock: Clock, *, is_adopting: bool) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        *,
+        is_adopting: bool,
+        catch_up: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._runtime = runtime
         self._clock = clock
         self.is_adopting = is_adopting
+        self._catch_up = catch_up
         self._waits = Waits(clock.monotonic)
-        self._isolation = Isolation(clock.monotonic)
+        self._isolation = Isolation(clock.monotonic, self._ask_store)
         self._shares: dict[str, Shares] = {}
         self._jobs: dict[str, OpenJob] = {}
         self._unplanned: dict[str, float] = {}
@@ -62,6 +71,13 @@ class Line:
         self._told.add(job_id)
         self._news.add(job_id)
 
+    def begin_round(self) -> None:
+        self._isolation.begin_round()
+
+    def each(self, job_ids: Iterable[str], step: Callable[[str], None]) -> None:
+        """Do *step* for each of the jobs, but of those whose records the store refuses."""
+        self._isolation.each(job_ids, step, self.fail)
+
     def read(self) -> list[Entry]:
         """Follow the line: new jobs, paused ones, other priorities, those that left.
 
@@ -77,15 +93,16 @@ class Line:
                 self.drop(job_id)
         self._waits.follow(entries)
         self._isolation.follow(entries)
-        reopening = [entry for entry in entries.values() if entry.is_reopening]
-        self._isolation.each(reopening, self._reopen, self.fail)
-        looks, unopened = self._looks(), list[Entry]()
+        reopening = [job_id for job_id, entry in entries.items() if entry.is_reopening]
+        self.each(reopening, lambda job_id: self._reopen(entries[job_id]))
+        looks, unopened = self._looks(), list[str]()
         for job_id, entry in entries.items():
             if job_id in self._jobs:
                 self._jobs[job_id].entry = entry
             elif job_id in looks or job_id not in self._unplanned:
-                unopened.append(entry)
-        self._isolation.each(unopened, self._open, self.fail)
+                unopened.append(job_id)
+        self.each(unopened, lambda job_id: self._open(entries[job_id]))
+        self._isolation.try_again(lambda job_id: self._recover(entries[job_id]), self.fail)
         return [entries[job_id] for job_id in self._unplanned]
 
     def _looks(self) -> set[str]:
@@ -113,7 +130,7 @@ class Line:
         job_id = next(iter(self._jobs))
         job = self._jobs.pop(job_id)
         self._jobs[job_id] = job  # the last in turn now
-        self._isolation.each([job.entry], self._audit, self.fail)
+        self.each([job_id], lambda _: self._audit(job.entry))
 
     def drop(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
@@ -214,6 +231,22 @@ class Line:
             self.drop(entry.job_id)
         else:
             job.load(self._runtime.store, self._clock.monotonic())
+
+    def _recover(self, entry: Entry) -> None:
+        """Do all that may have been refused, and read what a plan will be asked for with."""
+        self._catch_up(entry.job_id)
+        if entry.is_reopening:
+            self._reopen(entry)
+        if entry.job_id in self._jobs:
+            self._audit(entry)
+        else:
+            self._open(entry)
+        if entry.job_id in self._unplanned and self._runtime.ledger.has_request(entry.job_id):
+            self._runtime.ledger.request(entry.job_id)
+
+    def _ask_store(self) -> None:
+        """Raises where the store answers nobody."""
+        next(self._runtime.store.keys(KEEPER), None)
 
     def _reopen(self, entry: Entry) -> None:
         """Do what a client began that may have died over it; it may be done since it was listed."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.protections import PROTECTIONS, Edit, Protection
+from tests.faults.protection import Edit, Protection
+from tests.faults.protections import PROTECTIONS
 from tests.faults.schedule import ALL
 from tests.faults.unprotected import ROOT, look, without
 

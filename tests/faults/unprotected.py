@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.protections import PROTECTIONS, Edit, Protection
+from tests.faults.protection import Edit, Protection
+from tests.faults.protections import PROTECTIONS
 
 ROOT = Path(__file__).parent.parent.parent
 _LEFT_OUT = (".git", ".venv", ".tilechord", "__pycache__", ".*_cache", ".hypothesis", "build")

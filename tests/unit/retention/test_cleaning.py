@@ -257,6 +257,21 @@ def test_a_store_that_does_not_answer_ends_a_cleaning_and_harms_nothing(shelf):
     assert shelf.ledger.result("job") == manifest
 
 
+def test_what_an_open_job_used_goes_with_the_next_cleaning_after_its_end(shelf):
+    cleaner = Cleaner(shelf.runtime)
+    shelf.order("other", seed=1)
+    shelf.cancel("other")
+    shelf.order("job")
+    shelf.work("job", until=Stage.CORE)
+    cleaner.remove(cleaner.choose(AT_ONCE))
+    shelf.cancel("job")
+
+    shelf.let_pass(1)
+    cleaner.remove(cleaner.choose(AT_ONCE))
+
+    assert shelf.blobs("plans/") == []
+
+
 def test_the_plan_itself_goes_last(shelf):
     ended(shelf, "cancelled")
     own, gone = plan_prefix(shelf.plan("old")), []

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from app.domain.errors import BrokerUnavailableError, NotFoundError, StorageUnavailableError
+from app.domain.errors import BrokerUnavailableError, NotFoundError
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.jobs import JobState
-from app.scheduling.job import OpenJob
 from tests.unit.scheduling.scene import TILES
 
 
@@ -81,26 +80,6 @@ def test_what_a_control_worker_of_another_version_tells_is_looked_up(scene, done
 
     assert {work.stage for work in following} == {Stage.TILE}
     assert not set(first) & set(following)
-
-
-def test_what_was_heard_while_the_store_was_away_is_not_forgotten(scene, monkeypatch):
-    plan = scene.accept()
-    scene.finish(plan, 0, Stage.TILE, Stage.MERGE)
-    (head,) = sent(scene)
-    scene.rendered("job", plan, head)
-    away, noted = iter([True, True]), OpenJob.done
-
-    def done(self, work, now_s):
-        if next(away, False):
-            raise StorageUnavailableError("store m does not answer")
-        return noted(self, work, now_s)
-
-    monkeypatch.setattr(OpenJob, "done", done)
-    for _ in range(2):
-        with pytest.raises(StorageUnavailableError):
-            scene.round(0.1)
-
-    assert {work.stage for work in sent(scene, 0.1)} == {Stage.CORE}
 
 
 def test_a_job_that_ended_is_served_no_more(scene):

@@ -5,39 +5,11 @@ from unittest.mock import Mock
 import pytest
 
 from app import client
-from app.domain.errors import ConfigurationError, StorageUnavailableError
+from app.domain.errors import ConfigurationError
 from app.domain.work import plan_key
 from app.jobs import JobState
 from tests.support.damage import damage
-from tests.unit.scheduling.scene import Scene
-
-
-class Refusals:
-    """Which keys the store does not give, why, and how often it was asked for them."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self.error: Exception = StorageUnavailableError("store m cannot serve the blob")
-        self.asked = 0
-
-    def check(self, key):
-        if key in self.keys:
-            self.asked += 1
-            raise self.error
-
-
-@pytest.fixture
-def refusals(scene, monkeypatch):
-    found = Refusals()
-    for name in ("get", "exists"):
-        answer = getattr(scene.store, name)
-
-        def refuse(key, answer=answer):
-            found.check(key)
-            return answer(key)
-
-        monkeypatch.setattr(scene.store, name, refuse)
-    return found
+from tests.unit.scheduling.scene import Scene, tiles
 
 
 def served(scene: Scene, after_s: float = 0.6, times: int = 1) -> set[str]:
@@ -91,6 +63,51 @@ def test_jobs_behind_many_that_the_store_does_not_give_have_their_turn(scene, re
     scene.accept("good")
 
     assert served(scene, times=6) == {"good"}
+
+
+def of_every_kind(scene, refusals):
+    """Jobs whose records are refused: open ones, heard of or not, new ones, some without plan."""
+    plans = {f"open-{number}": scene.accept(f"open-{number}") for number in range(4)}
+    scene.round(0.6)
+    refusals.keys |= {f"jobs/{job_id}/result.json" for job_id in plans}
+    for job_id in ("open-0", "open-1"):
+        scene.rendered(job_id, plans[job_id], tiles(1)[0], status="gone")
+        refusals.keys.add(plan_key(plans[job_id].hash))
+    for number in range(4):
+        plans |= {f"new-{number}": scene.accept(f"new-{number}")}
+        scene.submit(f"unplanned-{number}")
+        refusals.keys |= {plan_key(plans[f"new-{number}"].hash)}
+        refusals.keys |= {f"jobs/unplanned-{number}/request.json"}
+    return plans
+
+
+def test_a_round_waits_for_no_more_than_two_records_that_the_store_refuses(scene, refusals):
+    of_every_kind(scene, refusals)
+    asked = []
+
+    for _ in range(300):
+        before = refusals.asked
+        scene.round(0.6)
+        asked.append(refusals.asked - before)
+
+    assert max(asked) == 2
+    assert max(asked[50:]) == 1  # all are put off: one of them is tried
+    assert sum(asked) > 50
+
+
+def test_a_job_is_back_in_time_though_all_others_are_refused_still(scene, refusals):
+    plans = of_every_kind(scene, refusals)
+    scene.round(0.6, times=100)
+    back = {"open-2": "result", "unplanned-3": "request"}
+    refusals.keys -= {f"jobs/{job_id}/{name}.json" for job_id, name in back.items()}
+    refusals.keys.discard(plan_key(plans["new-3"].hash))
+    scene.runtime.ledger.cancel("open-2")
+
+    sent = served(scene, times=70)
+
+    assert "new-3" in sent
+    assert scene.publisher.plans == ["unplanned-3"]
+    assert "open-2" not in in_line(scene)
 
 
 def test_a_store_that_refuses_this_process_fails_no_job(scene, refusals):
