@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self
 
 from celery.worker import state
 
+log = logging.getLogger(__name__)
 THREADS = 2
 """Of a worker that takes the next message before the last is acknowledged."""
 LEAD_S = 0.1
@@ -30,12 +32,15 @@ class Ahead:
 
     def __init__(self) -> None:
         self._consumer: Any = None
+        self._connection = 0
+        """Which one since this process began."""
 
     def serve(self, consumer: Any) -> None:
         """Carry out what is asked from now on in the loop of Celery's *consumer*.
 
         To be called before it subscribes; nothing is taken ahead without a thread for it.
         """
+        self._connection += 1
         self._consumer = consumer if consumer.pool.num_processes == THREADS else None
         if self._consumer is None:
             return
@@ -45,27 +50,33 @@ class Ahead:
         if not consumer.qos_global:
             consumer.qos.value = 1
 
-    def ask(self) -> Future[bool] | None:
-        """Ask for the next message, from the thread that works on one.
+    def asker(self) -> Callable[[], Future[bool] | None]:
+        """What asks for the message after one that came just now.
 
-        It has to be cancelled or done before that one is acknowledged. The result is whether it
-        was asked for: not if the worker has another one, or none may come. ``None`` where it
-        takes one at a time.
+        To be called by the thread that works on that one. What it returns has to be cancelled or
+        done before that one is acknowledged; the result is whether no more need be asked. There
+        is none where the worker takes one at a time.
         """
+        return partial(self._ask, self._connection)
+
+    def _ask(self, connection: int) -> Future[bool] | None:
         if self._consumer is None:
             return None
         asked: Future[bool] = Future()
-        self._consumer.call_soon(self._carry_out, asked)
+        self._consumer.call_soon(self._carry_out, asked, connection)
         return asked
 
-    def _carry_out(self, asked: Future[bool]) -> None:
+    def _carry_out(self, asked: Future[bool], connection: int) -> None:
         if not asked.set_running_or_notify_cancel():
             return
-        is_done = False
+        # What came with a connection that broke keeps nothing back on the next one.
+        is_settled = connection != self._connection
         try:
-            is_done = self._subscribe_anew()
+            is_settled = is_settled or self._subscribe_anew()
+        except self._consumer.connection_errors as err:  # Celery finds that too, and connects
+            log.info("subscription.broken", extra={"reason": repr(err)[:200]})
         finally:
-            asked.set_result(is_done)
+            asked.set_result(is_settled)
 
     def _subscribe_anew(self) -> bool:
         tasks = self._consumer and self._consumer.task_consumer
@@ -98,7 +109,10 @@ class NextMessage:
         self._due_s = math.inf
 
     def expect(self, seconds: float) -> None:
-        """Expect to be done with the one before in *seconds*, but for storing."""
+        """Expect to be done with the one before in *seconds*, but for storing.
+
+        Infinite where nobody knows.
+        """
         self._due_s = self._clock() + seconds - LEAD_S
 
     def look(self) -> None:

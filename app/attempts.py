@@ -79,6 +79,7 @@ class Attempts:
             for step in steps:
                 key = f"{attempts_prefix(step.scope, step.name)}{self.me}"
                 stack.callback(self._remove, key)  # also where only the store's answer is lost
+                self._kept.discard(key)  # once more, and wanted
                 self.store.put(key, b"")
             yield
 

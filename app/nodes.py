@@ -178,6 +178,10 @@ class OwnNode:
         finally:
             del self._at_hand[number]
 
+    @property
+    def is_working(self) -> bool:
+        return bool(self._at_hand)
+
     def begin(self, message: WorkMessage) -> None:
         """Count the time of *message* from now on: until now it has waited for another."""
         for number, (other, _) in [*self._at_hand.items()]:

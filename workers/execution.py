@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -214,6 +215,7 @@ class Executor:
             errand.check()
             errand.next_message.look()
 
+        errand.next_message.expect(math.inf)  # also where these were tried before
         try:
             with device_errors(self._device):
                 check()  # it may have waited, and to load a model takes seconds

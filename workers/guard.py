@@ -11,8 +11,6 @@ import threading
 import time
 from typing import Any
 
-from celery.worker import state
-
 from app.domain.guard import Limits, overload
 from app.nodes import OwnNode
 from app.settings import Settings
@@ -74,7 +72,7 @@ class Guard:
 
     def _unpark(self) -> None:
         # A new subscription brings a message, whatever is under way: later then.
-        if self._consumer.task_consumer is None or state.reserved_requests:
+        if self._consumer.task_consumer is None or self._node.is_working:
             return
         while self._parked:
             self._consumer.add_task_queue(self._parked[-1])

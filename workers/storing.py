@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from app.domain.work import Outcome
+from workers.turns import submitted
 
 
 class Storing:
@@ -28,7 +29,7 @@ class Storing:
         """
         before = self.wait()
         if before is Outcome.RENDERED:
-            self._pending = self._threads.submit(step)
+            self._pending = submitted(self._threads, step)
         return before
 
     def wait(self) -> Outcome:

@@ -121,7 +121,7 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
         worker=str(task.request.hostname),
         is_again=is_redelivered(task) or message.attempt > 0,
         bigger_pool=settings().bigger_pool.get(_pool(info)),
-        ask_next=own_ahead().ask,
+        ask_next=own_ahead().asker(),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from app.patience import WorkerStoppingError
 
 T = TypeVar("T")
 _LOOK_S = 0.1
@@ -30,17 +32,22 @@ class Turns:
         One that comes again to the worker which still has it, after its connection broke, waits
         here, and finds them done. *look* is called while it waits and may raise.
         """
-        with self._claims:
-            while not self._claimed.isdisjoint(units):
-                self._claims.wait(_LOOK_S)
-                look()
-            self._claimed |= set(units)
+        while not self._claim(units):
+            look()  # without the lock: a silent store takes its time
         try:
             yield
         finally:
             with self._claims:
                 self._claimed -= set(units)
                 self._claims.notify_all()
+
+    def _claim(self, units: Collection[str]) -> bool:
+        """Claim *units* unless another message has some of them still, after a while."""
+        with self._claims:
+            is_free = self._claims.wait_for(lambda: self._claimed.isdisjoint(units), _LOOK_S)
+            if is_free:
+                self._claimed |= set(units)
+        return is_free
 
     @contextmanager
     def taken(self, look: Callable[[], None]) -> Iterator[None]:
@@ -57,4 +64,12 @@ class Turns:
 
     def run(self, step: Callable[[], T]) -> T:
         """What *step* returns, in the thread that renders."""
-        return self._thread.submit(step).result()
+        return submitted(self._thread, step).result()
+
+
+def submitted(threads: ThreadPoolExecutor, step: Callable[[], T]) -> Future[T]:
+    """*step*, begun in one of *threads*. Raises ``WorkerStoppingError`` while Python ends."""
+    try:
+        return threads.submit(step)
+    except RuntimeError as err:
+        raise WorkerStoppingError("this process is ending") from err

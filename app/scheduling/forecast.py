@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
@@ -79,20 +79,25 @@ class Forecast:
     def _begun_s(self, job: OpenJob, nodes: Sequence[NodeRecord]) -> float:
         """For how long nodes have been at what they do of *job*, in the mean.
 
-        What one shows may be done since: it is half through another unit then.
+        What one shows may be done since: it is half through another unit then, if there is one.
         """
-        if not job.flying:
-            return 0.0
-        unit_s = self.unit(job.plan, next(iter(job.flying))).mean_s
-        seconds = []
-        for node in nodes:
-            shown = [unit for unit in node.at_hand if unit.job_id == job.entry.job_id]
-            under_way = [unit for unit in shown if not job.flying.keys().isdisjoint(unit.works)]
-            if under_way:
-                seconds.append(sum(self._done_of(job, unit, node.age_s) for unit in under_way))
-            elif shown:
-                seconds.append(unit_s / 2)
-        return fmean(seconds) if seconds else 0.0
+        at_hand = [
+            (node, unit)
+            for node in nodes
+            for unit in node.at_hand
+            if unit.job_id == job.entry.job_id
+        ]
+        under_way = [
+            (node, unit) for node, unit in at_hand if not job.flying.keys().isdisjoint(unit.works)
+        ]
+        seconds: dict[str, float] = defaultdict(float)
+        for node, unit in under_way:
+            seconds[node.node] += self._done_of(job, unit, node.age_s)
+        unseen = job.flying.keys() - {work for _, unit in under_way for work in unit.works}
+        others = {node.node for node, _ in at_hand} - seconds.keys()
+        for name, work in zip(others, unseen, strict=False):
+            seconds[name] = self.unit(job.plan, work).mean_s / 2
+        return fmean(seconds.values()) if seconds else 0.0
 
     def _done_of(self, job: OpenJob, shown: CurrentUnit, age_s: float) -> float:
         """Seconds spent on what is not done of a message, at most what that takes."""

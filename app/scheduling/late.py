@@ -8,7 +8,7 @@ from app.domain.prediction import Estimate
 from app.domain.scheduling.stragglers import Running, stragglers
 from app.domain.spec import Priority
 from app.domain.work import Work
-from app.nodes import LOST_AFTER_BEATS, NodeRecord, NodeState
+from app.nodes import LOST_AFTER_BEATS, CurrentUnit, NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.line import Line
@@ -101,12 +101,16 @@ def _estimate(
     """Seconds until *node* would be done with *work*, after what it has now."""
     # By experience alone: against a guess every long unit would be late.
     estimate = forecast.experience(job.plan, work, node.node, node.device)
-    current, other = node.current, line.get(node.current.job_id) if node.current else None
-    if current is None or other is None:
-        return estimate
-    units = [forecast.on_node(other.plan, one, node.node, node.device) for one in current.works]
-    left_s = max(0.0, sum(unit.mean_s for unit in units) - current.elapsed_s)
+    left_s = sum(_left_s(unit, node, line, forecast) for unit in node.at_hand)
     return Estimate(estimate.mean_s + left_s, estimate.sigma)
+
+
+def _left_s(unit: CurrentUnit, node: NodeRecord, line: Line, forecast: Forecast) -> float:
+    """Seconds until *node* is done with what it has at hand; 0 of a job nobody knows."""
+    if (job := line.get(unit.job_id)) is None:
+        return 0.0
+    times = [forecast.on_node(job.plan, work, node.node, node.device) for work in unit.works]
+    return max(0.0, sum(one.mean_s for one in times) - unit.elapsed_s)
 
 
 def _running(

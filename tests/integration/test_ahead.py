@@ -25,6 +25,7 @@ class Worker:
         self.taken = []
         self.task_consumer = Consumer(connection.default_channel, [queue], on_message=self._take)
         self.pool = SimpleNamespace(num_processes=THREADS)
+        self.connection_errors = connection.connection_errors
         self.qos_global = not is_quorum  # as Celery has it
         self.task_consumer.channel.basic_qos(0, THREADS, self.qos_global)
         self.qos = QoS(self._limit, THREADS)
@@ -63,7 +64,7 @@ class Worker:
         state.reserved_requests.discard(self.taken[number])
 
     def ask(self):
-        asked = self.ahead.ask()
+        asked = self.ahead.asker()()
         self.turn()
         return asked.result(0)
 

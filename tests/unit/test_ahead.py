@@ -138,6 +138,7 @@ class FakeConsumer:
         self.task_consumer = FakeTasks(*names)
         self.pool = SimpleNamespace(num_processes=threads)
         self.qos_global = True
+        self.connection_errors = (ConnectionError,)
         self.qos = SimpleNamespace(value=threads)
         self.loop = []
 
@@ -178,7 +179,7 @@ def told(consumer):
 
 
 def test_the_loop_subscribes_anew_once_it_is_asked_to(ahead, consumer):
-    asked = ahead.ask()
+    asked = ahead.asker()()
     assert not asked.done()
     assert told(consumer) == []
 
@@ -190,7 +191,7 @@ def test_the_loop_subscribes_anew_once_it_is_asked_to(ahead, consumer):
 
 
 def test_a_withdrawn_request_is_not_carried_out(ahead, consumer):
-    assert ahead.ask().cancel()
+    assert ahead.asker()().cancel()
 
     consumer.turn()
 
@@ -198,7 +199,7 @@ def test_a_withdrawn_request_is_not_carried_out(ahead, consumer):
 
 
 def refused(ahead, consumer):
-    asked = ahead.ask()
+    asked = ahead.asker()()
     consumer.turn()
     return asked.result(0) is False and told(consumer) == []
 
@@ -231,7 +232,7 @@ def test_between_two_connections_nothing_is_asked_for(ahead, consumer, where):
         tasks = consumer.task_consumer
         tasks.connection = None
 
-    asked = ahead.ask()
+    asked = ahead.asker()()
     consumer.turn()
 
     assert asked.result(0) is False
@@ -240,12 +241,36 @@ def test_between_two_connections_nothing_is_asked_for(ahead, consumer, where):
 
 def test_a_failure_to_subscribe_leaves_nobody_waiting(ahead, consumer, monkeypatch):
     monkeypatch.delattr(FakeTasks, "basic_cancel")
-    asked = ahead.ask()
+    asked = ahead.asker()()
 
     with pytest.raises(AttributeError):
         consumer.turn()
 
     assert asked.result(0) is False
+
+
+def test_a_connection_that_breaks_under_it_ends_nothing_else(ahead, consumer, monkeypatch):
+    def cancel(self, tag, *, nowait):
+        raise ConnectionResetError("broken pipe")
+
+    monkeypatch.setattr(FakeTasks, "basic_cancel", cancel)
+    asked = ahead.asker()()
+
+    consumer.turn()
+
+    assert asked.result(0) is False
+
+
+def test_what_came_with_a_connection_that_broke_asks_for_nothing_on_the_next(ahead, consumer):
+    ask = ahead.asker()
+    ahead.serve(consumer)
+    before = len(consumer.task_consumer.told)
+
+    asked = ask()
+    consumer.turn()
+
+    assert asked.result(0)  # nor again
+    assert len(consumer.task_consumer.told) == before
 
 
 def test_a_limit_for_each_subscription_is_not_set_to_two_by_celery(at_hand):
@@ -262,9 +287,9 @@ def test_a_worker_with_one_thread_takes_one_after_the_other(at_hand):
 
     ahead.serve(consumer)
 
-    assert ahead.ask() is None
+    assert ahead.asker()() is None
     assert consumer.task_consumer.told == []
 
 
 def test_a_worker_that_serves_nobody_yet_is_asked_in_vain():
-    assert Ahead().ask() is None
+    assert Ahead().asker()() is None

@@ -117,6 +117,20 @@ def test_a_record_that_an_outage_kept_is_taken_away_later(attempts):
     assert list(store.keys("attempts/")) == []
 
 
+def test_a_record_that_was_kept_and_is_wanted_again_is_not_tidied_away(attempts):
+    object.__setattr__(attempts, "store", store := HiccupStore())
+    store.is_away = True
+    with attempts.recorded([STEP]):
+        pass
+    store.is_away = False
+
+    with attempts.recorded([STEP]):
+        attempts.tidy()
+        assert list(store.keys("attempts/")) == [f"{PREFIX}me"]
+
+    assert list(store.keys("attempts/")) == []
+
+
 def test_a_step_that_killed_too_many_is_condemned_and_another_is_not(attempts, store, world):
     taken_up_by(store, "a", "b", "c")
 

@@ -166,16 +166,18 @@ class Scene:
         name: str = "w1@a",
         *,
         current: tuple[str, RenderPlan, Work] | None = None,
+        earlier: tuple[str, RenderPlan, Work] | None = None,
         elapsed_s: float = 0.0,
         **facts: object,
     ) -> None:
         """Show a node's heartbeat."""
         record: dict[str, object] = {"node": name, "pid": 1, "pool": "gpu", "device": "cpu"} | facts
-        if current is not None:
-            job_id, plan, work = current
-            unit = {"stage": work.stage, "image": work.image, "phase": work.phase}
-            unit |= {"index": work.index, "more": facts.get("more", []), "elapsed_s": elapsed_s}
-            record["current"] = unit | {"job_id": job_id, "plan_hash": plan.hash}
+        for place, shown in (("current", current), ("earlier", earlier)):
+            if shown is not None:
+                job_id, plan, work = shown
+                unit = {"stage": work.stage, "image": work.image, "phase": work.phase}
+                unit |= {"index": work.index, "more": facts.get("more", []), "elapsed_s": elapsed_s}
+                record[place] = unit | {"job_id": job_id, "plan_hash": plan.hash}
         self.board.show("nodes", name, record, ttl_s=600)
 
     def round(self, after_s: float = 0.0, *, times: int = 1) -> list[Sent]:

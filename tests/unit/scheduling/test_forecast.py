@@ -92,6 +92,14 @@ def test_who_shows_what_is_done_is_half_through_another(forecast, job):
     assert forecast._begun_s(job, nodes) == pytest.approx((3.0 + 5.0) / 2)
 
 
+def test_who_shows_what_is_done_has_nothing_where_no_other_unit_is_left(forecast, job):
+    begin(job, 1)
+    nodes = [node(1, shown=current(0, elapsed_s=1.0))]
+    nodes += [node(number, shown=current(number, elapsed_s=9.0)) for number in range(2, 9)]
+
+    assert forecast._begun_s(job, nodes) == pytest.approx(1.0)
+
+
 def test_idle_nodes_do_not_count(forecast, job):
     begin(job, 1)
 

@@ -194,6 +194,27 @@ def test_the_next_message_is_not_asked_for_while_units_of_one_wait(executor, ren
     assert len(asked) == 1
 
 
+def test_what_was_expected_of_an_attempt_says_nothing_of_the_next(executor, renderer, store):
+    renderer.during = lambda: time.sleep(0.4)
+    executor.execute(BATCH.model_copy(update={"index": 10, "more": [11, 12, 13]}), FIRST)
+    asked, seen, pauses = [], [], [0.0, 0.4, 0.0]  # in the second, four would be done
+    renderer.fits = 3
+
+    def check_after_a_while(plan, works, check):
+        time.sleep(pauses.pop(0))
+        check()
+        seen.append(len(asked))
+        return render(plan, works, check)
+
+    renderer.during = lambda: None
+    render, renderer.render_tiles = renderer.render_tiles, check_after_a_while
+    executor.execute(BATCH, asking(store, asked))
+
+    assert renderer.asked[-3:] == [[3, 4, 5, 6], [3, 4], [5, 6]]
+    assert seen == [0, 0, 0]
+    assert len(asked) == 1
+
+
 def test_who_renders_nothing_asks_for_nothing(executor, renderer, store):
     asked = []
     renderer.errors = [ModelError("model m: unet is missing")]

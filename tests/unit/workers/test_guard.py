@@ -1,10 +1,11 @@
 from types import SimpleNamespace
 
 import pytest
-from celery.worker import state
 
 from app.domain.guard import Limits, Load
+from app.domain.work import Stage
 from app.nodes import OwnNode
+from app.schemas import WorkMessage
 from app.settings import Settings
 from tests.support.waiting import wait_for
 from workers.guard import Guard, guard_limits, open_guard
@@ -96,13 +97,13 @@ def test_it_takes_from_the_same_queues_again_when_its_load_has_fallen(
     assert (node.record()["state"], node.record()["reason"]) == ("ready", "")
 
 
-def test_it_takes_from_them_only_once_it_has_nothing(guard, consumer, sensor, monkeypatch):
-    monkeypatch.setattr(state, "reserved_requests", at_hand := {"a unit"})
-    look(guard, consumer, sensor, 0.97)
-    look(guard, consumer, sensor, 0.1)
-    assert consumer.consume_from == {}
+def test_it_takes_from_them_only_once_it_has_nothing(guard, consumer, sensor, node):
+    message = WorkMessage(job_id="job", plan_hash="abc", stage=Stage.TILE, image=0)
+    with node.working(message):
+        look(guard, consumer, sensor, 0.97)
+        look(guard, consumer, sensor, 0.1)
+        assert consumer.consume_from == {}
 
-    at_hand.clear()
     look(guard, consumer, sensor, 0.1)
 
     assert len(consumer.consume_from) == 2

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.domain.work import Outcome
+from app.patience import WorkerStoppingError
 from workers.storing import Storing
 
 
@@ -34,6 +35,13 @@ def test_the_next_step_waits_for_the_one_before(threads):
             assert len(done) >= number
 
     assert done == [0, 1, 2, 3]
+
+
+def test_while_python_ends_nothing_fails_for_good(threads):
+    threads.shutdown()
+
+    with Storing(threads) as storing, pytest.raises(WorkerStoppingError):
+        storing.begin(lambda: Outcome.RENDERED)
 
 
 def test_after_a_failure_no_step_begins(threads):

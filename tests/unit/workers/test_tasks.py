@@ -126,7 +126,7 @@ def test_a_first_delivery_is_told_from_one_that_came_again(executor, task):
     assert executor.deliveries == [
         Delivery("gpu1@host", is_again=again, bigger_pool="large") for again in (False, True, True)
     ]
-    assert {delivery.ask_next for delivery in executor.deliveries} == {own_ahead().ask}
+    assert {delivery.ask_next.func for delivery in executor.deliveries} == {own_ahead()._ask}
 
 
 def test_a_moved_unit_takes_its_place_in_the_chord_along(executor, task, node):
