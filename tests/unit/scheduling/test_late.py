@@ -138,17 +138,18 @@ def test_a_unit_that_ends_before_the_others_are_free_is_not_copied(scene):
 
 
 def test_a_unit_that_ends_before_others_have_done_both_their_messages_is_not_copied(scene):
-    plan = hang(scene, elapsed_s=8.0, more=list(range(1, 5)), busy=[])
+    hang(scene, elapsed_s=15.0, busy=[])
     other = scene.accept("two", priority=Priority.LOW, count=40)
+    first, second = [("two", other, tiles(9)[index]) for index in (0, 5)]
+    five = {"more": list(range(1, 5))}
     for name in ("w2@a", "w3@a"):
-        both = [("two", other, tiles(9)[index]) for index in (0, 5)]
-        scene.node(name, current=both[1], earlier=both[0], more=list(range(1, 5)))
-
+        scene.node(name, current=second, earlier=first, **five)
     assert copies(scene) == []
+
     for name in ("w2@a", "w3@a"):
-        scene.node(name, current=both[1])
+        scene.node(name, current=second, **five)
+
     assert copies(scene) == [("job", HANGS, Priority.HIGH)]
-    assert plan
 
 
 def test_a_worker_that_shows_only_what_is_done_is_counted_on(scene):
