@@ -141,9 +141,8 @@ class Executor:
         dies of it then, dies of that unit.
         """
         with Storing(self._threads) as storing:
-            with self._turns.taken(errand.look):  # the next message waits until all is rendered
-                self._node.begin(errand.message)
-                end = self._render_parts(plan, errand, missing, storing)
+            render = partial(self._render_parts, plan, errand, missing, storing)
+            end = self._turns.run(render, errand.look)  # the next waits until all is rendered
             if end in (Outcome.RENDERED, Outcome.MOVED) and storing.wait() is Outcome.FAILED:
                 return Outcome.FAILED
         return end
@@ -151,6 +150,7 @@ class Executor:
     def _render_parts(
         self, plan: RenderPlan, errand: Errand, missing: Sequence[Work], storing: Storing
     ) -> Outcome:
+        self._node.begin(errand.message)
         is_again, end = errand.delivery.is_again, Outcome.RENDERED
         size = 1 if is_again else errand.message.together
         parts = deque(missing[start : start + size] for start in range(0, len(missing), size))
@@ -198,7 +198,7 @@ class Executor:
             is_again = errand.delivery.is_again
             taken_up = self._attempts.recorded(steps) if is_again else nullcontext()
             with taken_up:
-                return self._turns.run(partial(self._rendered, plan, errand, works, taken_up_s))
+                return self._rendered(plan, errand, works, taken_up_s)
 
         def is_too_large(error: TransientError) -> bool:
             is_memory = isinstance(error, DeviceOutOfMemoryError)

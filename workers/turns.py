@@ -49,22 +49,17 @@ class Turns:
                 self._claimed |= set(units)
         return is_free
 
-    @contextmanager
-    def taken(self, look: Callable[[], None]) -> Iterator[None]:
-        """Have the renderer until the block ends.
+    def run(self, step: Callable[[], T], look: Callable[[], None]) -> T:
+        """What *step* returns, in the thread that renders, once no other message has that.
 
-        *look* is called while another message has it, and may raise.
+        *look* is called until then and may raise.
         """
         while not self._renderer.acquire(timeout=_LOOK_S):
             look()
         try:
-            yield
+            return submitted(self._thread, step).result()
         finally:
             self._renderer.release()
-
-    def run(self, step: Callable[[], T]) -> T:
-        """What *step* returns, in the thread that renders."""
-        return submitted(self._thread, step).result()
 
 
 def submitted(threads: ThreadPoolExecutor, step: Callable[[], T]) -> Future[T]:

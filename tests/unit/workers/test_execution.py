@@ -1,7 +1,6 @@
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -300,12 +299,12 @@ def test_a_model_is_not_loaded_for_a_job_that_has_ended_meanwhile(executor, rend
     loaded = []
     renderer.loading = lambda: loaded.append(1)
 
-    def taken(_look):
+    def run(step, look):
         ledger.cancel("job")
         executor._watch._next_s.clear()
-        return nullcontext()
+        return step()
 
-    executor._turns.taken = taken
+    executor._turns.run = run
 
     assert executor.execute(MESSAGE, FIRST)["status"] == "abandoned"
     assert loaded == []
