@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,10 +19,9 @@ class Turns:
     """The renderer of a process, and the messages that want it."""
 
     def __init__(self) -> None:
-        self._renderer = threading.Lock()
         self._claims = threading.Condition()
         self._claimed: set[str] = set()
-        # Always the same thread: CUDA's handles and OpenMP's teams belong to one each.
+        # One at a time, and always the same: CUDA's handles and OpenMP's teams belong to one each.
         self._thread = ThreadPoolExecutor(1, "tilechord-rendering")
 
     @contextmanager
@@ -50,16 +49,19 @@ class Turns:
         return is_free
 
     def run(self, step: Callable[[], T], look: Callable[[], None]) -> T:
-        """What *step* returns, in the thread that renders, once no other message has that.
+        """What *step* returns, in the thread that renders, after those of other messages.
 
         *look* is called until then and may raise.
         """
-        while not self._renderer.acquire(timeout=_LOOK_S):
-            look()
-        try:
-            return submitted(self._thread, step).result()
-        finally:
-            self._renderer.release()
+        future = submitted(self._thread, step)
+        while not (future.running() or future.done()):
+            wait([future], _LOOK_S)
+            try:
+                look()
+            except BaseException:
+                if future.cancel():  # not begun
+                    raise
+        return future.result()
 
 
 def submitted(threads: ThreadPoolExecutor, step: Callable[[], T]) -> Future[T]:
