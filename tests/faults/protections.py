@@ -2,6 +2,7 @@
 
 from tests.faults.job_protections import FLYING, JOBS
 from tests.faults.protection import Edit, Protection, protection
+from tests.faults.worker_protections import WORKERS
 
 _WRITES = (
     Protection(
@@ -294,4 +295,4 @@ _SERVERS = (
         "tests/contract/test_live_board.py::test_a_clock_that_is_an_hour_off_ages_no_record",
     ),
 )
-PROTECTIONS = {each.name: each for each in (*_WRITES, *_UNITS, *JOBS, *_SERVERS)}
+PROTECTIONS = {each.name: each for each in (*_WRITES, *_UNITS, *WORKERS, *JOBS, *_SERVERS)}
