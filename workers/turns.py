@@ -58,9 +58,10 @@ class Turns:
             wait([future], _LOOK_S)
             try:
                 look()
-            except BaseException:
-                if future.cancel():  # not begun
+            except Exception:
+                if future.cancel():
                     raise
+                break  # begun meanwhile: the step looks itself
         return future.result()
 
 

@@ -18,11 +18,22 @@ def ledger():
     return ledger
 
 
-def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypatch):
-    asked = []
-    monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
-    clock = HandClock(0.0)
-    monkeypatch.setattr("workers.watch.time.monotonic", clock)
+@pytest.fixture
+def asked(ledger, monkeypatch):
+    """Jobs that the store is asked about."""
+    jobs = []
+    monkeypatch.setattr(ledger, "is_cancelled", jobs.append)
+    return jobs
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    hand = HandClock(0.0)
+    monkeypatch.setattr("workers.watch.time.monotonic", hand)
+    return hand
+
+
+def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, asked, clock):
     watch = JobWatch(ledger)
 
     for clock.now_s in (0.0, 0.1, 0.4, 0.6):
@@ -31,11 +42,7 @@ def test_the_store_is_asked_about_a_job_twice_a_second_at_most(ledger, monkeypat
     assert asked == ["job", "job"]
 
 
-def test_two_jobs_at_hand_are_each_asked_about_twice_a_second(ledger, monkeypatch):
-    asked = []
-    monkeypatch.setattr(ledger, "is_cancelled", lambda job_id: asked.append(job_id))
-    clock = HandClock(0.0)
-    monkeypatch.setattr("workers.watch.time.monotonic", clock)
+def test_two_jobs_at_hand_are_each_asked_about_twice_a_second(ledger, asked, clock):
     watch = JobWatch(ledger)
 
     for clock.now_s in (0.0, 0.1, 0.4, 0.6):
