@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import __version__
-from app.canvas import band_boxes, middle_band, read_window, tiles_inside, write_band
+from app.canvas import Latents, band_boxes, middle_band, read_window, tiles_inside, write_band
 from app.domain.blending import MergedBand, Spread
 from app.domain.geometry import Box, Part
 from app.domain.plan import RenderPlan, canonical_json
@@ -22,8 +22,12 @@ from app.measuring import PictureQuality, canvas_figures, quality_key
 from app.pictures.assemble import assemble
 from app.pictures.codecs import decode_array, decode_pixels
 from app.pictures.recipe import Recipe
+from app.reading import read_ahead
 from app.storage.port import BlobStore
 from app.views import store_views
+
+_READERS = 8
+"""Tiles that are read at once; one of 2048 px with 16 channels and its noise has 8 MB."""
 
 
 def merge_phase(store: BlobStore, plan: RenderPlan, image: int, phase: int) -> None:
@@ -56,12 +60,18 @@ def _merge_band(
     merged = MergedBand(phase, plan.latent_channels, band)
     if plan.is_edit:
         _add_held(store, plan, image, band, merged)
-    for index, inside in tiles_inside(plan, number, band):
+
+    def read(entry: tuple[int, list[Part]]) -> tuple[Latents, NDArray[np.float64], list[Part]]:
+        index, inside = entry
         weight = phase.grid.weight(index)
         if plan.is_edit:
             weight = weight * read_free(plan, image, phase.grid.tile(index), _array_in(store))
         blob = store.get(Work(Stage.TILE, image, number, index).key(plan))
-        merged.add(decode_array(blob), weight, inside)
+        return decode_array(blob), weight, inside
+
+    # Added in the order of tiles, whoever is read first: sums of floats depend on theirs.
+    for tile in read_ahead(tiles_inside(plan, number, band), read, at_once=_READERS):
+        merged.add(*tile)
     return merged
 
 

@@ -101,6 +101,11 @@ def model_label(name: str, loras: Iterable[Lora]) -> str:
     return "+".join([name, *(lora.name for lora in loras)])
 
 
+def loaded_label(plan: RenderPlan, stage: Stage) -> str:
+    """What a worker that has loaded what units of *stage* need calls that."""
+    return model_label(stage_model(plan, stage), plan.spec.loras)
+
+
 def plan_prefix(plan: RenderPlan) -> str:
     return f"plans/{plan.hash}/"
 

@@ -65,8 +65,9 @@ def assemble(
     """Write the picture *cores* partition to *target*, all of it or nothing.
 
     *load* gives core *i* as ``(h, w, 3)``, uint8 or uint16 by *depth*, and is called once per core,
-    row by row, from another thread; *progress* hears of every core pasted, of how many, and
-    *observe* gets every piece of rows ``(h, W, 3)``, top to bottom, to look at while it passes.
+    row by row, in other threads, several at once; *progress* hears of every core pasted, of how
+    many, and *observe* gets every piece of rows ``(h, W, 3)``, top to bottom, to look at while it
+    passes.
     Raises ``InvalidPlanError`` unless the cores cover the canvas exactly once,
     ``CorruptBlobError`` for a core of the wrong shape or depth, and ``StorageFullError`` when
     *target* cannot be written.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from app.domain.prediction import Estimate
 from app.domain.scheduling.stragglers import Running, stragglers
 from app.domain.spec import Priority
-from app.domain.work import Work
+from app.domain.work import Work, loaded_label
 from app.nodes import LOST_AFTER_BEATS, CurrentUnit, NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
@@ -16,6 +16,8 @@ from app.scheduling.overdue import Sight, holders_of
 
 _NOTHING = 0
 """Below the level of any job."""
+_WARM_BEATS = 1
+"""Before that, what seems to hang may be a worker that did not get its processor."""
 
 
 def is_tail(line: Line, nodes: Iterable[NodeRecord]) -> bool:
@@ -52,10 +54,7 @@ def late_units(
         return min(_estimate(*run.unit, node, line, forecast) for node in helpers)
 
     running = list(_running(urgent, pool, sight, forecast))
-    # A model that is loaded first takes seconds that no prediction knows of.
-    return stragglers(
-        running, on_helper, len(helpers), least_s=LOST_AFTER_BEATS * sight.heartbeat_s
-    )
+    return stragglers(running, on_helper, len(helpers))
 
 
 def _waiting_level(line: Line, pool: str, ready: Collection[OpenJob], sight: Sight) -> int:
@@ -126,4 +125,15 @@ def _running(
                 is_known = forecast.knows(job.plan, work, node.node)
                 expected = forecast.on_node(job.plan, work, node.node) if is_known else None
                 expected_s = expected.mean_s if expected else None
-                yield Running((job, work), unit.elapsed_s_each, expected_s)
+                elapsed_s = unit.elapsed_s_each + node.age_s / len(unit.works)
+                least_s = _least_s(job, work, node, sight)
+                yield Running((job, work), elapsed_s, expected_s, least_s)
+
+
+def _least_s(job: OpenJob, work: Work, node: NodeRecord, sight: Sight) -> float:
+    """How long *node* may be at *work* at least before that hangs.
+
+    A model that is loaded first takes seconds that no prediction knows of.
+    """
+    is_warm = loaded_label(job.plan, work.stage) in node.models
+    return (_WARM_BEATS if is_warm else LOST_AFTER_BEATS) * sight.heartbeat_s

@@ -11,7 +11,7 @@ from app.bootstrap import Runtime
 from app.domain.scheduling.placement import Need, Node, Placer
 from app.domain.scheduling.slices import UNITS_A_WORKER
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work, model_label, stage_model
+from app.domain.work import Work, loaded_label, stage_model
 from app.node_queues import strategy_of
 from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
@@ -99,12 +99,12 @@ class Placing:
 
     def need(self, job: OpenJob, work: Work) -> Need:
         """What *work* asks of a node."""
-        model = _model(job, work.stage)
+        model = loaded_label(job.plan, work.stage)
         behind_s = sum(
             other.ready_of([stage]) * self._forecast.unit(other.plan, other.first([stage])).mean_s
             for other in self._line
             for stage in other.ready_stages()
-            if not other.entry.is_paused and _model(other, stage) == model
+            if not other.entry.is_paused and loaded_label(other.plan, stage) == model
         )
         return Need(
             model,
@@ -119,7 +119,7 @@ class Placing:
         for job in self._line:
             for work, flight in job.flying.items():
                 if flight.node and flight.level.level >= level.level:
-                    yield _model(job, work.stage), flight
+                    yield loaded_label(job.plan, work.stage), flight
 
 
 def _node(record: NodeRecord, flights: Collection[tuple[str, Flight]]) -> Node:
@@ -128,8 +128,3 @@ def _node(record: NodeRecord, flights: Collection[tuple[str, Flight]]) -> Node:
     coming = {model for model, _ in own}
     backlog_s = sum(flight.seconds for _, flight in own)
     return record.placed(coming, backlog_s=backlog_s, in_flight=len(own))
-
-
-def _model(job: OpenJob, stage: Stage) -> str:
-    """As workers tell what they have loaded."""
-    return model_label(stage_model(job.plan, stage), job.plan.spec.loras)

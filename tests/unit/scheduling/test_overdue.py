@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.spec import Priority
-from app.domain.work import Stage, Work
+from app.domain.work import Stage, Work, loaded_label
 from tests.unit.scheduling.scene import Scene, tiles
 
 HEARTBEAT_S = 2.0
@@ -133,9 +133,24 @@ def test_a_unit_is_not_copied_while_its_worker_may_still_load_the_model(scene):
     for work in tiles(9)[1:]:
         scene.rendered("job", plan, work, seconds=0.05)
     scene.node("w2@a")
-    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=3 * HEARTBEAT_S - 0.1)
+    # As its heartbeat showed it, two seconds before the look.
+    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=3 * HEARTBEAT_S - 2.1)
 
     assert sent(scene, 2.0) == []
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "copied"), [(0.9 * HEARTBEAT_S, []), (1.1 * HEARTBEAT_S, tiles(9)[:1])]
+)
+def test_with_its_model_loaded_a_unit_hangs_after_a_heartbeat(scene, elapsed_s, copied):
+    plan = begin(scene)
+    for work in tiles(9)[1:]:
+        scene.rendered("job", plan, work, seconds=0.05)
+    scene.node("w2@a")
+    shown = {"current": ("job", plan, tiles(9)[0]), "models": [loaded_label(plan, Stage.TILE)]}
+    scene.node("w1@a", **shown, elapsed_s=elapsed_s - 1.0)
+
+    assert sent(scene, 1.0) == copied
 
 
 def test_no_unit_is_copied_while_others_wait(scene):
