@@ -16,6 +16,7 @@ imports = (
     "app.tasks",
     "app.telemetry.serve",
     "app.heartbeat",
+    "app.remote",
     "app.scheduling.serve",
     "app.retention.serve",
 )

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from app import notices
 from app.bootstrap import runtime
 from app.cache import is_whole
 from app.celery import celery
@@ -135,13 +136,16 @@ def resume(job_id: str) -> bool:
 
 
 def cancel(job_id: str) -> None:
-    """Stop the job; workers do so within a step, and ``resume`` takes it up again.
+    """Stop the job; ``resume`` takes it up again.
 
+    Workers are told, and stop before their next step; where the broker does not take that, when
+    they look at the store, twice a second.
     Raises ``InvalidRequestError`` when it has ended, ``NotFoundError`` for an unknown job.
     """
     app, state = runtime(), _open_state(job_id, "cancelled")
     if state is not JobState.CANCELLED:
         app.ledger.cancel(job_id)
+        notices.send(app.settings, job_id)
     with translated_send_errors(app.settings):
         settle(app, job_id)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from celery.signals import worker_init, worker_ready
 
+from app import notices
 from app.attempts import Attempts
 from app.bootstrap import Runtime, runtime
 from app.cards import verify
@@ -40,7 +41,7 @@ def own_executor() -> Executor:
     device = choose_device(app.settings.device)
     if app.settings.threads:
         torch.set_num_threads(app.settings.threads)
-    return Executor(
+    executor = Executor(
         app.store,
         app.ledger,
         open_renderer(app, device),
@@ -49,6 +50,8 @@ def own_executor() -> Executor:
         patience=Patience.of(app.settings),
         node=own_node(),
     )
+    notices.listen(executor.tell_unwanted)
+    return executor
 
 
 def open_renderer(app: Runtime, device: torch.device) -> Renderer:

@@ -77,6 +77,10 @@ class Executor:
         self._threads = ThreadPoolExecutor(THREADS, "tilechord-storing")
         self._plan = lru_cache(maxsize=8)(self._read_plan)
 
+    def tell_unwanted(self, job_id: str) -> None:
+        """Look before the next step whether the job is still wanted."""
+        self._watch.tell(job_id)
+
     def execute(self, message: WorkMessage, delivery: Delivery) -> dict[str, str]:
         """Render *message*'s units whose blobs are missing; the result is a key and a status.
 

@@ -12,18 +12,28 @@ from app.jobs import JobLedger
 _WATCH_PERIOD_S = 0.5
 _JOBS = 8
 """More than a worker has messages of."""
+_MOST_TOLD = 100
+"""Every worker is told of every cancelled job, and most have nothing of it."""
 
 
 class JobWatch:
     """Notices that a job has ended without its result.
 
     Asks the store twice a second at most, and no longer than it works meanwhile: a unit has
-    hundreds of layers, and a silent store takes many seconds to be given up.
+    hundreds of layers, and a silent store takes many seconds to be given up. At once where it was
+    told that the job is not wanted.
     """
 
     def __init__(self, ledger: JobLedger) -> None:
         self._ledger = ledger
         self._next_s: OrderedDict[str, float] = OrderedDict()
+        self._told: set[str] = set()
+
+    def tell(self, job_id: str) -> None:
+        """Look at the store the next time that somebody asks for this job; from any thread."""
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()  # one of ours among them costs half a second
+        self._told.add(job_id)
 
     def check(self, job_id: str) -> None:
         """Raises ``RenderCancelledError`` once the job is cancelled or another unit failed.
@@ -31,8 +41,10 @@ class JobWatch:
         A store that does not answer says neither: a tile is not given up for that.
         """
         began_s = time.monotonic()
-        if began_s < self._next_s.get(job_id, began_s):
+        if job_id not in self._told and began_s < self._next_s.get(job_id, began_s):
             return
+        self._told.discard(job_id)
+        self._next_s.pop(job_id, None)  # where it has ended, its other message here looks as well
         with suppress(TransientError):
             self._ask(job_id)
         ended_s = time.monotonic()

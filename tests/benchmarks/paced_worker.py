@@ -21,7 +21,7 @@ from app.heartbeat import own_node
 from tests.support.instant_renderer import InstantRenderer, install
 
 SLOW_TIMES = 5.0
-_STEP_S = 0.02  # of denoising, after which a renderer looks whether it is still wanted
+STEP_S = 0.02  # of denoising, after which a renderer looks whether it is still wanted
 
 
 def tile_seconds(plan: RenderPlan, work: Work, worker: str, speed: float) -> float:
@@ -49,7 +49,7 @@ class PacedRenderer(InstantRenderer):
             end_s = begun_s + tile_seconds(plan, work, self._name, self._speed)
             while (left_s := end_s - time.monotonic()) > 0:
                 check()
-                time.sleep(min(left_s, _STEP_S))
+                time.sleep(min(left_s, STEP_S))
         return blob
 
 

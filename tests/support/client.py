@@ -52,6 +52,14 @@ def resume(job_id: str) -> dict[str, Any]:
     return _wait_for_result(job_id)
 
 
+def cancel(job_id: str) -> dict[str, Any]:
+    """Take a job back the way ``tilechord cancel`` does."""
+    from app import client
+
+    client.cancel(job_id)
+    return {"job_id": job_id}
+
+
 def scatter(argument: str) -> dict[str, Any]:
     """Render with every unit up to the merge delivered twice, shuffled, outside any chord."""
     request = read_request(json.loads(argument))

@@ -52,6 +52,43 @@ def test_two_jobs_at_hand_are_each_asked_about_twice_a_second(ledger, asked, clo
     assert asked == ["job", "other", "job", "other"]
 
 
+def test_who_is_told_asks_at_once_and_then_as_before(ledger, asked, clock):
+    watch = JobWatch(ledger)
+
+    for clock.now_s in (0.0, 0.1, 0.2, 0.3):
+        if clock.now_s == 0.1:
+            watch.tell("job")
+        watch.check("job")
+        watch.check("other")
+
+    assert asked == ["job", "other", "job"]
+
+
+def test_of_two_messages_of_a_cancelled_job_both_hear_of_it(ledger, clock):
+    watch = JobWatch(ledger)
+    watch.check("job")
+    ledger.cancel("job")
+    clock.now_s = 0.1
+    watch.check("job")
+
+    watch.tell("job")
+
+    for _ in range(2):
+        with pytest.raises(RenderCancelledError):
+            watch.check("job")
+
+
+def test_what_is_told_of_other_workers_jobs_is_forgotten(ledger, asked, clock):
+    watch = JobWatch(ledger)
+
+    for number in range(1000):
+        watch.tell(f"job-{number}")
+    watch.check("job-999")
+
+    assert len(watch._told) <= 100
+    assert asked == ["job-999"]
+
+
 def test_jobs_of_long_ago_are_forgotten(ledger):
     watch = JobWatch(ledger)
 

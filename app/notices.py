@@ -1,0 +1,43 @@
+"""What all workers are told at once, over Celery's remote control: that a job is not wanted.
+
+A notice is a hint to look at once. Who misses it finds out by looking, as the store tells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from app.celery import celery
+from app.domain.errors import RenderError
+from app.queues import translated_send_errors
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+UNWANTED = "tilechord_unwanted"
+"""The command's name: other applications of the virtual host get it too."""
+
+_listeners: list[Callable[[str], None]] = []
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Call *listener* with the id of each job that this process is told of from now on."""
+    _listeners.append(listener)
+
+
+def take(job_id: str) -> None:
+    """Pass on that *job_id* is not wanted."""
+    for listener in _listeners:
+        listener(job_id)
+
+
+def send(settings: Settings, job_id: str) -> None:
+    """Tell every worker that *job_id* is not wanted; nothing is raised where that fails."""
+    if settings.is_embedded:  # its worker is in this process, and has no remote control
+        take(job_id)
+        return
+    try:
+        with translated_send_errors(settings):
+            celery.control.broadcast(UNWANTED, arguments={"job_id": job_id})
+    except RenderError as err:
+        log.info("notice.unsent", extra={"job_id": job_id, "reason": str(err)})
