@@ -28,7 +28,7 @@ from app.scheduling.forecast import Forecast
 from app.scheduling.job import Flight, OpenJob
 from app.scheduling.late import is_tail, late_units
 from app.scheduling.line import Clock, Line
-from app.scheduling.overdue import Sight, lost_units
+from app.scheduling.overdue import Served, Sight, lost_units
 from app.scheduling.publishing import Publisher
 from app.scheduling.reach import Reach
 from app.scheduling.steps import StepTimes, done_in
@@ -61,6 +61,7 @@ class Dispatcher:
         self._schedule = Schedule(runtime, self._forecast, clock.monotonic)
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
+        self._served = Served()
         self._done_s: dict[str, float] = {}
         self._heard: dict[str, deque[Record]] = defaultdict(deque)
 
@@ -168,11 +169,12 @@ class Dispatcher:
             if status in (Outcome.RENDERED, Outcome.PRESENT):
                 if (flight := job.done(work, now_s)) is not None:
                     self._line.settle_charge(job, flight, event)
+                    self._served.note(flight)
                 self._forecast.observe(job.plan, work, event)
             elif status == Outcome.MOVED:  # to workers with more memory; its slice waits for it
                 if (flight := job.flying.get(work)) is not None:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
-                    there = replace(flight, pool=bigger, sent_s=now_s, node="")
+                    there = replace(flight, pool=bigger, sent_s=now_s, node="", number=0)
                     job.flying[work] = replace(there, unseen_since_s=None)
             else:  # handed back, or what it needs is gone: the store tells
                 job.flying.pop(work, None)
@@ -217,7 +219,7 @@ class Dispatcher:
             lane: self._publisher.depth(flight.pool, flight.node).ready
             for lane, flight in lanes.items()
         }
-        sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s)
+        sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s, self._served)
         lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
         self._feeder.send_again(self._missing(lost, now_s))
         waiting = self._feeder.with_work()

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
@@ -41,6 +42,7 @@ class Feeder:
         self._line = line
         self._forecast = forecast
         self._reach = reach
+        self._numbers = count(1)
         self._placing = Placing(runtime, line, forecast, reach)
 
     def fill(self) -> None:
@@ -118,8 +120,8 @@ class Feeder:
                 spaces[level] = room(before, unit_s * batch, workers, lookahead_s)
             if spaces[level] <= 0:
                 return
-            count = min(spaces[level] * batch, self._runtime.settings.slice_units)
-            units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
+            most = min(spaces[level] * batch, self._runtime.settings.slice_units)
+            units = job.take(most, self._stages(job, pool), pool, self._clock.monotonic())
             self._send(job, units, pool, batch=batch)
             self._line.spend_rise(level, job, jobs)
             messages = math.ceil(len(units) / batch)
@@ -139,8 +141,8 @@ class Feeder:
 
     def _place(self, job: OpenJob, pool: str, crew: Crew, batch: int) -> bool:
         """Send units of *job* to nodes; whether there were nodes for as many as were taken."""
-        count = min(crew.room, self._runtime.settings.slice_units)
-        units = job.take(count, self._stages(job, pool), pool, self._clock.monotonic())
+        most = min(crew.room, self._runtime.settings.slice_units)
+        units = job.take(most, self._stages(job, pool), pool, self._clock.monotonic())
         placed = [(work, crew.place(self._placing.need(job, work))) for work in units]
         names = {work: node for work, node in placed if node is not None}
         job.give_back([work for work in units if work not in names])
@@ -188,7 +190,7 @@ class Feeder:
         level = Priority.HIGH if attempt else self._line.level(job)
         moved = pool if self._reach.may_serve(pool, job, units[0].stage) else ""
         sent = Slice(tuple(units), level, attempt, batch, tuple(nodes), moved)
-        now_s = self._clock.monotonic()
+        now_s, number = self._clock.monotonic(), next(self._numbers)
         try:
             self._publisher.send_slice(job.entry.job_id, job.plan, sent)
         except TransientError:
@@ -198,7 +200,7 @@ class Feeder:
         for work, node in zip(units, nodes or [""] * len(units), strict=True):
             flight = job.flying[work]
             flight.sent_s, flight.unseen_since_s, flight.attempt = now_s, None, attempt
-            flight.pool, flight.node, flight.level = pool, node, level
+            flight.pool, flight.node, flight.level, flight.number = pool, node, level, number
             flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
             self._line.serve(job)

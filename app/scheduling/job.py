@@ -39,6 +39,8 @@ class Flight:
     """The node it was sent to; empty when it is in the pool's shared queue."""
     level: Priority = Priority.NORMAL
     """Of its message: the job's may have changed since."""
+    number: int = 0
+    """Of its slice, as they were sent; 0 where another dispatcher or a worker sent it."""
 
     @property
     def lane(self) -> str:

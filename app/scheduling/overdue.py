@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.domain.spec import Priority
 from app.domain.work import Work
 from app.nodes import LOST_AFTER_BEATS, CurrentUnit, NodeRecord, NodeState
 from app.scheduling.job import Flight, OpenJob
@@ -12,6 +13,23 @@ from app.scheduling.job import Flight, OpenJob
 _BLIND_S = 60.0
 _BLIND_TIMES = 20
 """Where queue and nodes say nothing about a unit, only far too long a time tells."""
+
+
+class Served:
+    """How far each queue has been served: of one level, what was sent first is taken first."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, Priority], int] = {}
+
+    def note(self, flight: Flight) -> None:
+        """Note that a worker has taken the unit of *flight*."""
+        if not flight.attempt:  # of one that was sent again, the first message may have been taken
+            before = self._numbers.get((flight.lane, flight.level), 0)
+            self._numbers[flight.lane, flight.level] = max(before, flight.number)
+
+    def is_past(self, flight: Flight) -> bool:
+        """Whether something was taken that lay behind *flight*'s unit."""
+        return 0 < flight.number < self._numbers.get((flight.lane, flight.level), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +41,7 @@ class Sight:
     """Messages waiting, by pool, or by node in the node's own queue."""
     now_s: float
     heartbeat_s: float
+    served: Served = field(default_factory=Served)
 
     def taking(self, pool: str) -> list[NodeRecord]:
         """Nodes of *pool* that take work."""
@@ -53,9 +72,12 @@ def lost_units(job: OpenJob, sight: Sight) -> Iterator[Work]:
 
 
 def _is_nowhere(flight: Flight, sight: Sight) -> bool:
-    """Whether the unit has been in no queue and with no node for too long."""
+    """Whether the unit has been in no queue and with no node for too long.
+
+    A worker that froze before it took the message up shows nothing of it.
+    """
     long_s = _BLIND_S + _BLIND_TIMES * flight.seconds
-    if sight.ready.get(flight.lane):
+    if sight.ready.get(flight.lane) and not sight.served.is_past(flight):
         flight.unseen_since_s = None
         # Others are served all the time, and this one should have been long ago.
         is_served = bool(sight.serving(flight))

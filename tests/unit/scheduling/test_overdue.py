@@ -91,6 +91,46 @@ def test_a_lost_unit_goes_before_all_that_lies_in_the_queue(scene):
     assert last.units == (tiles(9)[0],)
 
 
+def overtake(scene, priority=Priority.NORMAL):
+    """All but the first unit of a job are done, and the first of what was sent after them."""
+    plan = begin(scene)
+    for work in tiles(9)[1:]:
+        scene.rendered("job", plan, work)
+    later = scene.accept("later", priority=priority, count=10)
+    scene.round(1.0)
+    scene.publisher.ready["gpu"] = 5
+    scene.rendered("later", later, tiles(9)[0])
+    return plan
+
+
+def again(scene, show=lambda: None):
+    """What is sent a second time within four heartbeats; nodes *show* theirs every second."""
+    found = []
+    for _ in range(int(4 * HEARTBEAT_S)):
+        show()
+        found += [work for one in scene.round(1.0) if one.slice.attempt for work in one.units]
+    return found
+
+
+def test_a_unit_that_later_ones_have_overtaken_is_nowhere(scene):
+    overtake(scene)
+
+    assert again(scene) == tiles(9)[:1]
+
+
+def test_a_unit_that_was_overtaken_is_awaited_where_a_node_has_it(scene):
+    plan = overtake(scene)
+
+    shown = {"current": ("job", plan, tiles(9)[0])}
+    assert again(scene, lambda: scene.node("w1@a", **shown)) == []
+
+
+def test_what_is_served_first_for_its_priority_overtakes_nothing(scene):
+    overtake(scene, priority=Priority.HIGH)
+
+    assert again(scene) == []
+
+
 def test_a_unit_whose_blob_is_there_after_all_is_not_sent_again(scene):
     plan = begin(scene)
     for work in tiles(9):
