@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from tests.faults.ground import Ground
 from tests.faults.history import History
 from tests.faults.nemesis import Field
 from tests.support.tiny_model import build_tiny_model
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 CLIENT = """
@@ -32,6 +34,8 @@ for line in sys.stdin:
     except BrokerUnavailableError:
         print("refused", flush=True)
 """
+
+LONG = {"prompt": "islands", "height": 256, "width": 256, "tile": 64, "overlap": 16, "nsr": 0.25}
 
 Order = Callable[[str, dict[str, Any]], str]
 
@@ -88,3 +92,38 @@ def order(field: Field) -> Iterator[Order]:
     yield send
     client.stdin.close()
     client.wait(timeout=30)
+
+
+@pytest.fixture
+def start_job(field: Field, order: Order) -> Callable[[str], None]:
+    """Orders a picture of its own under a job id; returns when ``w1`` is at work on it."""
+
+    def start(job_id: str) -> None:
+        seed = len(field.runtime.ledger.job_ids())
+        assert order(job_id, LONG | {"seed": seed}) == "taken"
+        wait_for(lambda: _has_begun(field, job_id, "w1"), limit_s=60)
+
+    return start
+
+
+@pytest.fixture
+def second_worker(field: Field) -> Iterator[Callable[[], None]]:
+    """One to take over, for a single test; it ends when told, or with the test."""
+    fleet = field.fleet
+
+    def end() -> None:
+        fleet.retire("w2")
+        fleet.signal("w2", signal.SIGTERM)
+        fleet.wait(lambda: not fleet.nodes["w2"].pid, "w2 has gone", 60)
+
+    fleet.start({"w2": "gpu"})
+    yield end
+    end()
+
+
+def _has_begun(field: Field, job_id: str, node: str) -> bool:
+    ledger = field.runtime.ledger
+    if not ledger.has_plan(job_id):
+        return False
+    wanted = (ledger.plan(job_id).hash, node)
+    return any((event["plan"], event["node"]) == wanted for event in field.history.events("start"))

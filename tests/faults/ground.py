@@ -18,6 +18,7 @@ from app.cluster.service import Service, Site, open_site
 from app.cluster.state import load
 from app.settings import Settings
 from tests.faults.faulty_store import FaultyStore
+from tests.faults.namespaces import ENTERED, Namespace
 from tests.faults.proxy import Proxy
 from tests.support.waiting import wait_for
 
@@ -57,10 +58,18 @@ class Link:
     broker: Proxy
     redis: Proxy
     s3: Proxy
+    namespace: Namespace | None = None
+    """In which the proxies listen, when it is not the host's."""
 
     @property
     def proxies(self) -> dict[str, Proxy]:
         return {"broker": self.broker, "redis": self.redis, "s3": self.s3}
+
+    def close(self) -> None:
+        if self.namespace:
+            self.namespace.close()
+        for proxy in self.proxies.values():
+            proxy.close()
 
 
 @dataclass
@@ -92,22 +101,33 @@ class Ground:
 
     def __exit__(self, *_: object) -> None:
         for link in self.links.values():
-            for proxy in link.proxies.values():
-                proxy.close()
+            link.close()
         for server in reversed(self._servers()):
             server.stop()
 
+    def isolate(self, node: str) -> Namespace:
+        """The network namespace in which the worker of *node* will be started."""
+        namespace = Namespace()
+        self.links[node] = self._link(namespace)
+        return namespace
+
     def env(self, node: str) -> dict[str, str]:
         """Variables of *node*, which finds every server behind proxies of its own."""
-        link = self.links.setdefault(node, self._link())
-        direct = self.direct_env()
-        return direct | {
-            "TILECHORD_BROKER_URL": _through(direct["TILECHORD_BROKER_URL"], link.broker.port),
-            "TILECHORD_RESULT_BACKEND": _through(
-                direct["TILECHORD_RESULT_BACKEND"], link.redis.port
-            ),
-            "TILECHORD_S3_ENDPOINT": f"{LOOPBACK}:{link.s3.port}",
-        }
+        if node not in self.links:
+            self.links[node] = self._link()
+        link, direct = self.links[node], self.direct_env()
+        inside = {ENTERED: link.namespace.path} if link.namespace else {}
+        return (
+            direct
+            | inside
+            | {
+                "TILECHORD_BROKER_URL": _through(direct["TILECHORD_BROKER_URL"], link.broker.port),
+                "TILECHORD_RESULT_BACKEND": _through(
+                    direct["TILECHORD_RESULT_BACKEND"], link.redis.port
+                ),
+                "TILECHORD_S3_ENDPOINT": f"{LOOPBACK}:{link.s3.port}",
+            }
+        )
 
     def direct_env(self) -> dict[str, str]:
         """Variables of a process that no fault of the network or the front can reach."""
@@ -152,13 +172,13 @@ class Ground:
     def _servers(self) -> list[Server]:
         return [self.epmd, self.broker, self.redis, self.s3]
 
-    def _link(self) -> Link:
+    def _link(self, namespace: Namespace | None = None) -> Link:
         ports = self.site.ports
-        return Link(
-            Proxy((LOOPBACK, ports["amqp"])),
-            Proxy((LOOPBACK, ports["redis"])),
-            Proxy((LOOPBACK, self.front.port)),
+        broker, redis, s3 = (
+            Proxy((LOOPBACK, port), namespace.listener() if namespace else None)
+            for port in (ports["amqp"], ports["redis"], self.front.port)
         )
+        return Link(broker, redis, s3, namespace)
 
 
 def _through(url: str, port: int) -> str:

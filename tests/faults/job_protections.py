@@ -26,6 +26,7 @@ JOBS = (
         "tests/unit/scheduling/test_overdue.py::test_a_unit_that_is_nowhere_for_three_heartbeats_is_sent_again",
         "tests/unit/scheduling/test_overdue.py::test_the_unit_of_a_node_that_fell_silent_goes_out_at_once",
         "tests/faults/test_partition.py::test_what_a_silent_node_had_goes_to_another",
+        "tests/faults/test_namespaces.py::test_what_a_worker_behind_a_dead_link_had_goes_to_another",
         soak="--classes purge --seconds 25 --faults 20 --seed 3 --drain 20",
     ),
     protection(

@@ -39,6 +39,12 @@ def check_picture(field: Field, job_id: str, *, limit_s: float = 60.0) -> None:
     assert pictures == clean_pictures(ledger.plan(job_id))
 
 
+def check_end(field: Field, job_id: str) -> None:
+    """The same, and nothing of the job is left behind."""
+    check_picture(field, job_id, limit_s=90)
+    assert wait_for(lambda: not left(field), limit_s=60)
+
+
 def _clean_by_hash(field: Field) -> Callable[[str], list[str]]:
     from app.domain.work import plan_key
     from app.schemas import read_plan

@@ -57,10 +57,14 @@ class _Link:
 
 
 class Proxy:
-    """Forwards ``127.0.0.1:port`` to *target* until told otherwise."""
+    """Forwards ``127.0.0.1:port`` to *target* until told otherwise.
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    The port is that of *listener*, which may belong to another network namespace than *target*.
+    """
+
+    def __init__(self, target: tuple[str, int], listener: socket.socket | None = None) -> None:
         self._target = target
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._links: set[_Link] = set()
         self._open: dict[Way, asyncio.Event] = {}
         self.weather = Weather()
@@ -112,7 +116,7 @@ class Proxy:
         self._open = {way: asyncio.Event() for way in Way}
         for gate in self._open.values():
             gate.set()
-        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return await asyncio.start_server(self._accept, sock=self._listener)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -9,12 +9,14 @@ import os
 import sys
 import time
 
-from tests.faults import crash_points, renderer
+from tests.faults import crash_points, namespaces, renderer
 
 SKEW = "TILECHORD_FAULT_CLOCK_S"
 
 
 def main(name: str, pool: str) -> None:
+    if namespace := os.environ.get(namespaces.ENTERED):
+        namespaces.enter(namespace)
     _skew_clock(float(os.environ.get(SKEW, "0")))
     crash_points.install()
     from app.celery import celery
