@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Shape
 from app.domain.work import Stage, Work, stage_model
+
+_EXPONENTS = {Stage.MERGE: 0.75}
+"""Reading the tiles is most of a merge, messages and records are most of other steps."""
 
 
 def size_of(plan: RenderPlan, work: Work) -> float:
@@ -31,9 +32,10 @@ def step_shape(plan: RenderPlan, work: Work) -> Shape:
     """The shape under which durations of a control worker's step are learned.
 
     Messages take the same time whatever the size, reading and blending grow with it. Nobody tells
-    the two apart: of a size that was never seen, the root takes the middle between them.
+    the two apart, so of a size that was never seen a power is taken, between none and the first.
     """
-    return Shape("", str(work.stage), math.sqrt(_read(plan, work)), "")
+    exponent = _EXPONENTS.get(work.stage, 0.5)
+    return Shape("", str(work.stage), _read(plan, work) ** exponent, "")
 
 
 def _read(plan: RenderPlan, work: Work) -> float:

@@ -266,7 +266,7 @@ def test_of_another_size_a_step_takes_between_the_same_and_in_proportion():
 
     predictor = read_predictor(found._store)
 
-    assert step_s(larger, MERGE, predictor) == pytest.approx(11 / 3)
+    assert step_s(larger, MERGE, predictor) == pytest.approx((121 / 9) ** 0.75)
     assert step_s(larger, PICTURE, predictor) == pytest.approx(8.0)
 
 
