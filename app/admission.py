@@ -23,8 +23,12 @@ from app.telemetry.pools import PoolRecord, read_pools
 log = logging.getLogger(__name__)
 
 
-def check_admission(runtime: Runtime, request: RenderRequest) -> None:
-    """Raises ``AdmissionError`` when the job would find no worker, or no room in the line."""
+def check_admission(runtime: Runtime, request: RenderRequest, job_id: str | None = None) -> None:
+    """Raises ``AdmissionError`` when the job would find no worker, or no room in the line.
+
+    *job_id*: the one that the order was given, if any. A job that was taken before is refused
+    nothing when it is ordered again: it is still one job.
+    """
     settings = runtime.settings
     if settings.is_embedded:  # its one worker is the asking process itself
         return
@@ -33,7 +37,7 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
     mine = [job for job in jobs if job.tenant == request.tenant]
     load = Load(len(jobs), len(mine), shown.pending_s if shown else 0.0)
     refusal = admit(_demands(runtime, request), load, _limits(settings))
-    if refusal is None:
+    if refusal is None or _is_taken(runtime, job_id):
         return
     counted = mine if refusal.reason is Reason.TENANT_QUOTA else jobs
     retry_s = _retry_s(runtime, refusal, [job.job_id for job in counted], shown)
@@ -44,6 +48,14 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
         may_pass=refusal.reason.may_pass,
         retry_s=retry_s,
     )
+
+
+def _is_taken(runtime: Runtime, job_id: str | None) -> bool:
+    """Whether the job stands in line, or has ended and is only told its end again."""
+    if job_id is None or not runtime.ledger.has_request(job_id):
+        return False
+    # The line first: a job leaves it when its end is recorded.
+    return runtime.entries.find(job_id) is not None or runtime.ledger.has_ended(job_id)
 
 
 def _retry_s(
