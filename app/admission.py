@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from app.bootstrap import Runtime
+from app.cards import Kind
 from app.domain.errors import AdmissionError, ModelError, TransientError
 from app.domain.scheduling.admission import Demand, Limits, Load, Reason, Refusal, admit
-from app.domain.scheduling.placement import Need
+from app.domain.scheduling.placement import Need, Part
 from app.domain.spec import Mode, Priority
 from app.domain.work import Stage
 from app.nodes import NodeRecord, NodeState, read_nodes
-from app.planning import choose_mode
+from app.planning import NO_CONTROL, choose_mode
 from app.queues import pool_of, route, with_bigger
 from app.schedules import read_schedules
 from app.schemas import RenderRequest
@@ -77,11 +79,22 @@ def _demands(runtime: Runtime, request: RenderRequest) -> Iterator[Demand]:
     alive = _alive(runtime)
     for stage in _stages(runtime, request):
         pools = with_bigger(runtime.settings, pool_for(runtime.settings, request, stage))
+        crews = {pool: [node for node in alive if pool in node.pools] for pool in pools}
         model = _model(runtime.settings, request, stage)
-        need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
+        asked_gb = memory_gb(runtime, model) or _told_gb(chain(*crews.values()), model)
         yield Demand(
-            need, [[node.placed() for node in alive if pool in node.pools] for pool in pools]
+            Need(model, memory_gb=asked_gb, seconds=0.0, unit_id=""),
+            {pool: [node.placed() for node in crew] for pool, crew in crews.items()},
+            [Part(Kind.MODEL, model), *_extras(request, stage)],
         )
+
+
+def _extras(request: RenderRequest, stage: Stage) -> Iterator[Part]:
+    """What *request* names beside models. A model's own control network is left to the planner."""
+    for lora in request.loras:
+        yield Part(Kind.LORA, lora.name)
+    if stage is Stage.TILE and request.models.control not in (None, NO_CONTROL):
+        yield Part(Kind.CONTROL, str(request.models.control))
 
 
 def _stages(runtime: Runtime, request: RenderRequest) -> list[Stage]:
@@ -125,6 +138,12 @@ def memory_gb(runtime: Runtime, model: str) -> float:
         return runtime.catalogue.card(model).memory_gb
     except ModelError:
         return 0.0
+
+
+def _told_gb(nodes: Iterable[NodeRecord], model: str) -> float:
+    """What the least demanding of the nodes' own cards of *model* asks for; 0 is not known."""
+    told = (node.installed.get(Kind.MODEL, {}).get(model, 0.0) for node in nodes)
+    return min(filter(None, told), default=0.0)
 
 
 def _alive(runtime: Runtime) -> list[NodeRecord]:

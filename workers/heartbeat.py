@@ -19,6 +19,7 @@ from app.live.port import Record
 from app.telemetry.device import DEVICE, DeviceState
 from workers.device import choose_device
 from workers.guard import open_guard
+from workers.inventory import Inventory
 from workers.watchdog import Watchdog, heed_spot_notice
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,10 @@ def describe_device(**_: object) -> None:
 
 
 def watch_node(sender: Any, **_: object) -> None:
-    """Start what looks after the node of the worker *sender*: load guard, spot notice, watchdog."""
+    """Start what looks after the node of the worker *sender*.
+
+    Load guard, spot notice, watchdog, and the list of what is installed.
+    """
     chosen, node = runtime().settings, own_node()
     guard = open_guard(sender, node, chosen)
     if guard is not None:
@@ -120,3 +124,4 @@ def watch_node(sender: Any, **_: object) -> None:
     heed_spot_notice(chosen, node)
     timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s
     Watchdog(node, unit_timeout_s=timeout_s, spot_grace_s=grace_s).start()
+    Inventory(node, runtime().catalogue).start()
