@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from app.bootstrap import Runtime
+from app.cards import Kind
 from app.domain.errors import AdmissionError, ModelError, TransientError
 from app.domain.scheduling.admission import Demand, Limits, Load, Reason, Refusal, admit
-from app.domain.scheduling.placement import Need
+from app.domain.scheduling.placement import Need, Part
 from app.domain.spec import Mode, Priority
 from app.domain.work import Stage
 from app.nodes import NodeRecord, NodeState, read_nodes
-from app.planning import choose_mode
+from app.planning import NO_CONTROL, choose_mode
 from app.queues import pool_of, route, with_bigger
 from app.schedules import read_schedules
 from app.schemas import RenderRequest
@@ -23,8 +25,12 @@ from app.telemetry.pools import PoolRecord, read_pools
 log = logging.getLogger(__name__)
 
 
-def check_admission(runtime: Runtime, request: RenderRequest) -> None:
-    """Raises ``AdmissionError`` when the job would find no worker, or no room in the line."""
+def check_admission(runtime: Runtime, request: RenderRequest, job_id: str | None = None) -> None:
+    """Raises ``AdmissionError`` when the job would find no worker, or no room in the line.
+
+    *job_id*: the one that the order was given, if any. A job that was taken before is refused
+    nothing when it is ordered again: it is still one job.
+    """
     settings = runtime.settings
     if settings.is_embedded:  # its one worker is the asking process itself
         return
@@ -33,7 +39,7 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
     mine = [job for job in jobs if job.tenant == request.tenant]
     load = Load(len(jobs), len(mine), shown.pending_s if shown else 0.0)
     refusal = admit(_demands(runtime, request), load, _limits(settings))
-    if refusal is None:
+    if refusal is None or _is_taken(runtime, job_id):
         return
     counted = mine if refusal.reason is Reason.TENANT_QUOTA else jobs
     retry_s = _retry_s(runtime, refusal, [job.job_id for job in counted], shown)
@@ -44,6 +50,14 @@ def check_admission(runtime: Runtime, request: RenderRequest) -> None:
         may_pass=refusal.reason.may_pass,
         retry_s=retry_s,
     )
+
+
+def _is_taken(runtime: Runtime, job_id: str | None) -> bool:
+    """Whether the job stands in line, or has ended and is only told its end again."""
+    if job_id is None or not runtime.ledger.has_request(job_id):
+        return False
+    # The line first: a job leaves it when its end is recorded.
+    return runtime.entries.find(job_id) is not None or runtime.ledger.has_ended(job_id)
 
 
 def _retry_s(
@@ -65,11 +79,22 @@ def _demands(runtime: Runtime, request: RenderRequest) -> Iterator[Demand]:
     alive = _alive(runtime)
     for stage in _stages(runtime, request):
         pools = with_bigger(runtime.settings, pool_for(runtime.settings, request, stage))
+        crews = {pool: [node for node in alive if pool in node.pools] for pool in pools}
         model = _model(runtime.settings, request, stage)
-        need = Need(model, memory_gb=memory_gb(runtime, model), seconds=0.0, unit_id="")
+        asked_gb = memory_gb(runtime, model) or _told_gb(chain(*crews.values()), model)
         yield Demand(
-            need, [[node.placed() for node in alive if pool in node.pools] for pool in pools]
+            Need(model, memory_gb=asked_gb, seconds=0.0, unit_id=""),
+            {pool: [node.placed() for node in crew] for pool, crew in crews.items()},
+            [Part(Kind.MODEL, model), *_extras(request, stage)],
         )
+
+
+def _extras(request: RenderRequest, stage: Stage) -> Iterator[Part]:
+    """What *request* names beside models. A model's own control network is left to the planner."""
+    for lora in request.loras:
+        yield Part(Kind.LORA, lora.name)
+    if stage is Stage.TILE and request.models.control not in (None, NO_CONTROL):
+        yield Part(Kind.CONTROL, str(request.models.control))
 
 
 def _stages(runtime: Runtime, request: RenderRequest) -> list[Stage]:
@@ -113,6 +138,12 @@ def memory_gb(runtime: Runtime, model: str) -> float:
         return runtime.catalogue.card(model).memory_gb
     except ModelError:
         return 0.0
+
+
+def _told_gb(nodes: Iterable[NodeRecord], model: str) -> float:
+    """What the least demanding of the nodes' own cards of *model* asks for; 0 is not known."""
+    told = (node.installed.get(Kind.MODEL, {}).get(model, 0.0) for node in nodes)
+    return min(filter(None, told), default=0.0)
 
 
 def _alive(runtime: Runtime) -> list[NodeRecord]:

@@ -78,6 +78,9 @@ class NodeRecord(BaseModel):
     free_memory_gb: float = 0.0
     models: list[str] = []
     """What is loaded now."""
+    installed: dict[str, dict[str, float]] = {}
+    """What lies in its folders: kind, name, GB that its card asks for (0: no card says). A kind
+    that is not there is not told: by an older worker, or because there is too much of it."""
     labels: dict[str, str] = {}
     weight: float = 1.0
     queue: str = ""
@@ -112,6 +115,7 @@ class NodeRecord(BaseModel):
             backlog_s=backlog_s,
             in_flight=in_flight,
             is_ready=self.state is NodeState.READY,
+            installed=self.installed,
         )
 
     def serves(self, pool: str) -> bool:
@@ -143,6 +147,7 @@ class OwnNode:
         self._identity: Record = {}
         self._facts: Callable[[], Mapping[str, object]] = dict
         self._models: Callable[[], list[str]] = list
+        self._installed: Mapping[str, Mapping[str, float]] = {}
         self._at_hand: dict[int, tuple[WorkMessage, float]] = {}
         self._numbers = count()
         self._pause_reason = ""
@@ -163,6 +168,10 @@ class OwnNode:
     def describe_models(self, models: Callable[[], list[str]]) -> None:
         """Ask *models* for the names of what is loaded at every heartbeat."""
         self._models = models
+
+    def describe_installed(self, found: Mapping[str, Mapping[str, float]]) -> None:
+        """Show *found* as what lies in the folders from now on."""
+        self._installed = found
 
     @contextmanager
     def working(self, message: WorkMessage) -> Iterator[None]:
@@ -259,6 +268,7 @@ class OwnNode:
             **self._identity,
             **self._facts(),
             "models": self._models(),
+            "installed": self._installed,
             "current": current,
             "earlier": before[-1],
             "state": state,

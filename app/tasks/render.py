@@ -43,8 +43,9 @@ class RenderTask(Task[..., Any]):
                 "TILECHORD_BROKER_URL is not set and no worker runs in this process; "
                 "set it, or render inside `with app.embedded.worker():`"
             )
-        check_admission(runtime(), request)
-        job_id = options.pop("task_id", None) or str(uuid.uuid4())
+        given_id = options.pop("task_id", None)
+        check_admission(runtime(), request, given_id)
+        job_id = given_id or str(uuid.uuid4())
         _require_broker(chosen)
         payload = request.model_dump(mode="json", exclude_unset=True)
         route = plan_route(chosen, Priority(request.priority))

@@ -115,6 +115,14 @@ JOBS = (
         "tests/faults/test_resume.py",
     ),
     protection(
+        "taken-orders-stay-taken",
+        "app/admission.py",
+        "if refusal is None or _is_taken(runtime, job_id):",
+        "if refusal is None:",
+        "tests/unit/test_repeated_orders.py"
+        "::test_an_accepted_order_is_taken_again_and_another_is_refused[tenant]",
+    ),
+    protection(
         "orders-take-back-their-own",
         "app/entries.py",
         ' if key.endswith(f"{_TOKEN}{entry.token}")]',

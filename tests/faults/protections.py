@@ -257,8 +257,8 @@ _SERVERS = (
     protection(
         "orders-keep-their-id",
         "app/tasks/render.py",
-        'options.pop("task_id", None) or str(uuid.uuid4())',
-        'options.pop("task_id", None) and None or str(uuid.uuid4())',
+        "job_id = given_id or str(uuid.uuid4())",
+        "job_id = str(uuid.uuid4())",
         "tests/faults/test_lost_confirm.py",
     ),
     protection(

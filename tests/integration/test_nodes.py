@@ -72,6 +72,16 @@ def test_every_worker_registers_itself_with_what_it_has(cluster):
     assert (gpu.labels, gpu.weight, gpu.state) == ({"rack": "3"}, 2.5, NodeState.READY)
 
 
+def test_what_a_rendering_worker_has_installed_is_listed_and_other_models_are_refused(cluster, env):
+    installed = wait_for(lambda: nodes(cluster)["w1"].installed)
+    rows = json.loads(listed(env, "--json"))
+
+    assert installed["model"].keys() >= {"atlas", env["TILECHORD_MODEL"]}
+    assert [row["installed"] for row in rows] == [{}, installed]
+    with pytest.raises(AssertionError, match="model mona is on none of 1 live workers of pool gpu"):
+        cluster.client("submit", LONG | {"model": "mona"})
+
+
 def test_a_node_beats_and_shows_its_unit_while_it_renders(cluster, env):
     job = cluster.client("submit", LONG)["job_id"]
 

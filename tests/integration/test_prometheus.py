@@ -168,6 +168,16 @@ def test_prometheus_names_the_worker(query):
     assert labels["worker"].startswith("gpu-1@")
 
 
+def test_prometheus_tells_the_memory_of_a_rendering_workers_device_alone(query):
+    [(labels, total)] = wait_for(lambda: query("tilechord_device_memory_bytes"))
+    [(_, free)] = query("tilechord_device_memory_free_bytes")
+
+    assert (labels["job"], labels["device"]) == ("worker", "cpu")
+    assert labels["device_name"]
+    assert 0 < free <= total
+    assert query("tilechord_device_temperature_celsius") == []  # of a CPU nobody tells it
+
+
 def test_prometheus_tells_failures_by_stage_and_reason(query, cluster):
     cluster.runtime.store.put("inputs/no-picture.png", b"this is no picture")
     cluster.client("submit", REQUEST | {"init_image": "inputs/no-picture.png"})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from textwrap import shorten
 
-from app.domain.scheduling.placement import Need, Node, fits
+from app.domain.scheduling.placement import Need, Node, Part, fits
+
+_MOST_CHARS = 200
+"""Of the names that a refusal lists."""
 
 
 class Reason(StrEnum):
@@ -60,8 +64,10 @@ class Demand:
     """One of the job's models, and who could serve it."""
 
     need: Need
-    crews: Sequence[Sequence[Node]]
+    crews: Mapping[str, Sequence[Node]]
     """Live nodes of its pool, then of each bigger one; one that is paused comes back."""
+    parts: Sequence[Part] = ()
+    """What one node has to have in its folders, the model first."""
 
 
 def admit(demands: Iterable[Demand], load: Load, limits: Limits) -> Refusal | None:
@@ -75,14 +81,39 @@ def admit(demands: Iterable[Demand], load: Load, limits: Limits) -> Refusal | No
 
 def _servable(demand: Demand) -> Refusal | None:
     """An elastic pool starts from no node at all, so that is no reason."""
-    need, nodes = demand.need, list(chain.from_iterable(demand.crews))
-    if not all(demand.crews) or any(fits(node, need) for node in nodes):
+    if not all(demand.crews.values()):
         return None
-    largest = max(node.memory_gb or 0.0 for node in nodes)
+    nodes = list(chain.from_iterable(demand.crews.values()))
+    able = nodes
+    for part in demand.parts:
+        before, able = able, [node for node in able if node.may_have(part)]
+        if not able:
+            return Refusal(Reason.NO_WORKER_CAN_SERVE, _missing(demand, part, before))
+    return None if any(fits(node, demand.need) for node in able) else _too_large(demand, able)
+
+
+def _missing(demand: Demand, part: Part, asked: Sequence[Node]) -> str:
+    """Why none of *asked*, who have the parts before it, can serve what needs *part*."""
+    pools = f"pool{'s' if len(demand.crews) > 1 else ''} {', '.join(demand.crews)}"
+    first = demand.parts[0]
+    having = "" if part == first else f" with {first}"
+    known = sorted(set().union(*(node.installed[part.kind] for node in asked))) or ["none"]
+    told = shorten(", ".join(known), _MOST_CHARS, placeholder=" …")
+    return (
+        f"{part} is on none of {len(asked)} live workers of {pools}{having}; "
+        f"known {part.kind}s there: {told}"
+    )
+
+
+def _too_large(demand: Demand, able: Sequence[Node]) -> Refusal:
+    """*able* have the model, or do not tell."""
+    need, largest = demand.need, max(node.memory_gb or 0.0 for node in able)
+    is_all = len(able) == sum(map(len, demand.crews.values()))
+    having = "" if is_all else " that have it"
     return Refusal(
         Reason.NO_WORKER_CAN_SERVE,
         f"model {need.model} needs {need.memory_gb:.3g} GB, "
-        f"the largest of {len(nodes)} live workers has {largest:.3g} GB",
+        f"the largest of {len(able)} live workers{having} has {largest:.3g} GB",
     )
 
 

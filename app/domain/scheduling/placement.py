@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -32,6 +32,17 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Something that has to lie in a node's folders: ``model atlas``, ``LoRA ink``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A live worker process, as it last told of itself."""
 
@@ -45,6 +56,12 @@ class Node:
     """Predicted seconds of the units it was given and has not finished."""
     in_flight: int
     is_ready: bool
+    installed: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
+    """Names by kind of what lies in its folders; of a kind that is not there it does not tell."""
+
+    def may_have(self, part: Part) -> bool:
+        """Whether *part* lies in its folders, or nobody knows."""
+        return part.kind not in self.installed or part.name in self.installed[part.kind]
 
     def given(self, need: Need) -> Node:
         """This node with one unit more before it."""

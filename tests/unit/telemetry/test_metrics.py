@@ -7,6 +7,7 @@ from app.live.memory import MemoryBoard
 from app.settings import Settings
 from app.storage.memory import MemoryStore
 from app.telemetry import metrics
+from app.telemetry.device import DEVICE
 from app.telemetry.queues import QueueCollector
 from app.telemetry.store import MeteredStore
 
@@ -96,6 +97,7 @@ def test_every_metric_is_in_the_operators_page():
     }
 
     assert names > {"tilechord_units_done_total", "tilechord_queue_consumers"}
+    assert names > {family.name for family in DEVICE.collect()}
     assert {name for name in names if f"`{name}`" not in page} == set()
 
 

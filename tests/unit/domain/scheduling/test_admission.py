@@ -17,7 +17,7 @@ def load(open_jobs=0, tenant_jobs=0, pending_s=0.0):
 
 
 def asked_of(*crews):
-    return [Demand(NEED, crews)]
+    return [Demand(NEED, dict(zip(("gpu", "large"), crews, strict=False)))]
 
 
 ABLE = asked_of([node()])
