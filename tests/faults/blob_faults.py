@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from random import Random
 
 from minio import Minio
@@ -39,8 +40,9 @@ class BlobDeleted(_OfABlob):
 
     def inject(self, rng: Random) -> dict[str, object]:
         key = self.blob(rng)
+        began_s = time.monotonic()
         self.field.runtime.store.delete(key)
-        return {"key": key}
+        return {"key": key, "began_s": began_s}
 
 
 class BlobRotten(_OfABlob):
@@ -56,11 +58,12 @@ class BlobRotten(_OfABlob):
             raise MissedError(f"{key} is rotten already") from err
         data[rng.randrange(len(data))] ^= 0xFF
         client, bucket = self._client()
+        began_s = time.monotonic()
         digest = client.stat_object(bucket, key).metadata[_DIGEST]
         client.put_object(
             bucket, key, io.BytesIO(bytes(data)), len(data), metadata={_DIGEST: digest}
         )
-        return {"key": key}
+        return {"key": key, "began_s": began_s}
 
     def _client(self) -> tuple[Minio, str]:
         chosen = self.field.ground.direct_settings()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.faults.history import Event, read
+from tests.faults.repeats import begun_again
 
 BY_ITSELF = {"worker-crash", "control-crash"}
 """Counted when the process died at its point, not when the point was armed."""
@@ -38,6 +39,8 @@ class Verdict:
     endless: list[str] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    """Units that were begun although their blob was in the store."""
     left_over: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Faults of the harness itself: a fault that could not be injected or healed."""
@@ -49,6 +52,7 @@ class Verdict:
             *(f"without an end: {text}" for text in self.endless),
             *(f"mixed: {text}" for text in self.mixed),
             *(f"failed: {text}" for text in self.failed),
+            *(f"rendered again: {text}" for text in self.repeated),
             *(f"left over: {text}" for text in self.left_over),
             *(f"harness: {text}" for text in self.broken),
         ]
@@ -72,6 +76,7 @@ def check(events: Iterable[Event]) -> Verdict:
     _check_ends(found, outcomes, verdict)
     _check_pictures(outcomes, verdict)
     _count_work(found, outcomes, verdict)
+    verdict.repeated = begun_again(found)
     for event in found:
         if event["event"] == "left":
             verdict.left_over += [f"{place}: {what}" for place, what in event["places"].items()]
@@ -158,6 +163,7 @@ def told(verdict: Verdict) -> str:
         f"endless    {len(verdict.endless)}",
         f"mixed      {len(verdict.mixed)}",
         f"failed     {len(verdict.failed)}",
+        f"repeated   {len(verdict.repeated)}",
         f"left over  {len(verdict.left_over)}",
         f"bound      below {verdict.bound:.2%} a fault at 95 % confidence, if all are 0",
     ]

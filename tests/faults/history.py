@@ -12,6 +12,15 @@ from typing import Any
 Event = dict[str, Any]
 
 
+def stamp() -> dict[str, float]:
+    """Now: ``t`` for people, and ``at_s`` on the clock that never goes back.
+
+    That one is the same for all processes of a machine. A worker's ``t`` may be an hour off, for
+    wrong clocks are among the faults.
+    """
+    return {"t": round(time.time(), 3), "at_s": time.monotonic()}
+
+
 class History:
     """An append-only file of events; a line is written at once and whole."""
 
@@ -21,7 +30,7 @@ class History:
         path.touch()
 
     def add(self, event: str, **fields: object) -> None:
-        line = json.dumps({"t": round(time.time(), 3), "event": event} | fields)
+        line = json.dumps({**stamp(), "event": event} | fields)
         with self._lock, self.path.open("a") as file:
             file.write(line + "\n")
 

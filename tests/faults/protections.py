@@ -119,6 +119,7 @@ _UNITS = (
         "]",
         "tests/faults/test_two_writers.py::test_a_copy_that_comes_after_the_blob_is_not_rendered",
         "tests/unit/workers/test_execution.py::test_a_unit_whose_blob_exists_is_not_rendered_again",
+        soak="--classes duplicate-delivery --seconds 20 --faults 12 --seed 3 --drain 20",
     ),
     protection(
         "retries-in-the-worker",

@@ -24,6 +24,7 @@ from app.parts import parts_of, sources_of
 from app.pictures.codecs import decode_array, encode_array, encode_pixels
 from app.storage.memory import MemoryStore
 from app.storage.port import BlobStore
+from tests.faults.history import stamp
 
 NODE = "TILECHORD_FAULT_NODE"
 TRACE = "TILECHORD_FAULT_TRACE"
@@ -41,7 +42,7 @@ class FaultRenderer:
         """There is nothing to load."""
 
     def render(self, plan: RenderPlan, work: Work, check: Callable[[], None]) -> bytes:
-        trace("start", plan=plan.hash, unit=unit_name(plan, work))
+        trace("start", plan=plan.hash, unit=unit_name(plan, work), key=work.key(plan))
         _work_for(_seconds(plan, work), check)
         for key in inputs_of(plan, work):
             self._store.get(key)
@@ -107,9 +108,9 @@ def clean_pictures(plan: RenderPlan) -> list[str]:
 def trace(event: str, **fields: object) -> None:
     """Append a line to the history, if this process has one; one write, so lines stay whole."""
     if path := os.environ.get(TRACE):
-        line = {"t": round(time.time(), 3), "event": event, "node": os.environ.get(NODE, "")}
+        line = {**stamp(), "event": event, "node": os.environ.get(NODE, ""), "pid": os.getpid()}
         with Path(path).open("a") as file:
-            file.write(json.dumps(line | {"pid": os.getpid()} | fields) + "\n")
+            file.write(json.dumps(line | fields) + "\n")
 
 
 def _work_for(seconds: float, check: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ from tests.faults.ground import Ground
 from tests.faults.history import History
 from tests.faults.nemesis import Field, MissedError
 from tests.faults.outcome import left, tell_outcomes
+from tests.faults.requests import TENANTS
 from tests.faults.schedule import ALL, Strike, schedule
 from tests.faults.submitter import DIRECT_S3
 
@@ -49,6 +50,9 @@ class Order:
     workers: int = 2
     open_jobs: int = 4
     tile_ms: str = "20-50"
+    tile_batch: int = 2
+    """Tiles that are rendered together."""
+    placing: str = "least_loaded"
     drain_s: float = 90.0
     """How long after the last fault every job must have ended."""
 
@@ -64,7 +68,7 @@ def soak(order: Order, folder: Path) -> Verdict:
     models = _models(folder)
     pools = {"control": "control"} | {f"w{n + 1}": "gpu" for n in range(order.workers)}
     with (
-        Ground(folder, models, seed=order.seed) as ground,
+        Ground(folder, models, _settings(order), seed=order.seed) as ground,
         Fleet(ground, history, order.tile_ms) as fleet,
     ):
         field = Field(ground, fleet, history)
@@ -76,6 +80,14 @@ def soak(order: Order, folder: Path) -> Verdict:
         _drain(field, order.drain_s, say)
         tell_outcomes(field, say)
     return check(history.events())
+
+
+def _settings(order: Order) -> dict[str, str]:
+    return {
+        "TILECHORD_TENANTS": json.dumps(TENANTS),
+        "TILECHORD_TILE_BATCH": str(order.tile_batch),
+        "TILECHORD_PLACING": order.placing,
+    }
 
 
 def _strike_all(field: Field, order: Order, say: Say) -> None:
@@ -164,6 +176,8 @@ def _order(arguments: argparse.Namespace) -> Order:
         workers=arguments.workers,
         open_jobs=arguments.open_jobs,
         tile_ms=arguments.tile_ms,
+        tile_batch=arguments.tile_batch,
+        placing=arguments.placing,
         drain_s=arguments.drain,
     )
 
@@ -177,6 +191,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="rendering workers")
     parser.add_argument("--open-jobs", type=int, default=4, help="jobs the client keeps open")
     parser.add_argument("--tile-ms", default="20-50", help="how long a unit takes")
+    parser.add_argument("--tile-batch", type=int, default=2, help="tiles rendered together")
+    parser.add_argument("--placing", default="least_loaded", help="who gets a unit")
     parser.add_argument("--drain", type=float, default=90, help="seconds to end all jobs")
     parser.add_argument("--report", type=Path, help="where the verdict goes as JSON")
     parser.add_argument("--folder", type=Path, help="keep history and logs here")

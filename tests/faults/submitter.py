@@ -9,18 +9,21 @@ import os
 import select
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from app import client
 from app.bootstrap import Runtime, build_runtime
 from app.domain.errors import RenderError, StorageUnavailableError
+from app.domain.spec import Priority
 from app.jobs import JobLedger
 from app.settings import Settings, settings
 from tests.faults.ends import end_of
 from tests.faults.history import History
-from tests.faults.requests import is_cancelled, request_of
+from tests.faults.requests import Deed, deeds_of, is_cancelled, request_of
 
 DIRECT_S3 = "TILECHORD_FAULT_DIRECT_S3"
 _POLL_S = 0.3
@@ -36,6 +39,8 @@ class _Order:
     number: int
     cancel_at: float | None
     since: float
+    deeds: list[Deed]
+    """Those to come."""
 
 
 def main(seed: int, width: int, path: Path) -> None:
@@ -53,12 +58,14 @@ def main(seed: int, width: int, path: Path) -> None:
             ]
             for order in orders:
                 _cancel_in_time(ledger, order, history)
+                _do_in_time(ledger, order, history)
         patient = sum(time.monotonic() - order.since < _PATIENCE_S for order in orders)
         if patient < width and len(orders) < _MOST_WIDTHS * width:
             orders.append(_submit(seed, number, history))
             number += 1
         else:
             time.sleep(_POLL_S)
+    _take_up(runtime, orders)
 
 
 def _submit(seed: int, number: int, history: History) -> _Order:
@@ -83,7 +90,9 @@ def _submit(seed: int, number: int, history: History) -> _Order:
     random = Random(number)
     now = time.monotonic()
     late = now + random.uniform(0.0, 3.0)
-    return _Order(job_id, number, late if is_cancelled(seed, number) else None, now)
+    cancel_at = late if is_cancelled(seed, number) else None
+    deeds = [] if cancel_at else deeds_of(seed, number)  # nothing that would take back the end
+    return _Order(job_id, number, cancel_at, now, deeds)
 
 
 def _has_ended(ledger: JobLedger, order: _Order, history: History) -> bool:
@@ -98,6 +107,39 @@ def _cancel_in_time(ledger: JobLedger, order: _Order, history: History) -> None:
         ledger.cancel(order.job_id)
         history.add("cancel", job_id=order.job_id)
         order.cancel_at = None
+
+
+def _do_in_time(ledger: JobLedger, order: _Order, history: History) -> None:
+    """What is due, as users do it, through all faults; what is refused is tried again later."""
+    while order.deeds and time.monotonic() > order.since + order.deeds[0].after_s:
+        if end_of(ledger, order.job_id):  # to resume a job that has failed would hide that
+            order.deeds.clear()
+            return
+        deed = order.deeds[0]
+        try:
+            _do(order.job_id, deed)
+        except RenderError as err:
+            history.add("refused-deed", job_id=order.job_id, name=deed.name, reason=str(err))
+            return
+        history.add(deed.name, job_id=order.job_id, priority=deed.priority)
+        order.deeds.remove(deed)
+
+
+def _do(job_id: str, deed: Deed) -> None:
+    match deed.name:
+        case "pause":
+            client.pause(job_id)
+        case "resume":
+            client.resume(job_id)
+        case "prioritise":
+            client.prioritise(job_id, Priority(deed.priority))
+
+
+def _take_up(runtime: Runtime, orders: Sequence[_Order]) -> None:
+    """Leave no job paused: nobody would look after it again."""
+    for order in orders:
+        if any(deed.name == "resume" for deed in order.deeds):
+            runtime.entries.unpause(order.job_id)
 
 
 def _direct_runtime() -> Runtime:

@@ -1,9 +1,9 @@
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
 
-from tests.faults.requests import is_cancelled, request_of
+from tests.faults.requests import TENANTS, deeds_of, is_cancelled, request_of
 from tests.faults.schedule import ALL, schedule
 
 
@@ -58,7 +58,7 @@ def test_a_request_is_a_function_of_seed_and_number():
 
 
 def test_some_requests_repeat_an_earlier_one():
-    requests = [str(request_of(1, number)) for number in range(200)]
+    requests = [str(request_of(1, number) | {"tenant": ""}) for number in range(200)]
 
     assert 5 <= len(requests) - len(set(requests)) <= 60
 
@@ -68,3 +68,27 @@ def test_a_few_orders_are_taken_back(seed):
     taken_back = sum(is_cancelled(seed, number) for number in range(300))
 
     assert 3 <= taken_back <= 40
+
+
+def test_every_tenant_orders_and_some_repeat_what_another_has_ordered():
+    requests = [request_of(1, number) for number in range(100)]
+    whose = defaultdict(set)
+    for request in requests:
+        whose[request["prompt"]].add(request["tenant"])
+
+    assert {request["tenant"] for request in requests} == set(TENANTS)
+    assert any(len(tenants) > 1 for tenants in whose.values())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_some_orders_are_paused_and_each_of_these_is_resumed(seed):
+    deeds = [[deed.name for deed in deeds_of(seed, number)] for number in range(300)]
+
+    assert 10 <= deeds.count(["pause", "resume"]) <= 60
+    assert 10 <= deeds.count(["prioritise"]) <= 60
+    assert all(names in ([], ["prioritise"], ["pause", "resume"]) for names in deeds)
+
+
+def test_what_a_client_does_is_a_function_of_seed_and_number():
+    assert deeds_of(1, 5) == deeds_of(1, 5)
+    assert [deeds_of(1, n) for n in range(50)] != [deeds_of(2, n) for n in range(50)]

@@ -29,7 +29,10 @@ ROOT = Path(__file__).parent.parent.parent
 _LEFT_OUT = (".git", ".venv", ".tilechord", "__pycache__", ".*_cache", ".hypothesis", "build")
 _LIMIT_S = 420.0
 _PASSED, _FAILED = 0, 1
-_TOLD = ("FAILED ", "ERROR ", "lost: ", "without an end: ", "mixed: ", "failed: ", "left over: ")
+_TOLD = (
+    *("FAILED ", "ERROR "),
+    *("lost: ", "without an end: ", "mixed: ", "failed: ", "rendered again: ", "left over: "),
+)
 
 
 @dataclass(frozen=True)

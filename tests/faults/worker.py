@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from tests.faults import crash_points, namespaces, renderer
+from tests.faults import crash_points, namespaces, recording, renderer
 
 SKEW = "TILECHORD_FAULT_CLOCK_S"
 
@@ -18,12 +18,14 @@ def main(name: str, pool: str) -> None:
     if namespace := os.environ.get(namespaces.ENTERED):
         namespaces.enter(namespace)
     _skew_clock(float(os.environ.get(SKEW, "0")))
+    recording.install()  # within the places to die: who dies after a write has told of it
     crash_points.install()
     from app.celery import celery
     from app.cli.serving import celery_arguments, is_rendering
 
     if is_rendering([pool]):
         renderer.install()
+        recording.install_looks()
     arguments = celery_arguments([pool], name)
     celery.worker_main(arguments[arguments.index("worker") :])
 
