@@ -15,7 +15,7 @@ from app.heartbeat import own_node
 from app.live.port import Record
 from workers.device import choose_device
 from workers.guard import open_guard
-from workers.watchdog import Watchdog, heed_spot_notice
+from workers.notice import heed_spot_notice
 
 _GB = 1e9
 _MEMINFO = Path("/proc/meminfo")
@@ -69,11 +69,9 @@ def describe_device(**_: object) -> None:
 
 
 def watch_node(sender: Any, **_: object) -> None:
-    """Start what looks after the node of the worker *sender*: load guard, spot notice, watchdog."""
+    """Start what looks after the node of the worker *sender*: load guard and spot notice."""
     chosen, node = runtime().settings, own_node()
     guard = open_guard(sender, node, chosen)
     if guard is not None:
         guard.start()
     heed_spot_notice(chosen, node)
-    timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s
-    Watchdog(node, unit_timeout_s=timeout_s, spot_grace_s=grace_s).start()
