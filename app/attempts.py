@@ -48,10 +48,12 @@ class Step:
     name: str
     label: str
     """What a person calls it."""
+    image: int | None = None
+    """``None`` for what concerns the whole job."""
 
     @classmethod
     def of(cls, plan: RenderPlan, work: Work) -> Step:
-        return cls(plan.hash, unit_name(plan, work), work.label)
+        return cls(plan.hash, unit_name(plan, work), work.label, work.image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
+from typing import NoReturn
 
 from app.domain.errors import (
     AdmissionError,
@@ -38,6 +40,9 @@ class ExitCode(IntEnum):
     """Ctrl-C, as shells report it."""
 
 
+WORKER_LOST = 75
+"""EX_TEMPFAIL: a worker ended itself, and a supervisor starts it again."""
+
 _CODES: tuple[tuple[type[RenderError] | tuple[type[RenderError], ...], ExitCode], ...] = (
     ((InvalidRequestError, InvalidPlanError, UnsupportedError), ExitCode.USAGE),
     ((ConfigurationError, ModelError), ExitCode.CONFIGURATION),
@@ -49,3 +54,8 @@ _CODES: tuple[tuple[type[RenderError] | tuple[type[RenderError], ...], ExitCode]
 def exit_code(error: RenderError) -> ExitCode:
     """The exit code of *error*; what is not listed is a render that failed."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+
+
+def exit_for_good() -> NoReturn:
+    """End the process at once: nothing is acknowledged, so another worker gets the message."""
+    os._exit(WORKER_LOST)

@@ -27,6 +27,7 @@ from app.node_queues import node_queue_name
 from app.nodes import NODE_TTL_S, NODES, OwnNode
 from app.queues import queue_name
 from app.settings import Settings
+from app.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 10.0
@@ -149,7 +150,11 @@ def own_queue(consumer: Any, name: str) -> str:
 
 @worker_ready.connect
 def _begin(sender: Any, **_: object) -> None:
+    """Only of a process of its own; an embedded worker shows itself and may not end anything."""
     begin(sender)
+    chosen = runtime().settings
+    timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s
+    Watchdog(own_node(), unit_timeout_s=timeout_s, spot_grace_s=grace_s).start()
     atexit.register(end)  # a cold shutdown sends no signal
 
 

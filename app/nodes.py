@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import count
+from operator import itemgetter
 from queue import SimpleQueue
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,6 +63,18 @@ class CurrentUnit(BaseModel):
         return self.elapsed_s / len(self.works)
 
 
+class CurrentStep(BaseModel):
+    """What a control worker does for a job: its plan, a merge, an assembly, its result."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    job_id: str
+    label: str
+    image: int | None = None
+    """``None`` for what concerns the whole job."""
+    elapsed_s: float
+
+
 class NodeRecord(BaseModel):
     """One worker process as it showed itself last; read tolerantly, workers may be newer."""
 
@@ -88,6 +101,7 @@ class NodeRecord(BaseModel):
     current: CurrentUnit | None = None
     earlier: CurrentUnit | None = None
     """What it took before the current one and has not acknowledged: most often it stores that."""
+    step: CurrentStep | None = None
     state: NodeState = NodeState.READY
     reason: str = ""
     units_done: int = 0
@@ -149,6 +163,7 @@ class OwnNode:
         self._models: Callable[[], list[str]] = list
         self._installed: Mapping[str, Mapping[str, float]] = {}
         self._at_hand: dict[int, tuple[WorkMessage, float]] = {}
+        self._steps: dict[int, tuple[CurrentStep, float]] = {}
         self._numbers = count()
         self._pause_reason = ""
         self._drain_reason: str | None = None
@@ -197,15 +212,27 @@ class OwnNode:
             if other is message:
                 self._at_hand[number] = message, self._clock()
 
+    @contextmanager
+    def at_step(self, job_id: str, label: str, image: int | None = None) -> Iterator[None]:
+        """Show what a control worker does for the job, and count its time, until the block ends."""
+        number = next(self._numbers)
+        step = CurrentStep(job_id=job_id, label=label, image=image, elapsed_s=0)
+        self._steps[number] = step, self._clock()
+        try:
+            yield
+        finally:
+            del self._steps[number]
+
     def running_s(self) -> float:
         """Seconds since the longest of what is at hand was begun, 0 when there is nothing."""
-        # Copied in one step: other threads change it.
-        return max((self._clock() - since_s for _, since_s in [*self._at_hand.values()]), default=0)
+        begun_s = [since_s for _, since_s in [*self._units(), *self._steps_now()]]
+        return max((self._clock() - since_s for since_s in begun_s), default=0)
 
     def longest(self) -> Record | None:
         """What was begun first of all that is at hand."""
-        at_hand = [*self._at_hand.values()]
-        return self._unit(min(at_hand, key=lambda taken: taken[1])) if at_hand else None
+        units = [(since_s, self._unit((unit, since_s))) for unit, since_s in self._units()]
+        steps = [(since_s, self._step((step, since_s))) for step, since_s in self._steps_now()]
+        return min([*units, *steps], key=itemgetter(0), default=(0, None))[1]
 
     def tell(self, event: Record) -> None:
         """Tell the board *event* of this node, soon and without waiting for it."""
@@ -263,7 +290,8 @@ class OwnNode:
             state, reason = NodeState.PAUSED, self._pause_reason
         if self._drain_reason is not None:
             state, reason = NodeState.DRAINING, self._drain_reason
-        *before, current = [None, None, *map(self._unit, [*self._at_hand.values()])]
+        *before, current = [None, None, *map(self._unit, self._units())]
+        *_, step = [None, *map(self._step, self._steps_now())]
         return {
             **self._identity,
             **self._facts(),
@@ -271,10 +299,23 @@ class OwnNode:
             "installed": self._installed,
             "current": current,
             "earlier": before[-1],
+            "step": step,
             "state": state,
             "reason": reason,
             "units_done": self._units_done,
         }
+
+    # Both copied in one go: other threads change them.
+
+    def _units(self) -> list[tuple[WorkMessage, float]]:
+        return [*self._at_hand.values()]
+
+    def _steps_now(self) -> list[tuple[CurrentStep, float]]:
+        return [*self._steps.values()]
+
+    def _step(self, begun: tuple[CurrentStep, float]) -> Record:
+        step, since_s = begun
+        return step.model_dump() | {"elapsed_s": round(self._clock() - since_s, 3)}
 
     def _unit(self, taken: tuple[WorkMessage, float]) -> Record:
         message, since_s = taken

@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     node_weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Share of the work that a placing strategy gives this worker, relative to the others."""
     unit_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 840.0
-    """A worker that is longer at one unit ends itself, and another one gets it."""
+    """A worker that is longer at one unit or step ends itself, and another one gets it."""
     consumer_timeout_s: Annotated[float, Field(ge=0, le=10 * 86400)] = 1800.0
     """RabbitMQ's ``consumer_timeout``, whose default this is; 0 where it is switched off."""
     spot_signal: Literal["USR1", "USR2", "none"] = "USR1"

@@ -26,6 +26,7 @@ from app.domain.errors import (
 )
 from app.domain.plan import RenderPlan
 from app.domain.work import Outcome, Work, plan_key, unit_name
+from app.exits import exit_for_good
 from app.jobs import JobLedger
 from app.nodes import OwnNode
 from app.patience import Patience, WorkerStoppingError, nothing
@@ -34,7 +35,7 @@ from app.schemas import WorkMessage, read_plan
 from app.storage.port import BlobStore
 from app.telemetry import metrics
 from workers.errand import Delivery, Errand
-from workers.faults import DeviceLostError, device_errors, exit_for_good
+from workers.faults import DeviceLostError, device_errors
 from workers.keeping import Keeper, Rendered
 from workers.pace import Pace
 from workers.storing import Storing

@@ -7,13 +7,11 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 import torch
 
 from app.domain.errors import DeviceOutOfMemoryError
 
-LOST_DEVICE_EXIT = 75  # EX_TEMPFAIL: a supervisor starts the worker again
 _GB = 1e9
 # Sticky: after one of these every call of this process on the device fails. An error of one
 # kernel's arguments is not, and says "CUDA error" too.
@@ -64,11 +62,6 @@ def free_memory(error: BaseException) -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def exit_for_good() -> NoReturn:
-    """End the process at once: nothing is acknowledged, so another worker gets the message."""
-    os._exit(LOST_DEVICE_EXIT)
 
 
 def _memory_gb(device: str) -> float:

@@ -20,7 +20,7 @@ from app.telemetry.device import DEVICE, DeviceState
 from workers.device import choose_device
 from workers.guard import open_guard
 from workers.inventory import Inventory
-from workers.watchdog import Watchdog, heed_spot_notice
+from workers.notice import heed_spot_notice
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,13 +115,11 @@ def describe_device(**_: object) -> None:
 def watch_node(sender: Any, **_: object) -> None:
     """Start what looks after the node of the worker *sender*.
 
-    Load guard, spot notice, watchdog, and the list of what is installed.
+    Load guard, spot notice, and the list of what is installed.
     """
     chosen, node = runtime().settings, own_node()
     guard = open_guard(sender, node, chosen)
     if guard is not None:
         guard.start()
     heed_spot_notice(chosen, node)
-    timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s
-    Watchdog(node, unit_timeout_s=timeout_s, spot_grace_s=grace_s).start()
     Inventory(node, runtime().catalogue).start()

@@ -11,7 +11,9 @@ from app.cli.output import note, say, say_json, say_table
 from app.domain.work import Work
 
 if TYPE_CHECKING:  # not before the command runs: the others start sooner without it
-    from app.nodes import CurrentUnit, NodeRecord
+    from collections.abc import Iterator
+
+    from app.nodes import CurrentStep, CurrentUnit, NodeRecord
 
 
 def worker(
@@ -74,17 +76,25 @@ def _row(node: NodeRecord) -> tuple[str, ...]:
         f"{node.free_memory_gb:.1f}/{node.memory_gb:.1f}" if node.memory_gb else "",
         ",".join(node.models),
         labels,
-        ", ".join(map(_unit, node.at_hand)),
-        f"{_since_s(node):.1f}" if node.is_lost or node.current else "",
+        ", ".join(_at_hand(node)),
+        f"{_since_s(node):.1f}" if node.is_lost or _begun(node) else "",
     ]
     return tuple(cell or "-" for cell in cells)
 
 
-def _unit(unit: CurrentUnit) -> str:
-    work = Work(unit.stage, unit.image, unit.phase, unit.index)
-    return f"{work.label} of {unit.job_id}"
+def _at_hand(node: NodeRecord) -> Iterator[str]:
+    for unit in node.at_hand:
+        work = Work(unit.stage, unit.image, unit.phase, unit.index)
+        yield f"{work.label} of {unit.job_id}"
+    if node.step is not None:
+        yield f"{node.step.label} of {node.step.job_id}"
+
+
+def _begun(node: NodeRecord) -> CurrentUnit | CurrentStep | None:
+    return node.current or node.step
 
 
 def _since_s(node: NodeRecord) -> float:
-    """How long a lost node has been silent, or how long its unit has been going on."""
-    return node.age_s + (node.current.elapsed_s if node.current and not node.is_lost else 0.0)
+    """How long a lost node has been silent, or how long its unit or step has been going on."""
+    begun = _begun(node)
+    return node.age_s + (begun.elapsed_s if begun and not node.is_lost else 0.0)

@@ -11,6 +11,7 @@ from app.bootstrap import Runtime
 from app.domain.errors import NotFoundError
 from app.domain.work import plan_key
 from app.entries import Entry
+from app.nodes import NodeRecord
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
 from app.scheduling.publishing import Publisher
@@ -34,10 +35,25 @@ class Asker:
         self._publisher = publisher
         self._clock = clock
         self._line = line
+        self._seen_s: dict[tuple[str, int | None], float] = {}
+        """When a living worker was last seen at a job's image, or at what concerns all of it."""
+
+    def see(self, nodes: Iterable[NodeRecord]) -> None:
+        """Take in what living workers are at: nobody else need be asked for it.
+
+        A second one would do the same, or hang in it as well.
+        """
+        now_s = self._clock.monotonic()
+        steps = [node.step for node in nodes if node.step is not None and not node.is_lost]
+        fresh = {key: at_s for key, at_s in self._seen_s.items() if now_s - at_s < _MERGE_GRACE_S}
+        self._seen_s = fresh | {(step.job_id, step.image): now_s for step in steps}
 
     def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
         """Ask for plans of jobs in line that have none."""
-        waits = [(entry, self._line.unplanned_s(entry.job_id)) for entry in unplanned]
+        waits = [
+            (entry, min(self._line.unplanned_s(entry.job_id), self._unseen_s(entry.job_id, None)))
+            for entry in unplanned
+        ]
         overdue = self._overdue(waits, _PLAN_GRACE_S)
         entries = {entry.job_id: entry for entry in overdue}
         self._line.each(entries, lambda job_id: self._ask_for_plan(entries[job_id]))
@@ -45,11 +61,19 @@ class Asker:
     def ask_for_merges(self) -> None:
         """Ask for merges that no callback has asked for, and for results."""
         now_s = self._clock.monotonic()
-        waits = [wait for job in self._line for wait in _waits(job, now_s)]
+        waits = [
+            ((job, image), min(wait_s, self._unseen_s(job.entry.job_id, image)))
+            for job in self._line
+            for (job, image), wait_s in _waits(job, now_s)
+        ]
         asked: dict[str, list[tuple[OpenJob, int | None]]] = defaultdict(list)
         for job, image in self._overdue(waits, _MERGE_GRACE_S):
             asked[job.entry.job_id].append((job, image))
         self._line.each(asked, lambda job_id: self._ask_for_merges_of(asked[job_id]))
+
+    def _unseen_s(self, job_id: str, image: int | None) -> float:
+        """How long no worker has been seen at it."""
+        return self._clock.monotonic() - self._seen_s.get((job_id, image), float("-inf"))
 
     def _overdue(self, waits: Sequence[tuple[T, float]], grace_s: float) -> list[T]:
         """What has waited too long; only when that is in doubt, the broker is asked for more."""

@@ -190,6 +190,7 @@ class Dispatcher:
             self._nodes = []  # nobody is known to be alive, nobody is known to be lost
             self._unserved.forget()
         self._reach.see(self._nodes)
+        self._asker.see(self._nodes)
         self._forecast.forget_nodes({node.node for node in self._nodes})
         self._adopt()
 

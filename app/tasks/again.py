@@ -1,15 +1,16 @@
-"""Steps of control workers that were begun before: who begins them again may die of them."""
+"""What is around a control worker's step: its time is limited, and its deaths are counted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 
 from app.attempts import Attempts, Step
 from app.bootstrap import runtime
 from app.domain.errors import RenderFailedError
+from app.heartbeat import own_node
 from app.patience import Patience
 from app.workflow import Watched
 
@@ -22,11 +23,17 @@ def own_attempts() -> Attempts:
 
 
 def watching(job_id: str, patience: Patience, *, is_again: bool) -> Watched:
-    """What is around the steps of a message that came to somebody before; else nothing."""
+    """What is around each step of a message, which somebody had before if it comes *again*.
 
-    def watched(step: Step) -> AbstractContextManager[None]:
+    Between two attempts a step takes no time: who waits for a store does not hang.
+    """
+
+    @contextmanager
+    def watched(step: Step) -> Iterator[None]:
         own_attempts().tidy()
-        return _taken_up(job_id, step, patience) if is_again else nullcontext()
+        taken_up = _taken_up(job_id, step, patience) if is_again else nullcontext()
+        with taken_up, own_node().at_step(job_id, step.label, step.image):
+            yield
 
     return watched
 

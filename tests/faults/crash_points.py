@@ -1,9 +1,10 @@
-"""Named places in workers and the control worker where a process can be made to die by SIGKILL.
+"""Named places in workers and the control worker where a process can be made to die, or to hang.
 
-``TILECHORD_CRASH_AT=after-put-unit:3`` kills the process when it comes to that place for the third
-time. A file named by ``TILECHORD_CRASH_FILE`` with the same text arms a process that runs already;
-it is removed before the process dies, so that its successor lives. The product knows nothing of
-all this: ``install`` wraps what the test's worker is made of.
+``TILECHORD_CRASH_AT=after-put-unit:3`` kills the process by SIGKILL when it comes to that place for
+the third time. A file named by ``TILECHORD_CRASH_FILE`` with the same text arms a process that
+runs already; it is removed before the process dies, so that its successor lives.
+``before-put-canvas:1:hang`` lets the thread that comes there hang instead, the others go on. The
+product knows nothing of all this: ``install`` wraps what the test's worker is made of.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -22,6 +24,7 @@ from tests.faults.renderer import FaultRenderer, trace
 
 ARMED = "TILECHORD_CRASH_AT"
 ARMED_FILE = "TILECHORD_CRASH_FILE"
+HANG = "hang"
 
 # What is written tells where a job stands: each of these blobs gives two places to die.
 BLOBS = {
@@ -54,15 +57,17 @@ _passed: Counter[str] = Counter()
 
 
 def reach(point: str) -> None:
-    """Die here if this place is armed and its turn has come."""
-    wanted, _, turn = _order().partition(":")
+    """Die or hang here if this place is armed and its turn has come."""
+    wanted, turn, end = [*_order().split(":"), "", ""][:3]
     if wanted != point:
         return
     _passed[point] += 1
     if _passed[point] >= int(turn or 1):
-        trace("crash", point=point)
+        trace(end or "crash", point=point)
         if path := os.environ.get(ARMED_FILE):
             Path(path).unlink(missing_ok=True)
+        if end == HANG:
+            threading.Event().wait()
         os.kill(os.getpid(), signal.SIGKILL)
 
 

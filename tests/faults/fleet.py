@@ -108,13 +108,21 @@ class Fleet:
                     os.kill(pid, number)
             return pid
 
-    def arm(self, name: str, point: str, turn: int = 1) -> None:
-        """Let the running worker of *name* die when it comes to *point* for the *turn*-th time."""
-        self.nodes[name].armed.write_text(f"{point}:{turn}")
+    def arm(self, name: str, point: str, turn: int = 1, end: str = "") -> None:
+        """Let the running worker of *name* die, or *end* as told, when it comes to *point* for the
+        *turn*-th time."""
+        self.nodes[name].armed.write_text(f"{point}:{turn}:{end}")
 
     def retire(self, name: str) -> None:
         """Expect no successor from now on."""
         self.nodes[name].is_wanted = False
+
+    def kill_all(self) -> None:
+        """End every worker at once and for good."""
+        for name in self.nodes:
+            self.retire(name)
+            self.signal(name, signal.SIGKILL)
+        self.wait(lambda: not any(node.pid for node in self.nodes.values()), "all are dead", 30)
 
     def _has_settled(self, node: Node) -> bool:
         if node.births > _MOST_BIRTHS:
@@ -133,11 +141,11 @@ class Fleet:
         threading.Thread(target=self._bury, args=(node, process), daemon=True).start()
 
     def _bury(self, node: Node, process: Forked) -> None:
-        process.wait()
+        code = process.wait()
         with self._lock:
             if node.pid == process.pid:
                 node.pid = 0
-        self.history.add("died", node=node.name, process=process.pid)
+        self.history.add("died", node=node.name, process=process.pid, code=code)
         if node.is_wanted:
             time.sleep(_RESTART_DELAY_S)
             self._bear(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
@@ -46,6 +47,12 @@ class Server:
         record = load(self.folder).records[self.service.name]
         os.kill(record.process.pid, signal.SIGKILL)
         wait_for(lambda: not record.is_running and all(map(is_free, record.ports.values())))
+
+    def wipe(self, *folders: str) -> None:
+        """End it at once, and remove *folders* of what it keeps: started again it knows nothing."""
+        self.kill()
+        for folder in folders:
+            shutil.rmtree(self.service.folder / folder)
 
     def stop(self) -> None:
         take_down(self.folder, lambda _: None)

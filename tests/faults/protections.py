@@ -214,10 +214,30 @@ _UNITS = (
     ),
     protection(
         "endless-units-end-their-worker",
-        "workers/watchdog.py",
+        "app/watchdog.py",
         "if (running_s := self._node.running_s()) > self._unit_timeout_s:",
         "if (running_s := 0.0) > self._unit_timeout_s:",
-        "tests/unit/workers/test_watchdog.py::test_a_unit_that_takes_too_long_ends_the_process",
+        "tests/unit/test_watchdog.py::test_a_unit_that_takes_too_long_ends_the_process",
+    ),
+    protection(
+        "endless-steps-end-their-worker",
+        "app/tasks/again.py",
+        "with taken_up, own_node().at_step(job_id, step.label, step.image):",
+        "with taken_up:",
+        "tests/unit/test_control_tasks.py"
+        "::test_the_time_of_a_merge_counts_and_not_that_between_two_attempts",
+        "tests/faults/test_endless_step.py"
+        "::test_what_hangs_once_is_done_by_the_next_worker_and_keeps_back_no_other[plan]",
+    ),
+    protection(
+        "one-worker-at-a-step",
+        "app/scheduling/dispatcher.py",
+        "        self._asker.see(self._nodes)\n",
+        "",
+        "tests/unit/scheduling/test_asking.py"
+        "::test_what_a_living_worker_merges_is_not_asked_for_until_it_is_lost",
+        "tests/unit/scheduling/test_asking.py"
+        "::test_a_plan_that_a_living_worker_makes_is_not_asked_for_until_it_is_lost",
     ),
     protection(
         "consumer-timeout-guard",

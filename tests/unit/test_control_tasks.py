@@ -14,12 +14,14 @@ from app.domain.errors import RenderFailedError, StorageFullError, StorageUnavai
 from app.domain.work import Stage, Work, next_of_image, unit_name
 from app.jobs import JobLedger, JobState, present_keys
 from app.live.memory import MemoryBoard
+from app.nodes import OwnNode
 from app.patience import WorkerStoppingError
 from app.schemas import read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
 from app.tasks.base import move_on, plan_job
 from app.telemetry import serve
+from tests.support.clock import HandClock
 from tests.support.delivered import DeliveredTask
 from tests.unit.domain.cards import plan
 
@@ -94,6 +96,19 @@ def merging(app, store, monkeypatch):
 
     monkeypatch.setattr("app.workflow.merge_phase", merge_phase)
     return merging
+
+
+@pytest.fixture
+def clock():
+    return HandClock(0.0)
+
+
+@pytest.fixture
+def node(clock, monkeypatch):
+    """This process's node."""
+    node = OwnNode(clock)
+    monkeypatch.setattr("app.tasks.again.own_node", lambda: node)
+    return node
 
 
 def died_of(store, scope, name, *workers):
@@ -271,6 +286,40 @@ def test_nothing_is_written_about_a_first_merge(task, store, merging):
         move_on(task, "job", None)
 
     assert (merging.steps[0], seen) == (0, [])
+
+
+@pytest.mark.parametrize("is_again", [False, True], ids=["first", "again"])
+def test_the_time_of_a_merge_counts_and_not_that_between_two_attempts(
+    node, clock, store, merging, monkeypatch, is_again
+):
+    seen = []
+
+    def hang():
+        clock.now_s += 7
+        seen.append((node.running_s(), node.longest()["label"]))
+
+    def wait(self, seconds, *_):
+        clock.now_s += 100
+        seen.append((node.running_s(), node.longest()))
+
+    merging.during = hang
+    monkeypatch.setattr("app.patience.Patience.wait", wait)
+
+    with pytest.raises(StorageFullError):
+        move_on(DeliveredTask(redelivered=is_again), "job", None)
+
+    assert seen[:4] == [(7, "merge 0 of image 0"), (0, None)] * 2
+    assert node.running_s() == 0
+
+
+def test_the_time_of_a_plan_counts(app, node, task, monkeypatch):
+    seen = []
+    app.ledger.submit("job-2", REQUEST)
+    monkeypatch.setattr("app.tasks.base.workflow.start", lambda *_: seen.append(node.longest()))
+
+    plan_job(task, "job-2", lambda: REQUEST)
+
+    assert [(step["job_id"], step["label"]) for step in seen] == [("job-2", "plan")]
 
 
 def test_a_worker_that_is_drained_did_not_die(again, store, merging, monkeypatch):

@@ -199,6 +199,27 @@ def test_a_worker_that_is_told_to_stop_shows_that_it_drains(monkeypatch):
     assert node.record()["reason"] == "SIGTERM"
 
 
+def test_every_worker_of_a_process_of_its_own_has_a_watchdog(monkeypatch):
+    watched = []
+
+    class Watchdog:
+        def __init__(self, node, **limits):
+            self.watched = node, limits
+
+        def start(self):
+            watched.append(self.watched)
+
+    chosen = Settings(unit_timeout_s=60, spot_grace_s=20)
+    monkeypatch.setattr(heartbeat, "Watchdog", Watchdog)
+    monkeypatch.setattr(heartbeat, "runtime", lambda: SimpleNamespace(settings=chosen))
+    monkeypatch.setattr(heartbeat, "begin", lambda consumer: None)
+    monkeypatch.setattr(heartbeat.atexit, "register", lambda end: None)
+
+    heartbeat._begin(sender=None)
+
+    assert watched == [(heartbeat.own_node(), {"unit_timeout_s": 60, "spot_grace_s": 20})]
+
+
 def test_the_end_may_come_twice():
     heartbeat.end()
     heartbeat.end()

@@ -225,3 +225,29 @@ def test_a_node_that_leaves_drains_and_tells_since_when(board, node, clock):
 
     assert (node.is_leaving, node.leaving_s()) == (True, 3.0)
     assert show(board, node).reason == "spot notice"
+
+
+def test_a_control_worker_shows_the_step_it_is_at_and_for_how_long(board, node, clock):
+    with node.at_step("job", "merge 0 of image 2", 2):
+        clock.now_s += 1.5
+        step = show(board, node).step
+        assert node.running_s() == 1.5
+
+    assert step.model_dump() == {
+        "job_id": "job",
+        "label": "merge 0 of image 2",
+        "image": 2,
+        "elapsed_s": 1.5,
+    }
+    assert show(board, node).step is None
+    assert node.running_s() == 0
+
+
+def test_of_a_unit_and_a_step_at_hand_the_one_begun_first_is_the_longest(node, clock):
+    with node.at_step("job", "plan"):
+        clock.now_s += 1
+        with node.working(MESSAGE):
+            clock.now_s += 1
+            assert node.longest()["label"] == "plan"
+
+    assert node.longest() is None

@@ -47,6 +47,16 @@ def test_a_worker_renders_in_one_block_after_another():
     assert worker_threads() == []
 
 
+def test_nothing_may_end_the_process_that_an_embedded_worker_is_in(monkeypatch):
+    watched = []
+    monkeypatch.setattr("app.heartbeat.Watchdog", lambda *_, **limits: watched.append(limits))
+
+    with embedded.worker():
+        render_one()
+
+    assert watched == []
+
+
 @pytest.mark.parametrize("queue", ["render.control.v1", "render.gpu.v1"])
 def test_every_message_tells_its_worker_when_it_was_sent(queue):
     labels = {"queue": queue, "priority": "high"}

@@ -134,6 +134,46 @@ def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene)
     assert asked == [("job", [0])]
 
 
+def at_step(scene, image, **facts):
+    """Let a control worker show that it is at this image of the job, or at what concerns all."""
+    step = {"job_id": "job", "label": "a step", "image": image, "elapsed_s": 1.0}
+    scene.node("control@a", pool="control", step=step, **facts)
+
+
+def beat_at_step(scene, image, seconds):
+    for _ in range(seconds):
+        at_step(scene, image)
+        scene.round(1.0)
+
+
+def test_what_a_living_worker_merges_is_not_asked_for_until_it_is_lost(scene):
+    render_all(scene)
+
+    beat_at_step(scene, 0, 60)
+    assert scene.publisher.advances == []
+    scene.round(1.0, times=40)
+
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_merge_is_asked_for_while_a_worker_is_at_another_image(scene):
+    render_all(scene)
+
+    beat_at_step(scene, 1, 40)
+
+    assert scene.publisher.advances == [("job", [0])]
+
+
+def test_a_plan_that_a_living_worker_makes_is_not_asked_for_until_it_is_lost(scene):
+    scene.submit("job")
+
+    beat_at_step(scene, None, 60)
+    assert scene.publisher.plans == []
+    scene.round(1.0, times=30)
+
+    assert scene.publisher.plans == ["job"]
+
+
 def accept_rendered(scene):
     """A new order whose tiles another one of its series has rendered."""
     plan = scene.accept()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.domain.errors import DeviceOutOfMemoryError
-from workers.faults import LOST_DEVICE_EXIT, DeviceLostError, device_errors
+from workers.faults import DeviceLostError, device_errors
 
 
 class Tensor:
@@ -66,17 +66,6 @@ def test_a_context_that_is_lost_is_told_from_a_failed_unit(message):
 def test_any_other_error_is_left_alone():
     with pytest.raises(RuntimeError, match=r"^mat1 and mat2"), device_errors("cpu"):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-
-def test_the_process_ends_at_once_with_a_status_that_asks_for_a_restart():
-    program = (
-        "import atexit, sys; from workers.faults import exit_for_good\n"
-        "atexit.register(print, 'tidied up'); exit_for_good()"
-    )
-
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-
-    assert (done.returncode, done.stdout) == (LOST_DEVICE_EXIT, b"")
 
 
 @pytest.mark.gpu

@@ -1,15 +1,11 @@
-import signal
-
 import pytest
-from celery.worker import state
 
 from app.domain.work import Stage
 from app.nodes import OwnNode
 from app.schemas import WorkMessage
-from app.settings import Settings
+from app.watchdog import Watchdog
 from tests.support.clock import HandClock
 from tests.support.waiting import wait_for
-from workers.watchdog import Watchdog, heed_spot_notice
 
 MESSAGE = WorkMessage(job_id="job", plan_hash="abc", stage=Stage.TILE, image=0, index=7)
 
@@ -34,17 +30,6 @@ def watchdog(node, exits):
     return Watchdog(
         node, unit_timeout_s=60, spot_grace_s=20, exit_process=lambda: exits.append("exit")
     )
-
-
-@pytest.fixture
-def handlers():
-    """Whatever a test does to signals and to Celery's stop mark is taken back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
-    mark = state.should_stop
-    yield
-    state.should_stop = mark
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(59.9, []), (60.1, ["exit"])], ids=["short", "long"])
@@ -75,6 +60,26 @@ def test_the_unit_that_took_too_long_is_named(watchdog, node, clock, caplog):
     [record] = caplog.records
     assert (record.message, record.seconds, record.limit_s) == ("unit.endless", 61.0, 60)
     assert record.unit["index"] == 7
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(59.9, []), (60.1, ["exit"])], ids=["short", "long"])
+def test_a_control_step_that_takes_too_long_ends_the_process(
+    watchdog, node, clock, exits, seconds, ends
+):
+    with node.at_step("job", "merge 0 of image 0"):
+        clock.now_s += seconds
+        watchdog.look()
+
+    assert exits == ends
+
+
+def test_the_step_that_took_too_long_is_named(watchdog, node, clock, caplog):
+    with node.at_step("job", "picture 3", 3):
+        clock.now_s += 61
+        watchdog.look()
+
+    [record] = caplog.records
+    assert (record.unit["job_id"], record.unit["label"]) == ("job", "picture 3")
 
 
 def test_many_short_units_are_not_one_long_one(watchdog, node, clock, exits):
@@ -133,22 +138,3 @@ def test_the_watchdog_looks_by_itself(node, exits):
 
     with slow.working(MESSAGE):
         wait_for(lambda: exits)
-
-
-def test_a_spot_notice_stops_the_worker_and_its_unit(node, handlers):
-    heed_spot_notice(Settings(spot_signal="USR2"), node)
-
-    signal.raise_signal(signal.SIGUSR2)
-
-    assert node.is_leaving
-    assert node.record()["state"] == "draining"
-    assert node.record()["reason"] == "spot notice"
-    assert state.should_stop == 0
-
-
-def test_no_signal_is_touched_when_none_is_set(node, handlers):
-    before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
-
-    heed_spot_notice(Settings(spot_signal="none"), node)
-
-    assert [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)] == before

@@ -1,4 +1,4 @@
-"""Ending this process where staying would harm: an endless unit, a machine that is leaving.
+"""Ending this process where staying would harm: an endless unit or step, a machine that is leaving.
 
 A process that ends acknowledges nothing: the broker gives its message to another worker at once.
 """
@@ -6,23 +6,22 @@ A process that ends acknowledges nothing: the broker gives its message to anothe
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
 
-from celery.worker import state
-
+from app.exits import exit_for_good
 from app.nodes import OwnNode
-from app.settings import Settings
-from workers.faults import exit_for_good
 
 log = logging.getLogger(__name__)
 _PERIOD_S = 0.25
 
 
 class Watchdog:
-    """Ends the process of *node* when a unit or its leaving takes too long."""
+    """Ends the process of *node* when a unit, a step or its leaving takes too long.
+
+    Only in a worker's own process: one inside a client's program is not this one's to end.
+    """
 
     def __init__(
         self,
@@ -57,19 +56,3 @@ class Watchdog:
 
     def _fields(self, seconds: float, limit_s: float) -> dict[str, object]:
         return {"seconds": round(seconds, 1), "limit_s": limit_s, "unit": self._node.longest()}
-
-
-def heed_spot_notice(chosen: Settings, node: OwnNode) -> None:
-    """Leave when ``spot_signal`` comes: take no more work, give the running unit back.
-
-    Only in the main thread, which alone may set signal handlers. The signal that Celery prints
-    stacks on is taken over.
-    """
-    if chosen.spot_signal == "none":
-        return
-
-    def leave(*_: object) -> None:
-        node.leave("spot notice")
-        state.should_stop = 0  # type: ignore[assignment]  # an exit code; the stubs know None only
-
-    signal.signal(getattr(signal, f"SIG{chosen.spot_signal}"), leave)
