@@ -24,7 +24,8 @@ from app.bootstrap import runtime
 from app.domain.errors import BrokerUnavailableError
 from app.live.port import LiveBoard, Record
 from app.node_queues import node_queue_name
-from app.nodes import NODE_TTL_S, NODES, OwnNode
+from app.nodes import NODE_TTL_S, NODES
+from app.own_node import OwnNode
 from app.queues import queue_name
 from app.settings import Settings
 from app.watchdog import Watchdog

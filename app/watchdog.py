@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from app.exits import exit_for_good
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 
 log = logging.getLogger(__name__)
 _PERIOD_S = 0.25

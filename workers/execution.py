@@ -28,7 +28,7 @@ from app.domain.plan import RenderPlan
 from app.domain.work import Outcome, Work, plan_key, unit_name
 from app.exits import exit_for_good
 from app.jobs import JobLedger
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.patience import Patience, WorkerStoppingError, nothing
 from app.repair import UNREADABLE, mend
 from app.schemas import WorkMessage, read_plan

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from app.domain.guard import Limits, overload
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.settings import Settings
 from workers.device import choose_device
 from workers.sensors import Sensor, open_sensor

@@ -9,7 +9,7 @@ import time
 
 from app.cards import Catalogue, Kind
 from app.domain.errors import PermanentError
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 
 log = logging.getLogger(__name__)
 PERIOD_S = 60.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.bindings import routing_word
 from app.domain.plan import RenderPlan
 from app.domain.work import Outcome, Run, Work, stage_model, unit_name
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.storage.port import BlobStore
 from app.telemetry import metrics
 from workers.errand import Errand

@@ -6,7 +6,7 @@ import signal
 
 from celery.worker import state
 
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.settings import Settings
 
 

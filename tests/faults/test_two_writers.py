@@ -9,7 +9,7 @@ from app.attempts import Attempts
 from app.domain.work import Stage, Work
 from app.jobs import JobLedger
 from app.live.memory import MemoryBoard
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.patience import Patience
 from app.schemas import WorkMessage, read_request
 from app.storage.folder import FolderStore

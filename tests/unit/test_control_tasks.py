@@ -14,7 +14,7 @@ from app.domain.errors import RenderFailedError, StorageFullError, StorageUnavai
 from app.domain.work import Stage, Work, next_of_image, unit_name
 from app.jobs import JobLedger, JobState, present_keys
 from app.live.memory import MemoryBoard
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.patience import WorkerStoppingError
 from app.schemas import read_request
 from app.settings import Settings

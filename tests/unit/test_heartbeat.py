@@ -9,7 +9,8 @@ from app import heartbeat
 from app.domain.errors import BrokerUnavailableError
 from app.heartbeat import Heartbeat, served_pools
 from app.live.memory import MemoryBoard
-from app.nodes import NODES, OwnNode, read_nodes
+from app.nodes import NODES, read_nodes
+from app.own_node import OwnNode
 from app.settings import Settings
 from tests.support.waiting import wait_for
 

@@ -4,7 +4,8 @@ import pytest
 
 from app.domain.work import Stage
 from app.live.memory import MemoryBoard
-from app.nodes import NODES, NodeState, OwnNode, read_nodes
+from app.nodes import NODES, NodeState, read_nodes
+from app.own_node import OwnNode
 from app.schemas import WorkMessage
 from tests.support.clock import HandClock
 

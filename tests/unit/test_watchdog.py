@@ -1,7 +1,7 @@
 import pytest
 
 from app.domain.work import Stage
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.schemas import WorkMessage
 from app.watchdog import Watchdog
 from tests.support.clock import HandClock

@@ -9,7 +9,7 @@ import torch
 
 from app.domain.errors import StorageUnavailableError
 from app.exits import ExitCode
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from workers import bootstrap
 
 

@@ -18,7 +18,7 @@ from app.domain.work import Stage, Work, plan_key
 from app.jobs import MOST_MENDED, JobLedger
 from app.live.memory import MemoryBoard
 from app.manifests import read_runs
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.parts import parts_of
 from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request

@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.guard import Limits, Load
 from app.domain.work import Stage
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.schemas import WorkMessage
 from app.settings import Settings
 from tests.support.waiting import wait_for

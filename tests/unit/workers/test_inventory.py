@@ -5,7 +5,7 @@ import pytest
 
 from app.cards import Catalogue, Kind
 from app.domain.errors import ModelError
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from tests.support.card_model import write_card_model
 from tests.support.waiting import wait_for
 from workers.inventory import MOST_CHARS, Inventory, read_installed

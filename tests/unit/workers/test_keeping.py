@@ -5,7 +5,7 @@ import pytest
 from app.domain.work import Stage, Work
 from app.jobs import JobLedger
 from app.manifests import read_runs
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.patience import Patience
 from app.schemas import WorkMessage
 from app.storage.memory import MemoryStore

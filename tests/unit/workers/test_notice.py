@@ -3,7 +3,7 @@ import signal
 import pytest
 from celery.worker import state
 
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.settings import Settings
 from workers.notice import heed_spot_notice
 

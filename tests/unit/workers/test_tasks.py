@@ -12,7 +12,7 @@ from app.domain.errors import (
     StorageUnavailableError,
 )
 from app.jobs import JobLedger
-from app.nodes import OwnNode
+from app.own_node import OwnNode
 from app.patience import WorkerStoppingError
 from app.settings import Settings
 from app.storage.memory import MemoryStore
