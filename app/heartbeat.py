@@ -21,6 +21,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from app.attempts import incarnation
 from app.bootstrap import runtime
+from app.celery import celery
 from app.domain.errors import BrokerUnavailableError
 from app.live.port import LiveBoard, Record
 from app.node_queues import node_queue_name
@@ -149,9 +150,17 @@ def own_queue(consumer: Any, name: str) -> str:
     return queue if queue in consumer.app.amqp.queues.consume_from else ""
 
 
+def is_own(consumer: Any) -> bool:
+    """Whether *consumer* is a worker of this application: a client may have one of its own, and
+    signals are those of the whole process."""
+    return consumer.app is celery
+
+
 @worker_ready.connect
 def _begin(sender: Any, **_: object) -> None:
     """Only of a process of its own; an embedded worker shows itself and may not end anything."""
+    if not is_own(sender):
+        return
     begin(sender)
     chosen = runtime().settings
     timeout_s, grace_s = chosen.unit_timeout_s, chosen.spot_grace_s

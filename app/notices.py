@@ -6,7 +6,9 @@ A notice is a hint to look at once. Who misses it finds out by looking, as the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from app.celery import celery
 from app.domain.errors import RenderError
@@ -16,6 +18,8 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 UNWANTED = "tilechord_unwanted"
 """The command's name: other applications of the virtual host get it too."""
+_EXPIRES_S = 60.0
+"""A worker that was away has looked by itself long since."""
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -38,6 +42,23 @@ def send(settings: Settings, job_id: str) -> None:
         return
     try:
         with translated_send_errors(settings):
-            celery.control.broadcast(UNWANTED, arguments={"job_id": job_id})
+            _publish({"job_id": job_id})
     except RenderError as err:
         log.info("notice.unsent", extra={"job_id": job_id, "reason": str(err)})
+
+
+def _publish(arguments: Mapping[str, str]) -> None:
+    """What ``celery.control.broadcast`` does; that one tries for ever where a broker is silent."""
+    control: Any = celery.control  # its stubs do not know the mailbox
+    mailbox = control.mailbox
+    to_all = dict.fromkeys(("destination", "pattern", "matcher"))
+    with celery.producer_or_acquire() as producer:
+        producer.publish(
+            {"method": UNWANTED, "arguments": arguments, **to_all},
+            exchange=mailbox.exchange.name,
+            declare=[mailbox.exchange],
+            headers={"clock": mailbox.clock.forward(), "expires": time.time() + _EXPIRES_S},
+            serializer="json",
+            retry=True,
+            retry_policy=celery.conf.task_publish_retry_policy,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,14 @@ def is_worker_stopping() -> bool:
 
     marks = (state.should_stop, state.should_terminate)
     return any(mark is not None and mark is not False for mark in marks)  # 0 is an exit code
+
+
+def submitted(threads: ThreadPoolExecutor, step: Callable[[], T]) -> Future[T]:
+    """*step*, begun in one of *threads*. Raises ``WorkerStoppingError`` while Python ends."""
+    try:
+        return threads.submit(step)
+    except RuntimeError as err:
+        raise WorkerStoppingError("this process is ending") from err
 
 
 def nothing(*_: object) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
+
+from app.patience import submitted
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -15,7 +18,8 @@ def read_ahead(items: Iterable[T], read: Callable[[T], V], *, at_once: int) -> I
     """What *read* gives for each of *items*, in their order.
 
     *at_once* threads read; as many results are held at most, the one in use among them.
-    Raises what *read* raises, after the results before it; what is not begun then is left.
+    Raises what *read* raises, after the results before it; what is not begun then is left. Raises
+    ``WorkerStoppingError`` while Python ends.
     """
     pending: deque[Future[V]] = deque()
     with ThreadPoolExecutor(at_once, "tilechord-reading") as threads:
@@ -23,7 +27,7 @@ def read_ahead(items: Iterable[T], read: Callable[[T], V], *, at_once: int) -> I
             for item in items:
                 if len(pending) == at_once:
                     yield pending.popleft().result()
-                pending.append(threads.submit(read, item))
+                pending.append(submitted(threads, partial(read, item)))
             while pending:
                 yield pending.popleft().result()
         finally:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from app.bootstrap import runtime
-from app.heartbeat import own_node
+from app.heartbeat import is_own, own_node
 from app.live.port import Record
 from app.telemetry.device import DEVICE, DeviceState
 from workers.device import choose_device
@@ -117,6 +117,8 @@ def watch_node(sender: Any, **_: object) -> None:
 
     Load guard, spot notice, and the list of what is installed.
     """
+    if not is_own(sender):
+        return
     chosen, node = runtime().settings, own_node()
     guard = open_guard(sender, node, chosen)
     if guard is not None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from app.domain.work import Outcome
-from workers.turns import submitted
+from app.patience import submitted
 
 
 class Storing:

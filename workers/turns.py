@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from app.patience import WorkerStoppingError
+from app.patience import submitted
 
 T = TypeVar("T")
 _LOOK_S = 0.1
@@ -63,11 +63,3 @@ class Turns:
                     raise
                 break  # begun meanwhile: the step looks itself
         return future.result()
-
-
-def submitted(threads: ThreadPoolExecutor, step: Callable[[], T]) -> Future[T]:
-    """*step*, begun in one of *threads*. Raises ``WorkerStoppingError`` while Python ends."""
-    try:
-        return threads.submit(step)
-    except RuntimeError as err:
-        raise WorkerStoppingError("this process is ending") from err

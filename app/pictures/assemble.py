@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from app.domain.errors import RenderFailedError, StorageFullError
 from app.domain.geometry import Box
 from app.domain.spec import Depth, PictureFormat
 from app.pictures import jxl
-from app.pictures.bands import merged_rows, stored_png
+from app.pictures.bands import Rows, merged_rows, stored_png
 from app.pictures.codecs import PIXEL_TYPES, Pixels
 from app.pictures.cover import check_cover
 from app.pictures.embedding import (
@@ -79,7 +80,8 @@ def assemble(
         rows = _observed(rows, observe)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        with scratch.open("x+b") as file:
+        # On the way out with an error too: cores may be on their way to it.
+        with closing(rows), scratch.open("x+b") as file:
             if format == "jxl":  # libvips' wheels do not write it
                 jxl.write_picture(file, _gathered(height, width, rows, depth), jxl_boxes(recipe))
             else:
@@ -96,7 +98,7 @@ def assemble(
     return Picture(height, width, format, sha256, size_bytes)
 
 
-def _observed(rows: Iterator[Pixels], observe: Callable[[Pixels], None]) -> Iterator[Pixels]:
+def _observed(rows: Rows, observe: Callable[[Pixels], None]) -> Rows:
     for piece in rows:
         observe(piece)
         yield piece

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ _READERS = 4
 """Cores that are read at once; one of 2048 px has 13 MB, and four times that of 16 bits at 2×."""
 _ROWS_PER_CHUNK = 64  # 3 MiB at 16384 px: large for zlib, small beside the band
 
+Rows = Generator[Pixels, None, None]
+"""Pieces of a canvas, top to bottom; closing it ends what reads ahead for it."""
+
 
 def merged_rows(
     width: int,
@@ -28,7 +31,7 @@ def merged_rows(
     *,
     depth: Depth = 8,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Pixels]:
+) -> Rows:
     """The canvas as consecutive ``(rows, width, 3)`` pieces of *depth* bits, top to bottom.
 
     One band of cores is held at a time, and the cores that are being read; a piece is valid until

@@ -191,7 +191,9 @@ class Dispatcher:
             self._unserved.forget()
         self._reach.see(self._nodes)
         self._asker.see(self._nodes)
-        self._forecast.forget_nodes({node.node for node in self._nodes})
+        names = {node.node for node in self._nodes}
+        self._forecast.forget_nodes(names)
+        self._served.forget_lanes({*names, *self._runtime.settings.pools})
         self._adopt()
 
     def _adopt(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.spec import Priority
@@ -26,6 +26,10 @@ class Served:
         if not flight.attempt:  # of one that was sent again, the first message may have been taken
             before = self._numbers.get((flight.lane, flight.level), 0)
             self._numbers[flight.lane, flight.level] = max(before, flight.number)
+
+    def forget_lanes(self, alive: Collection[str]) -> None:
+        """Know only the queues in *alive*: nodes are named anew with every start."""
+        self._numbers = {key: number for key, number in self._numbers.items() if key[0] in alive}
 
     def is_past(self, flight: Flight) -> bool:
         """Whether something was taken that lay behind *flight*'s unit."""

@@ -48,9 +48,22 @@ def alarm(services):
     return raised
 
 
+CANCEL = """
+import json, time
+from app.client import cancel
+began = time.monotonic()
+cancel({job_id!r})
+print(json.dumps({{"seconds": time.monotonic() - began}}))
+"""
+
+
 def order(cluster, request):
+    return told(cluster, ORDER.format(request=request))
+
+
+def told(cluster, program):
     done = subprocess.run(
-        [sys.executable, "-c", ORDER.format(request=request)],
+        [sys.executable, "-c", program],
         env=cluster._environment(),
         capture_output=True,
         text=True,
@@ -98,3 +111,12 @@ def test_an_alarm_in_the_middle_of_a_job_costs_time_and_nothing_else(
     assert all(process.poll() is None for process in cluster.workers.values())
     alone = reference.client("embedded", request)
     assert abs(cluster.pixels(manifest) - reference.pixels(alone)).max() <= 1
+
+
+def test_a_job_is_cancelled_under_an_alarm_though_no_worker_can_be_told(cluster, alarm):
+    job_id = cluster.client("submit", SMALL | {"seed": 72, "steps": 500})["job_id"]
+    with alarm():
+        done = told(cluster, CANCEL.format(job_id=job_id))
+
+    assert cluster.runtime.ledger.is_cancelled(job_id)
+    assert done["seconds"] < 20

@@ -1,10 +1,10 @@
 import pytest
 
+from app.exits import WORKER_LOST
 from app.jobs import JobState
 from app.manifests import read_runs
 from tests.support.private import PrivateCluster
 from tests.support.waiting import wait_for
-from workers.faults import LOST_DEVICE_EXIT
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +62,7 @@ def test_a_worker_that_lost_its_device_ends_and_its_unit_goes_to_another(service
         with site.worker("sound"):
             ended = site.wait_for_end(job_id)
 
-    assert broken.ends[0] == LOST_DEVICE_EXIT
+    assert broken.ends[0] == WORKER_LOST
     assert ended.state is JobState.SUCCEEDED
     assert set(site.executed(job_id).values()) == {1}
 

@@ -4,8 +4,10 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from celery import Celery
 
 from app import heartbeat
+from app.celery import celery
 from app.domain.errors import BrokerUnavailableError
 from app.heartbeat import Heartbeat, served_pools
 from app.live.memory import MemoryBoard
@@ -200,25 +202,36 @@ def test_a_worker_that_is_told_to_stop_shows_that_it_drains(monkeypatch):
     assert node.record()["reason"] == "SIGTERM"
 
 
-def test_every_worker_of_a_process_of_its_own_has_a_watchdog(monkeypatch):
-    watched = []
+@pytest.fixture
+def watched(monkeypatch):
+    """Nodes that a watchdog was started for, with its limits."""
+    found = []
 
     class Watchdog:
         def __init__(self, node, **limits):
             self.watched = node, limits
 
         def start(self):
-            watched.append(self.watched)
+            found.append(self.watched)
 
     chosen = Settings(unit_timeout_s=60, spot_grace_s=20)
     monkeypatch.setattr(heartbeat, "Watchdog", Watchdog)
     monkeypatch.setattr(heartbeat, "runtime", lambda: SimpleNamespace(settings=chosen))
     monkeypatch.setattr(heartbeat, "begin", lambda consumer: None)
     monkeypatch.setattr(heartbeat.atexit, "register", lambda end: None)
+    return found
 
-    heartbeat._begin(sender=None)
+
+def test_every_worker_of_a_process_of_its_own_has_a_watchdog(watched):
+    heartbeat._begin(sender=SimpleNamespace(app=celery))
 
     assert watched == [(heartbeat.own_node(), {"unit_timeout_s": 60, "spot_grace_s": 20})]
+
+
+def test_a_clients_own_worker_is_not_watched(watched):
+    heartbeat._begin(sender=SimpleNamespace(app=Celery("theirs", set_as_current=False)))
+
+    assert watched == []
 
 
 def test_the_end_may_come_twice():

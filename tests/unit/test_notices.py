@@ -1,5 +1,7 @@
 """That a job is not wanted is told to workers as well as it can be; nobody relies on it."""
 
+from contextlib import nullcontext
+
 import pytest
 from celery.worker.control import Panel
 from kombu.exceptions import OperationalError
@@ -19,35 +21,57 @@ def heard(monkeypatch):
     return jobs
 
 
+class Producer:
+    """Keeps what is published."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, message, **options):
+        self.sent.append((message, options))
+
+
 @pytest.fixture
-def broadcast(monkeypatch):
-    """What is sent to all workers."""
-    sent = []
-    monkeypatch.setattr(
-        celery.control, "broadcast", lambda command, arguments: sent.append((command, arguments))
-    )
-    return sent
+def sent(monkeypatch):
+    """What is sent to all workers, each with the options of its publishing."""
+    producer = Producer()
+    monkeypatch.setattr(celery, "producer_or_acquire", lambda: nullcontext(producer))
+    return producer.sent
 
 
-def test_workers_are_told_with_the_command_that_they_know(broadcast, heard):
+def test_workers_are_told_with_the_command_that_they_know(sent, heard):
     notices.send(CLUSTER, "job")
 
-    ((command, arguments),) = broadcast
-    Panel.data[command](None, **arguments)
+    ((message, _),) = sent
+    Panel.data[message["method"]](None, **message["arguments"])
     assert heard == ["job"]
 
 
-def test_inside_one_process_nothing_is_sent(broadcast, heard):
+def test_a_silent_broker_is_not_asked_for_ever(sent):
+    notices.send(CLUSTER, "job")
+
+    ((_, options),) = sent
+    assert options["retry_policy"] == celery.conf.task_publish_retry_policy
+
+
+def test_inside_one_process_nothing_is_sent(sent, heard):
     notices.send(Settings(broker_url="memory://"), "job")
 
-    assert (broadcast, heard) == ([], ["job"])
+    assert (sent, heard) == ([], ["job"])
+
+
+@pytest.mark.parametrize("job_id", ["x" * 101, ["job"], None])
+def test_what_is_no_jobs_id_is_passed_to_nobody(job_id, heard):
+    unwanted(None, job_id)
+
+    assert heard == []
 
 
 def test_a_broker_that_is_away_is_no_failure(monkeypatch, heard):
-    def fail(*_, **__):
+    def fail():
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(celery.control, "broadcast", fail)
+    monkeypatch.setattr(celery, "producer_or_acquire", fail)
 
     notices.send(CLUSTER, "job")
 
