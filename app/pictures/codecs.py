@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import imagecodecs
 import numpy as np
@@ -17,6 +18,9 @@ Pixels = NDArray[np.uint8 | np.uint16]
 PIXEL_TYPES: dict[Depth, type[np.uint8 | np.uint16]] = {8: np.uint8, 16: np.uint16}
 """By bits a channel."""
 _FLOATS = (np.float32, np.float64)
+_PARSING = threading.Lock()
+"""NumPy parses its header with ``ast``, where Python 3.11 counts the depth of all threads in one
+place: two at once raise ``SystemError`` (CPython's issue 106905)."""
 
 # JPEG XL, lossless: of the codecs in reach the smallest files.
 # 1024x1024 px of photo-like noise, one shared CPU core (size as a share of raw; ms to encode,
@@ -84,7 +88,8 @@ def decode_array(blob: bytes) -> Floats:
     """The array of ``encode_array``. Raises ``CorruptBlobError`` for anything else."""
     buffer = io.BytesIO(blob)
     try:
-        array = np.load(buffer, allow_pickle=False)
+        with _PARSING:
+            array = np.load(buffer, allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as err:
         raise CorruptBlobError(f"an array blob must be npy, got {len(blob)} B: {err}") from err
     if not isinstance(array, np.ndarray) or array.dtype not in _FLOATS or buffer.read(1):

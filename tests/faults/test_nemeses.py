@@ -183,7 +183,7 @@ def tile(field):
 def test_a_tile_vanishes_from_the_store(field, strike, tile):
     _, told = strike("blob-deleted")
 
-    assert told == {"key": tile}
+    assert told["key"] == tile
     assert not field.runtime.store.exists(tile)
 
 

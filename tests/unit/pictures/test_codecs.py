@@ -1,4 +1,6 @@
 import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -159,3 +161,22 @@ def test_an_array_keeps_its_precision(kind):
 
     assert decoded.dtype == kind
     np.testing.assert_array_equal(decoded, array)
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads that change places far more often than usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_arrays_are_decoded_in_several_threads_at_once():
+    blob = encode_array(np.arange(6, dtype=np.float32).reshape(1, 2, 3))
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: decode_array(blob), range(4000)))
+
+    assert all(array.shape == (1, 2, 3) for array in found)
