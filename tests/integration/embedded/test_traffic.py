@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -34,24 +35,29 @@ class CountingStore:
         self._store = store
         self.read: Counter[str] = Counter()
         self.written: Counter[str] = Counter()
+        self._counting = threading.Lock()  # merges read in several threads
 
     def __getattr__(self, name):
         return getattr(self._store, name)
 
     def get(self, key):
         data = self._store.get(key)
-        self.read[key] += content_bytes(key, data)
+        self._add(self.read, key, content_bytes(key, data))
         return data
 
     def put(self, key, data):
         is_first = self._store.put(key, data)
-        self.written[key] += is_first * content_bytes(key, data)
+        self._add(self.written, key, is_first * content_bytes(key, data))
         return is_first
 
     def put_file(self, key, path):
         is_first = self._store.put_file(key, path)
-        self.written[key] += is_first * content_bytes(key, Path(path).read_bytes())
+        self._add(self.written, key, is_first * content_bytes(key, Path(path).read_bytes()))
         return is_first
+
+    def _add(self, counter, key, count):
+        with self._counting:
+            counter[key] += count
 
 
 def content_bytes(key, data):
