@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
 from app.domain.errors import RenderError
-from app.patience import Patience, WorkerStoppingError
+from app.patience import Patience, WorkerStoppingError, nothing
 from app.queues import pool_of, queue_name, translated_send_errors
 from app.settings import Settings
 
@@ -29,9 +30,20 @@ def hand_back(task: Task[..., Any], error: Exception, chosen: Settings) -> NoRet
     its limit, and looks as if somebody had died of it. Requeued it is all the same when the copy
     cannot be sent or the worker stops.
     """
+    _give_away(task, error, chosen, pause=Patience.of(chosen).pause)
+
+
+def pass_on(task: Task[..., Any], error: Exception, chosen: Settings) -> NoReturn:
+    """Let another worker have the task at once: this one is busy for longer than it thought."""
+    _give_away(task, error, chosen, pause=nothing)
+
+
+def _give_away(
+    task: Task[..., Any], error: Exception, chosen: Settings, *, pause: Callable[[], object]
+) -> NoReturn:
     log.info("message.handed_back", extra={"task": task.name, "reason": str(error)})
     try:
-        Patience.of(chosen).pause()
+        pause()
         _send_copy(task, chosen)
     except (RenderError, WorkerStoppingError) as err:
         raise Reject(str(err), requeue=True) from err

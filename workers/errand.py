@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -18,6 +19,13 @@ from workers.watch import JobWatch
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_LONGEST_WAIT_S = 1.0
+"""What comes before its time waits a tenth of a second as a rule, and others may have nothing."""
+
+
+class BusyError(Exception):
+    """The renderer has had another message for longer than this one should wait for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -30,6 +38,8 @@ class Delivery:
     """Where a unit can go that does not fit into this worker's memory."""
     ask_next: Callable[[], Future[bool] | None] = field(default=nothing, compare=False)
     """Asks for the message after it."""
+    can_pass_on: bool = False
+    """Whether another worker may get it instead; not if that would hide that somebody had it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,17 @@ class Errand:
     def look(self) -> None:
         """Raises what ends waiting: its job's end, or this worker's."""
         self.patience.look(self.check)
+
+    def patient_look(self) -> Callable[[], None]:
+        """A look for who waits for the renderer from now on; raises ``BusyError`` in the end."""
+        end_s = time.monotonic() + _LONGEST_WAIT_S
+
+        def look() -> None:
+            self.look()
+            if self.delivery.can_pass_on and time.monotonic() > end_s:
+                raise BusyError(f"{self.message.work.label} waits for another message's units")
+
+        return look
 
     def wait(self, seconds: float) -> None:
         """Let *seconds* pass, unless the job ends or the worker stops."""

@@ -88,7 +88,8 @@ class Executor:
         An expected failure is recorded and reported, not raised: one raising member would
         discard the chord's callback, and with it the reason. Raises ``StorageUnavailableError``
         when the store is away, which is no unit's failure, or when a failure cannot even be
-        recorded; ``WorkerStoppingError`` when the worker stops between two attempts.
+        recorded; ``WorkerStoppingError`` when the worker stops between two attempts; ``BusyError``
+        when another message has the renderer for too long.
         """
         # What somebody had before is rendered alone: nobody else is blamed if this process dies.
         ask = nothing if delivery.is_again else delivery.ask_next
@@ -112,7 +113,9 @@ class Executor:
             return {"key": "", "status": Outcome.GONE}
         key = message.work.key(plan)
         units = [work.key(plan) for work in message.works]
-        with self._turns.claimed(units, errand.look):
+        # A copy is for somebody else than who has the unit; what comes again waits for its end.
+        look = errand.patient_look() if message.attempt else errand.look
+        with self._turns.claimed(units, look):
             missing = errand.attempt(lambda: self._missing(plan, errand))
             if not missing:
                 metrics.unit_present(message.stage)
@@ -147,7 +150,8 @@ class Executor:
         """
         with Storing(self._threads) as storing:
             render = partial(self._render_parts, plan, errand, missing, storing)
-            end = self._turns.run(render, errand.look)  # the next waits until all is rendered
+            # The next one waits until all is rendered, or goes to somebody who has nothing.
+            end = self._turns.run(render, errand.patient_look())
             if end in (Outcome.RENDERED, Outcome.MOVED) and storing.wait() is Outcome.FAILED:
                 return Outcome.FAILED
         return end

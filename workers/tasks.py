@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from app.ahead import own_ahead
 from app.bootstrap import runtime
 from app.celery import celery
-from app.delivery import hand_back, is_redelivered
+from app.delivery import hand_back, is_redelivered, pass_on
 from app.domain.errors import BrokerUnavailableError, TransientError, reason_of
 from app.domain.work import Outcome, Stage
 from app.heartbeat import own_node
@@ -23,7 +23,7 @@ from app.schemas import WorkMessage
 from app.settings import settings
 from app.workflow import WORKER_TASKS
 from workers.bootstrap import own_executor
-from workers.errand import Delivery
+from workers.errand import BusyError, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
 def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
     try:
         return _executed(task, message)
+    except BusyError as err:
+        pass_on(task, err, settings())
     except WorkerStoppingError as err:  # somebody else has more time
         if settings().is_embedded:
             raise
@@ -96,7 +98,7 @@ def _outcome(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
 def _executed(task: Task[..., Any], message: WorkMessage) -> dict[str, str]:
     try:
         return own_executor().execute(message, _delivery(task, message))
-    except (TransientError, WorkerStoppingError):
+    except (TransientError, WorkerStoppingError, BusyError):
         raise
     except Exception as err:  # a bug in one unit must not leave its job waiting for ever
         fields = {"job_id": message.job_id, "work": message.work.label}
@@ -122,6 +124,7 @@ def _delivery(task: Task[..., Any], message: WorkMessage) -> Delivery:
         is_again=is_redelivered(task) or message.attempt > 0,
         bigger_pool=settings().bigger_pool.get(_pool(info)),
         ask_next=own_ahead().asker(),
+        can_pass_on=not (settings().is_embedded or is_redelivered(task)),
     )
 
 

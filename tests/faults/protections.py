@@ -140,8 +140,8 @@ _UNITS = (
     protection(
         "hand-backs-wait",
         "app/delivery.py",
-        "Patience.of(chosen).pause()",
-        "pass",
+        "pause=Patience.of(chosen).pause)",
+        "pause=nothing)",
         "tests/unit/test_delivery.py::test_nobody_hands_back_without_a_wait",
     ),
     protection(

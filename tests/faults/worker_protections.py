@@ -41,4 +41,11 @@ WORKERS = (
         "delivery.ask_next",
         _EXECUTION + "test_a_message_that_somebody_had_is_alone_with_its_worker",
     ),
+    protection(
+        "long-waits-are-passed-on",
+        "workers/errand.py",
+        "if self.delivery.can_pass_on and",
+        "if False and",
+        _EXECUTION + "test_what_waits_too_long_for_a_busy_worker_goes_to_another[other units]",
+    ),
 )

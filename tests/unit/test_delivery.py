@@ -3,7 +3,7 @@
 import pytest
 from celery.exceptions import Ignore, Reject
 
-from app.delivery import hand_back, is_redelivered
+from app.delivery import hand_back, is_redelivered, pass_on
 from app.domain.errors import BrokerUnavailableError, StorageUnavailableError
 from app.patience import WorkerStoppingError
 from app.settings import Settings
@@ -25,6 +25,15 @@ def test_a_message_that_is_handed_back_is_sent_anew_and_not_requeued(task):
     (sent,) = task.sent
     assert sent["queue"] == "render.control.v1"
     assert (sent["exchange"], sent["routing_key"]) == ("render", "control.finish.default")
+
+
+def test_a_message_that_is_passed_on_does_not_wait(task):
+    lasting = CHOSEN.model_copy(update={"retry_base_s": 60.0, "retry_cap_s": 60.0})
+
+    with pytest.raises(Ignore, match=r"^busy$"):
+        pass_on(task, RuntimeError("busy"), lasting)
+
+    assert len(task.sent) == 1
 
 
 def test_what_was_sent_to_a_queue_by_its_name_goes_back_there(task):

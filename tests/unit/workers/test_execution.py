@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,8 @@ from app.patience import Patience, WorkerStoppingError
 from app.schemas import WorkMessage, read_request
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan
-from workers.errand import Delivery
+from workers import errand
+from workers.errand import BusyError, Delivery
 from workers.execution import Executor
 
 RENDER = plan(height=1024, width=1024)
@@ -34,6 +36,7 @@ MESSAGE = WorkMessage(job_id="job", plan_hash=RENDER.hash, stage=Stage.TILE, ima
 BATCH = MESSAGE.model_copy(update={"more": [4, 5, 6]})
 IN_TURN = BATCH.model_copy(update={"together": 1})
 FIRST = Delivery("gpu1@host")
+PASSED_ON = Delivery("gpu1@host", can_pass_on=True)
 AGAIN = Delivery("gpu1@host", is_again=True)
 BOUNDED = Delivery("gpu1@host", bigger_pool="large")
 
@@ -285,6 +288,56 @@ def test_who_waits_for_the_renderer_goes_when_the_worker_stops(executor, rendere
 
         assert first.result(5)["status"] == "rendered"
     assert renderer.rendered == [WORK]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What waits for the renderer goes to others at once."""
+    monkeypatch.setattr(errand, "_LONGEST_WAIT_S", 0.0)
+
+
+@contextmanager
+def rendering(executor, renderer):
+    """A block in which the worker renders the first message, to the end of which it waits."""
+    began, went_on = threading.Event(), threading.Event()
+    renderer.during = lambda: began.set() or went_on.wait(5)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(executor.execute, MESSAGE, FIRST)
+        began.wait(5)
+        threading.Timer(0.5, went_on.set).start()
+        yield
+        went_on.set()
+        assert first.result(5)["status"] == "rendered"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "message",
+    [
+        MESSAGE.model_copy(update={"index": 9}),
+        MESSAGE.model_copy(update={"attempt": 1}),
+    ],
+    ids=["other units", "a copy of what it has"],
+)
+def test_what_waits_too_long_for_a_busy_worker_goes_to_another(executor, renderer, message):
+    with rendering(executor, renderer), pytest.raises(BusyError):
+        executor.execute(message, PASSED_ON)
+
+    assert renderer.rendered == [WORK]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("message", "delivery", "status"),
+    [
+        (MESSAGE.model_copy(update={"index": 9}), FIRST, "rendered"),
+        (MESSAGE, PASSED_ON, "present"),
+    ],
+    ids=["one that somebody had", "the same message again"],
+)
+def test_what_must_not_go_to_another_waits(executor, renderer, message, delivery, status):
+    with rendering(executor, renderer):
+        assert executor.execute(message, delivery)["status"] == status
 
 
 def test_a_message_that_somebody_had_is_alone_with_its_worker(executor, store):

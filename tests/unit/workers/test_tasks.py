@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.storage.memory import MemoryStore
 from tests.support.delivered import DeliveredTask
 from workers import tasks
-from workers.errand import Delivery
+from workers.errand import BusyError, Delivery
 
 PAYLOAD = {"job_id": "job", "plan_hash": "p", "stage": "tile", "image": 0, "index": 3}
 
@@ -123,9 +123,11 @@ def test_a_first_delivery_is_told_from_one_that_came_again(executor, task):
     task.request.delivery_info["redelivered"] = False
     tasks._execute(task, PAYLOAD | {"attempt": 1})
 
-    assert executor.deliveries == [
-        Delivery("gpu1@host", is_again=again, bigger_pool="large") for again in (False, True, True)
-    ]
+    again = [False, True, True]
+    assert [delivery.is_again for delivery in executor.deliveries] == again
+    # Passed on it would look as if nobody had had it; of a copy the message itself tells.
+    assert [delivery.can_pass_on for delivery in executor.deliveries] == [True, False, True]
+    assert executor.deliveries[0] == Delivery("gpu1@host", bigger_pool="large", can_pass_on=True)
     assert {delivery.ask_next.func for delivery in executor.deliveries} == {own_ahead()._ask}
 
 
@@ -182,6 +184,18 @@ def test_a_unit_whose_store_is_away_is_handed_back(executor, monkeypatch):
     delivered = DeliveredTask()
     delivered.request.hostname = "gpu1@host"
     executor.error = StorageUnavailableError("store m does not answer")
+
+    with pytest.raises(Ignore):
+        tasks._execute(delivered, PAYLOAD)
+
+    assert len(delivered.sent) == 1
+    assert executor.failed == []
+
+
+def test_what_waits_for_a_busy_worker_goes_to_another(executor):
+    delivered = DeliveredTask()
+    delivered.request.hostname = "gpu1@host"
+    executor.error = BusyError("tile 3 of image 0 waits for another message's units")
 
     with pytest.raises(Ignore):
         tasks._execute(delivered, PAYLOAD)
