@@ -19,7 +19,7 @@ from workers.watch import JobWatch
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LONGEST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 0.5
 """What comes before its time waits a tenth of a second as a rule, and others may have nothing."""
 
 
