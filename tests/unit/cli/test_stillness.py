@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -150,7 +152,9 @@ def test_whoever_follows_in_a_pipe_is_told(
     app = clustered(HandClock())
     monkeypatch.setattr(following, "runtime", lambda: app)
     monkeypatch.setattr(stillness, "STILL_S", 0.0)
-    monkeypatch.setattr(following.time, "sleep", lambda _: app.ledger.cancel("job-1"))
+    # In this module alone: threads of other tests sleep too.
+    cancelling = {"sleep": lambda _: app.ledger.cancel("job-1")}
+    monkeypatch.setattr(following, "time", SimpleNamespace(**vars(time) | cancelling))
 
     with pytest.raises(RenderCancelledError):
         follow("job-1")
