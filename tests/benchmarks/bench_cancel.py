@@ -2,9 +2,8 @@
 
 Run: ``python -m tests.benchmarks.bench_cancel [TIMES]``. Real RabbitMQ, Redis, S3 and workers; a
 tile is a wait of a minute in steps of known length. Every worker has one tile of the job that is
-cancelled, and a tile of another job waits for each. Measured from the call of ``cancel`` until the
-last worker has begun its tile of the other job: with the end of the old message and the look for
-what there is of the new one.
+cancelled, and another job waits. Measured from the call of ``cancel`` until the last tile of the
+other job is begun: an upper bound, for that job is prepared and its tiles given out meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from rich.console import Console
 from app.bootstrap import Runtime
 from app.domain.work import Stage
 from app.nodes import read_nodes
+from app.scheduling.publishing import Publisher
 from tests.benchmarks.bench_schedule import cluster, order
 from tests.benchmarks.paced_worker import STEP_S
 from tests.benchmarks.pacing import Crew
@@ -58,7 +58,7 @@ def _wait(crew: Crew, app: Runtime, seed: int) -> float:
     long = render.delay(order(_WORKERS, _LONG_S, 0.0, seed=seed)).id
     wait_for(lambda: _at_hand(app, long) == _WORKERS, limit_s=60)
     other = render.delay(order(_WORKERS, _SHORT_S, 0.0, seed=seed + 1))
-    time.sleep(2.0)  # until its tiles wait in the queue
+    wait_for(lambda: Publisher(app).depth("gpu").ready > 0, limit_s=60)
     began_s = time.time()
     cancel(long)
     other.get(timeout=600)
