@@ -139,7 +139,7 @@ def cancel(job_id: str) -> None:
     """Stop the job; ``resume`` takes it up again.
 
     Workers are told, and stop before their next step; where the broker does not take that, when
-    they look at the store, twice a second.
+    they look at the store, every two seconds.
     Raises ``InvalidRequestError`` when it has ended, ``NotFoundError`` for an unknown job.
     """
     app, state = runtime(), _open_state(job_id, "cancelled")

@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,6 +49,7 @@ def own_executor() -> Executor:
         attempts=Attempts.of(app.settings, app.store, app.board),
         patience=Patience.of(app.settings),
         node=own_node(),
+        tell_all=partial(notices.send, app.settings),
     )
     notices.listen(executor.tell_unwanted)
     return executor

@@ -61,6 +61,7 @@ class Executor:
         attempts: Attempts,
         patience: Patience,
         node: OwnNode | None = None,
+        tell_all: Callable[[str], None] = lambda _job_id: None,
         exit_process: Callable[[], NoReturn] = exit_for_good,
     ) -> None:
         self._store = store
@@ -70,6 +71,7 @@ class Executor:
         self._attempts = attempts
         self._patience = patience
         self._node = node or OwnNode()  # one that nobody sees
+        self._tell_all = tell_all
         self._exit_process = exit_process
         self._watch = JobWatch(ledger)
         self._keeper = Keeper(store, self._node, device)
@@ -132,6 +134,7 @@ class Executor:
         log.info("work.failed", extra={"job_id": message.job_id, "work": label, "reason": reason})
         # Not stopped by the job's end: it may be this failure that ends it.
         self._patience.attempt(lambda: self._ledger.fail(message.job_id, f"{label}: {reason}"))
+        self._tell_all(message.job_id)  # whoever has another unit of it
 
     def _missing(self, plan: RenderPlan, errand: Errand) -> Sequence[Work]:
         """Units without a blob. They are stored in order: whoever had this message before, or an

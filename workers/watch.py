@@ -9,7 +9,8 @@ from contextlib import suppress
 from app.domain.errors import RenderCancelledError, TransientError
 from app.jobs import JobLedger
 
-_WATCH_PERIOD_S = 0.5
+_WATCH_PERIOD_S = 2.0
+"""Who cancels and whose unit fails tell every worker; this finds what was told in vain."""
 _JOBS = 8
 """More than a worker has messages of."""
 _MOST_TOLD = 100
@@ -19,7 +20,7 @@ _MOST_TOLD = 100
 class JobWatch:
     """Notices that a job has ended without its result.
 
-    Asks the store twice a second at most, and no longer than it works meanwhile: a unit has
+    Asks the store every two seconds at most, and no longer than it works meanwhile: a unit has
     hundreds of layers, and a silent store takes many seconds to be given up. At once where it was
     told that the job is not wanted.
     """
@@ -32,7 +33,7 @@ class JobWatch:
     def tell(self, job_id: str) -> None:
         """Look at the store the next time that somebody asks for this job; from any thread."""
         if len(self._told) >= _MOST_TOLD:
-            self._told.clear()  # one of ours among them costs half a second
+            self._told.clear()  # one of ours among them costs two seconds
         self._told.add(job_id)
 
     def check(self, job_id: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from app.celery import celery
+from app.domain.errors import ModelError
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
 from tests.support.instant_renderer import InstantRenderer, install
@@ -52,9 +53,12 @@ def context(_check: Check) -> None:
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
+def broken(_check: Check) -> None:
+    raise ModelError("the model cannot do this one")
+
+
 def endless(check: Check) -> None:
-    """It goes on until its job is not wanted; by itself the worker never asks the store again."""
-    watch._WATCH_PERIOD_S = math.inf
+    """It goes on until its job is not wanted."""
     while True:
         check()
         time.sleep(_STEP_S)
@@ -63,7 +67,9 @@ def endless(check: Check) -> None:
 def nothing(_check: Check) -> None: ...
 
 
-FAULTS = {fault.__name__: fault for fault in (kill, memory, limit, context, endless, nothing)}
+FAULTS = {
+    fault.__name__: fault for fault in (kill, memory, limit, context, broken, endless, nothing)
+}
 
 
 class FaultyRenderer(InstantRenderer):
@@ -81,6 +87,7 @@ class FaultyRenderer(InstantRenderer):
 
 def main() -> None:
     fault, seed, index = sys.argv[1:4]
+    watch._WATCH_PERIOD_S = math.inf  # who is told nothing never hears that a job is over
     install(FaultyRenderer(FAULTS[fault], int(seed), int(index)))
     celery.worker_main(sys.argv[4:])
 

@@ -119,7 +119,13 @@ def slept():
 
 
 @pytest.fixture
-def executor(store, ledger, renderer, board, slept):
+def told():
+    """Jobs of which all workers were told that they are not wanted."""
+    return []
+
+
+@pytest.fixture
+def executor(store, ledger, renderer, board, slept, told):
     def exit_process():
         raise ExitedError
 
@@ -131,6 +137,7 @@ def executor(store, ledger, renderer, board, slept):
         attempts=Attempts(store, board, 0.001, max_deaths=3, me="me"),
         patience=Patience(3, 1.0, 8.0, is_stopping=lambda: False, sleep=slept.append),
         node=OwnNode(),
+        tell_all=told.append,
         exit_process=exit_process,
     )
 
@@ -434,6 +441,21 @@ def test_a_failure_for_good_is_recorded_and_not_raised(executor, renderer, ledge
 
     assert outcome["status"] == "failed"
     assert ledger.failure("job") == "tile 3 of image 0: model m: unet is missing"
+
+
+def test_all_workers_are_told_of_a_failure_once_it_is_recorded(executor, renderer, ledger, told):
+    renderer.errors = [ModelError("model m: unet is missing")]
+    executor._tell_all = lambda job_id: told.append((job_id, ledger.failure(job_id) is not None))
+
+    executor.execute(MESSAGE, FIRST)
+
+    assert told == [("job", True)]
+
+
+def test_nobody_is_told_of_a_job_that_is_still_wanted(executor, told):
+    executor.execute(MESSAGE, FIRST)
+
+    assert told == []
 
 
 def test_a_unit_whose_predecessors_are_gone_fails_no_job(executor, renderer, ledger):
