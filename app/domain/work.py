@@ -46,6 +46,9 @@ class Outcome(StrEnum):
 WORKER_STAGES = (Stage.BASE, Stage.PREPARE, Stage.TILE, Stage.HEAD, Stage.CORE)
 """Stages that need a model; the others are done by the control worker."""
 
+OPENING_STAGES = (Stage.BASE, Stage.PREPARE)
+"""Those before an image has tiles: one unit each, and nothing else of it can be done meanwhile."""
+
 JOINED_STAGES = (Stage.TILE, Stage.CORE)
 """Those whose units the control worker puts together; of the others workers go on by themselves."""
 

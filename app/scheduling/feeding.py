@@ -17,6 +17,7 @@ from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
+from app.scheduling.opening import Turn, next_turn
 from app.scheduling.placing import Crew, Placing
 from app.scheduling.publishing import Depth, Publisher, Slice
 from app.scheduling.reach import Reach
@@ -108,47 +109,53 @@ class Feeder:
             return
         depth = self._publisher.depth(pool)
         workers = _workers(pool, depth, self._reach.nodes)
-        ready, spaces = depth.ready, dict[Priority, int]()
+        ready, spaces = depth.ready, dict[tuple[Priority, Stage], int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
-            job = self._line.in_order(jobs, pool)[0]
-            batch = self._batch(job, pool, jobs, workers)
-            level = self._line.level(job)
-            if level not in spaces:
+            turn = self._turn(jobs, pool)
+            batch = self._batch(turn, pool, jobs, workers)
+            level = self._line.level(turn.job)
+            if (kind := (level, turn.stages[0])) not in spaces:
                 before = min(ready, math.ceil(self._flying(pool, level) / batch))
-                unit_s = self._unit_s(job, pool)
+                unit_s = self._unit_s(turn)
                 lookahead_s = self._runtime.settings.lookahead_s
-                spaces[level] = room(before, unit_s * batch, workers, lookahead_s)
-            if spaces[level] <= 0:
+                spaces[kind] = room(before, unit_s * batch, workers, lookahead_s)
+            if spaces[kind] <= 0:
                 return
-            most = min(spaces[level] * batch, self._runtime.settings.slice_units)
-            units = job.take(most, self._stages(job, pool), pool, self._clock.monotonic())
-            self._send(job, units, pool, batch=batch)
-            self._line.spend_rise(level, job, jobs)
+            most = min(spaces[kind] * batch, turn.most)
+            units = turn.job.take(most, turn.stages, pool, self._clock.monotonic())
+            self._send(turn.job, units, pool, batch=batch)
+            self._line.spend_rise(level, turn.job, jobs)
             messages = math.ceil(len(units) / batch)
-            ready, spaces[level] = ready + messages, spaces[level] - messages
+            ready, spaces[kind] = ready + messages, spaces[kind] - messages
 
     def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob]) -> None:
         """Give units to nodes until they have enough; a job that has to wait lets others by."""
         while jobs := [job for job in jobs if self._stages(job, pool)]:
-            job = self._line.in_order(jobs, pool)[0]
-            level = self._line.level(job)
-            crew = self._placing.crew(pool, unit_s=self._unit_s(job, pool), level=level)
+            turn = self._turn(jobs, pool)
+            level = self._line.level(turn.job)
+            crew = self._placing.crew(pool, unit_s=self._unit_s(turn), level=level)
             members = jobs
-            batch = self._batch(job, pool, jobs, len(crew.nodes)) if crew else 0
-            if crew is None or not self._place(job, pool, crew, batch):
-                jobs = [other for other in jobs if other is not job]
-            self._line.spend_rise(level, job, members)
+            batch = self._batch(turn, pool, jobs, len(crew.nodes)) if crew else 0
+            if crew is None or not self._place(turn, pool, crew, batch):
+                jobs = [other for other in jobs if other is not turn.job]
+            self._line.spend_rise(level, turn.job, members)
 
-    def _place(self, job: OpenJob, pool: str, crew: Crew, batch: int) -> bool:
-        """Send units of *job* to nodes; whether there were nodes for as many as were taken."""
-        most = min(crew.room, self._runtime.settings.slice_units)
-        units = job.take(most, self._stages(job, pool), pool, self._clock.monotonic())
+    def _place(self, turn: Turn, pool: str, crew: Crew, batch: int) -> bool:
+        """Send units to nodes; whether there were nodes for as many as were taken."""
+        job, most = turn.job, min(crew.room, turn.most)
+        units = job.take(most, turn.stages, pool, self._clock.monotonic())
         placed = [(work, crew.place(self._placing.need(job, work))) for work in units]
         names = {work: node for work, node in placed if node is not None}
         job.give_back([work for work in units if work not in names])
         if names:
             self._send(job, list(names), pool, batch=batch, nodes=list(names.values()))
         return bool(names) and len(names) == len(units)
+
+    def _turn(self, jobs: Sequence[OpenJob], pool: str) -> Turn:
+        """Whose units *pool* gets next, of *jobs*, which all have some."""
+        ordered = self._line.in_order(jobs, pool)
+        most = self._runtime.settings.slice_units
+        return next_turn(ordered, self._line, lambda job: self._stages(job, pool), most)
 
     def _flying(self, pool: str, level: Priority) -> int:
         """Units of *pool* under way that the broker serves no later than those of *level*."""
@@ -160,21 +167,21 @@ class Feeder:
             for job in self._line
         )
 
-    def _batch(self, job: OpenJob, pool: str, jobs: Sequence[OpenJob], workers: int) -> int:
+    def _batch(self, turn: Turn, pool: str, jobs: Sequence[OpenJob], workers: int) -> int:
         """Units of one message: those of a batch, or of a short time; fewer when the end is near.
 
         Before one was rendered nobody knows which are short.
         """
-        chosen, work = self._runtime.settings, job.first(self._stages(job, pool))
+        chosen, plan, work = self._runtime.settings, turn.job.plan, turn.job.first(turn.stages)
         most = chosen.tile_batch
-        if self._forecast.has_learned(job.plan, work):
-            most = max(most, units_within(chosen.message_s, self._unit_s(job, pool)))
+        if self._forecast.has_learned(plan, work):
+            most = max(most, units_within(chosen.message_s, self._unit_s(turn)))
         pending = sum(other.ready_of(self._stages(other, pool)) for other in jobs)
         return max(1, batch_size(pending, workers, most))
 
-    def _unit_s(self, job: OpenJob, pool: str) -> float:
-        """Predicted seconds of the units that *pool* gets of the job next."""
-        return self._forecast.unit(job.plan, job.first(self._stages(job, pool))).mean_s
+    def _unit_s(self, turn: Turn) -> float:
+        """Predicted seconds of the units that are sent next."""
+        return self._forecast.unit(turn.job.plan, turn.job.first(turn.stages)).mean_s
 
     def _send(
         self,

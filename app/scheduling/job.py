@@ -14,7 +14,15 @@ from app.domain.plan import RenderPlan
 from app.domain.scheduling.line import Waiting
 from app.domain.scheduling.slices import longest_first
 from app.domain.spec import Priority
-from app.domain.work import JOINED_STAGES, WORKER_STAGES, Stage, Work, image_work, next_of_image
+from app.domain.work import (
+    JOINED_STAGES,
+    OPENING_STAGES,
+    WORKER_STAGES,
+    Stage,
+    Work,
+    image_work,
+    next_of_image,
+)
 from app.entries import Entry
 from app.jobs import MOST_MENDED, present_keys
 from app.scheduling.shapes import size_of
@@ -205,6 +213,16 @@ class OpenJob:
                     stage, phase = self._places[work.image]
                     self.steps[work.image] = Work(stage, work.image, phase), now_s
         return flight
+
+    @property
+    def open_images(self) -> int:
+        """Images that have units to be sent, or will have some as soon as they are opened."""
+        ready = {
+            image
+            for image, units in self._ready.items()
+            if units and units[0].stage not in OPENING_STAGES
+        }
+        return len(ready | {work.image for work in self.flying if work.stage in OPENING_STAGES})
 
     def ready_stages(self) -> list[Stage]:
         """Stages of the units that can be sent, the earliest image's first."""

@@ -105,15 +105,16 @@ class Scene:
         priority: Priority = Priority.NORMAL,
         deadline_s: float | None = None,
         ahead_s: float = 0.0,
+        is_opened: bool = True,
         **changes: object,
     ) -> RenderPlan:
-        """Put a planned job in line; its tiles are next."""
+        """Put a planned job in line; its tiles are next, or its bases if it is not opened."""
         self.submit(
             job_id, tenant=tenant, priority=priority, deadline_s=deadline_s, ahead_s=ahead_s
         )
         plan = plan_of(**(SMALL | {"prompt": job_id} | changes))
         self.runtime.ledger.accept(job_id, self.request(tenant), plan)
-        for image in range(plan.spec.count):
+        for image in range(plan.spec.count) if is_opened else ():
             self.finish(plan, image, Stage.BASE, Stage.PREPARE)
         return plan
 
