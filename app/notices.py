@@ -6,12 +6,12 @@ A notice is a hint to look at once. Who misses it finds out by looking, as the s
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.celery import celery
-from app.domain.errors import RenderError
 from app.queues import translated_send_errors
 from app.settings import Settings
 
@@ -20,6 +20,9 @@ UNWANTED = "tilechord_unwanted"
 """The command's name: other applications of the virtual host get it too."""
 _EXPIRES_S = 60.0
 """A worker that was away has looked by itself long since."""
+
+_MOST_AT_ONCE = 8
+_at_once = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -43,8 +46,23 @@ def send(settings: Settings, job_id: str) -> None:
     try:
         with translated_send_errors(settings):
             _publish({"job_id": job_id})
-    except RenderError as err:
+    except Exception as err:  # whatever it is: who is told has only to wait less
         log.info("notice.unsent", extra={"job_id": job_id, "reason": str(err)})
+
+
+def send_meanwhile(settings: Settings, job_id: str) -> None:
+    """The same without waiting for the broker; nothing is sent where others still wait for it."""
+
+    def send_and_leave() -> None:
+        try:
+            send(settings, job_id)
+        finally:
+            _at_once.release()
+
+    if settings.is_embedded:
+        take(job_id)
+    elif _at_once.acquire(blocking=False):
+        threading.Thread(target=send_and_leave, name="tilechord-telling", daemon=True).start()
 
 
 def _publish(arguments: Mapping[str, str]) -> None:

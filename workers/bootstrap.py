@@ -49,7 +49,7 @@ def own_executor() -> Executor:
         attempts=Attempts.of(app.settings, app.store, app.board),
         patience=Patience.of(app.settings),
         node=own_node(),
-        tell_all=partial(notices.send, app.settings),
+        tell_all=partial(notices.send_meanwhile, app.settings),
     )
     notices.listen(executor.tell_unwanted)
     return executor

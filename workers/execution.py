@@ -134,7 +134,8 @@ class Executor:
         log.info("work.failed", extra={"job_id": message.job_id, "work": label, "reason": reason})
         # Not stopped by the job's end: it may be this failure that ends it.
         self._patience.attempt(lambda: self._ledger.fail(message.job_id, f"{label}: {reason}"))
-        self._tell_all(message.job_id)  # whoever has another unit of it
+        self._watch.tell(message.job_id)  # the other message here, also where the broker is away
+        self._tell_all(message.job_id)
 
     def _missing(self, plan: RenderPlan, errand: Errand) -> Sequence[Work]:
         """Units without a blob. They are stored in order: whoever had this message before, or an

@@ -10,7 +10,7 @@ from app.domain.errors import RenderCancelledError, TransientError
 from app.jobs import JobLedger
 
 _WATCH_PERIOD_S = 2.0
-"""Who cancels and whose unit fails tell every worker; this finds what was told in vain."""
+"""Who cancels and whose unit fails tell every worker; this finds all else, and what was missed."""
 _JOBS = 8
 """More than a worker has messages of."""
 _MOST_TOLD = 100

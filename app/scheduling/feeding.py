@@ -17,7 +17,7 @@ from app.nodes import NodeRecord
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
 from app.scheduling.line import Clock, Line
-from app.scheduling.opening import Turn, next_turn
+from app.scheduling.opening import Turn, early_turn
 from app.scheduling.placing import Crew, Placing
 from app.scheduling.publishing import Depth, Publisher, Slice
 from app.scheduling.reach import Reach
@@ -111,9 +111,9 @@ class Feeder:
         workers = _workers(pool, depth, self._reach.nodes)
         ready, spaces = depth.ready, dict[tuple[Priority, Stage], int]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
-            turn = self._turn(jobs, pool)
-            batch = self._batch(turn, pool, jobs, workers)
+            turn, early = self._turns(jobs, pool)
             level = self._line.level(turn.job)
+            batch = self._batch(turn, pool, jobs, workers)
             if (kind := (level, turn.stages[0])) not in spaces:
                 before = min(ready, math.ceil(self._flying(pool, level) / batch))
                 unit_s = self._unit_s(turn)
@@ -121,21 +121,33 @@ class Feeder:
                 spaces[kind] = room(before, unit_s * batch, workers, lookahead_s)
             if spaces[kind] <= 0:
                 return
-            most = min(spaces[kind] * batch, turn.most)
-            units = turn.job.take(most, turn.stages, pool, self._clock.monotonic())
-            self._send(turn.job, units, pool, batch=batch)
-            self._line.spend_rise(level, turn.job, jobs)
-            messages = math.ceil(len(units) / batch)
-            ready, spaces[kind] = ready + messages, spaces[kind] - messages
+            messages = self._give(early or turn, pool, 1 if early else spaces[kind], batch)
+            if not early:
+                self._line.spend_rise(level, turn.job, jobs)
+            ready += messages
+            for other in [one for one in spaces if one[0].level <= level.level]:
+                spaces[other] -= messages
+
+    def _give(self, turn: Turn, pool: str, most: int, batch: int) -> int:
+        """Send up to *most* messages of *batch* units each; how many those were."""
+        units = turn.job.take(
+            min(most * batch, turn.most), turn.stages, pool, self._clock.monotonic()
+        )
+        self._send(turn.job, units, pool, batch=batch)
+        return math.ceil(len(units) / batch)
 
     def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob]) -> None:
         """Give units to nodes until they have enough; a job that has to wait lets others by."""
+        may_open = True
         while jobs := [job for job in jobs if self._stages(job, pool)]:
-            turn = self._turn(jobs, pool)
+            turn, early = self._turns(jobs, pool)
             level = self._line.level(turn.job)
             crew = self._placing.crew(pool, unit_s=self._unit_s(turn), level=level)
-            members = jobs
             batch = self._batch(turn, pool, jobs, len(crew.nodes)) if crew else 0
+            if crew and early and may_open:  # who cannot be opened now does not hold up the others
+                may_open = self._place(early, pool, crew, batch)
+                continue
+            members = jobs
             if crew is None or not self._place(turn, pool, crew, batch):
                 jobs = [other for other in jobs if other is not turn.job]
             self._line.spend_rise(level, turn.job, members)
@@ -151,11 +163,17 @@ class Feeder:
             self._send(job, list(names), pool, batch=batch, nodes=list(names.values()))
         return bool(names) and len(names) == len(units)
 
-    def _turn(self, jobs: Sequence[OpenJob], pool: str) -> Turn:
-        """Whose units *pool* gets next, of *jobs*, which all have some."""
+    def _turns(self, jobs: Sequence[OpenJob], pool: str) -> tuple[Turn, Turn | None]:
+        """Whose units *pool* gets next, of *jobs*, which all have some; what is opened before."""
         ordered = self._line.in_order(jobs, pool)
-        most = self._runtime.settings.slice_units
-        return next_turn(ordered, self._line, lambda job: self._stages(job, pool), most)
+        first, level = ordered[0], self._line.level(ordered[0])
+        alike = (job for job in ordered if self._line.level(job) is level)
+
+        def stages_of(job: OpenJob) -> list[Stage]:
+            return self._stages(job, pool)
+
+        turn = Turn(first, stages_of(first), self._runtime.settings.slice_units)
+        return turn, early_turn(first, alike, self._line, pool, stages_of)
 
     def _flying(self, pool: str, level: Priority) -> int:
         """Units of *pool* under way that the broker serves no later than those of *level*."""

@@ -214,15 +214,17 @@ class OpenJob:
                     self.steps[work.image] = Work(stage, work.image, phase), now_s
         return flight
 
-    @property
-    def open_images(self) -> int:
-        """Images that have units to be sent, or will have some as soon as they are opened."""
+    def open_images(self, pool: str, stages: Collection[Stage]) -> set[int]:
+        """Images with units of *stages* for *pool* to be sent, or that it opens just now."""
+        rendered = set(stages).difference(OPENING_STAGES)
         ready = {
-            image
-            for image, units in self._ready.items()
-            if units and units[0].stage not in OPENING_STAGES
+            image for image, units in self._ready.items() if units and units[0].stage in rendered
         }
-        return len(ready | {work.image for work in self.flying if work.stage in OPENING_STAGES})
+        return ready | {
+            work.image
+            for work, flight in self.flying.items()
+            if work.stage in OPENING_STAGES and flight.pool == pool
+        }
 
     def ready_stages(self) -> list[Stage]:
         """Stages of the units that can be sent, the earliest image's first."""

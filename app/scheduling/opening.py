@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from app.domain.work import OPENING_STAGES, Stage
 from app.scheduling.job import OpenJob
+
+StagesOf = Callable[[OpenJob], Sequence[Stage]]
+"""The stages of a job's units that can be sent to a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +26,30 @@ class Turn:
     most: int
 
 
-def next_turn(
-    ordered: Sequence[OpenJob],
+def early_turn(
+    first: OpenJob,
+    alike: Iterable[OpenJob],
     line: Iterable[OpenJob],
-    stages_of: Callable[[OpenJob], Sequence[Stage]],
-    most: int,
-) -> Turn:
-    """The turn of the first of *ordered*, or of the one of its tenant and class to open before it.
+    pool: str,
+    stages_of: StagesOf,
+) -> Turn | None:
+    """What to open before *first*, whose turn it is at *pool*, is served; ``None`` for nothing.
 
-    *line* are all jobs there are, *stages_of* tells which of a job's can be sent. One picture is
-    opened at a time: whoever has a thousand of them waits for the first, and not for all.
+    *alike* have units for *pool* and rank with *first* but for their place in line, which is that
+    order; *line* are all jobs there are. One picture is opened at a time: whoever has a thousand
+    waits for the first, and not for all.
     """
-    first = ordered[0]
     place = _place(first)
-    if first.open_images and sum(job.open_images for job in line if _place(job) == place) < 2:
-        for job in ordered:
+    peers = (job for job in line if _place(job) == place)
+    others = (image for job in peers for image in job.open_images(pool, stages_of(job)))
+    if not first.open_images(pool, stages_of(first)) or len(list(islice(others, 2))) > 1:
+        return None
+    for job in alike:
+        if _place(job) == place:
             opening = [stage for stage in stages_of(job) if stage in OPENING_STAGES]
-            if opening and _place(job) == place:
+            if opening:
                 return Turn(job, opening, 1)
-    return Turn(first, stages_of(first), most)
+    return None
 
 
 def _place(job: OpenJob) -> tuple[str, str] | None:

@@ -45,4 +45,6 @@ def test_a_worker_stops_in_the_middle_of_a_unit_whose_job_failed_elsewhere(servi
             assert site.wait_for_end(job_id).state is JobState.FAILED
             wait_for(lambda: not is_at_hand(site), limit_s=30)
 
+        other = site.submit(REQUEST | {"seed": SEED + 1})
+        assert site.wait_for_end(other).state is JobState.SUCCEEDED
         assert worker.ends == []

@@ -1,8 +1,10 @@
 """That a job is not wanted is told to workers as well as it can be; nobody relies on it."""
 
+import threading
 from contextlib import nullcontext
 
 import pytest
+from amqp.exceptions import AccessRefused
 from celery.worker.control import Panel
 from kombu.exceptions import OperationalError
 
@@ -10,6 +12,7 @@ from app import notices
 from app.celery import celery
 from app.remote import unwanted
 from app.settings import Settings
+from tests.support.waiting import wait_for
 
 CLUSTER = Settings(broker_url="amqp://guest:guest@127.0.0.1:1//")
 
@@ -67,9 +70,12 @@ def test_what_is_no_jobs_id_is_passed_to_nobody(job_id, heard):
     assert heard == []
 
 
-def test_a_broker_that_is_away_is_no_failure(monkeypatch, heard):
+@pytest.mark.parametrize(
+    "error", [OperationalError("connection refused"), AccessRefused("no"), RuntimeError("closed")]
+)
+def test_a_broker_that_does_not_take_it_is_no_failure(error, monkeypatch, heard):
     def fail():
-        raise OperationalError("connection refused")
+        raise error
 
     monkeypatch.setattr(celery, "producer_or_acquire", fail)
 
@@ -85,3 +91,39 @@ def test_every_listener_hears(monkeypatch, heard):
     unwanted(None, "job")
 
     assert heard == others == ["job"]
+
+
+def test_who_does_not_wait_has_it_sent_all_the_same(sent):
+    notices.send_meanwhile(CLUSTER, "job")
+
+    wait_for(lambda: sent, limit_s=10)
+
+
+def test_who_does_not_wait_in_one_process_is_heard_at_once(sent, heard):
+    notices.send_meanwhile(Settings(broker_url="memory://"), "job")
+
+    assert (sent, heard) == ([], ["job"])
+
+
+def test_a_silent_broker_holds_up_nobody_and_a_few_threads(monkeypatch):
+    is_back, asked = threading.Event(), []
+
+    def wait():
+        asked.append(None)
+        is_back.wait(60)
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(celery, "producer_or_acquire", wait)
+    before = threading.active_count()
+
+    for number in range(100):
+        notices.send_meanwhile(CLUSTER, f"job-{number}")
+
+    try:
+        assert threading.active_count() - before <= 8
+    finally:
+        is_back.set()
+    wait_for(lambda: threading.active_count() <= before, limit_s=10)
+    asked.clear()
+    notices.send_meanwhile(CLUSTER, "later")
+    wait_for(lambda: asked, limit_s=10)

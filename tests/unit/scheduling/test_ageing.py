@@ -187,3 +187,31 @@ def test_what_was_sent_before_its_job_was_raised_holds_up_no_high_work(scene):
     scene.runtime.entries.prioritise("low", Priority.HIGH, 1)
 
     assert [one.slice.priority for one in scene.round(1.0)] == [Priority.HIGH]
+
+
+def test_a_picture_that_is_opened_early_does_not_cost_the_rise_of_the_one_before_it(scene):
+    scene.accept("low", priority=Priority.LOW)
+    scene.accept("next", priority=Priority.LOW, is_opened=False)
+    behind_high_work(scene, HIGH_AFTER_S)
+    scene.runtime.entries.close("busy")
+    scene.accept("high", priority=Priority.HIGH)
+    scene.publisher.ready["gpu"] = 0
+
+    slices = scene.round(1.0)
+
+    assert [(one.job_id, one.slice.priority) for one in slices] == [
+        ("next", Priority.HIGH),
+        LOW_FIRST,
+    ]
+
+
+def test_what_has_not_risen_is_not_opened_in_the_turn_of_what_has(scene):
+    scene.accept("low", priority=Priority.LOW)
+    scene.accept("busy", priority=Priority.HIGH)
+    scene.round()
+    scene.publisher.ready["gpu"] = 2
+    scene.round(1.0, times=HIGH_AFTER_S // 2)
+    scene.accept("next", priority=Priority.LOW, is_opened=False)
+    scene.round(1.0, times=HIGH_AFTER_S // 2)
+
+    assert first(scene) == LOW_FIRST

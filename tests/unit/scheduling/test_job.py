@@ -63,6 +63,16 @@ def test_the_stage_after_the_blobs_that_exist_is_ready(tiled):
     assert (job.ready_units, job.pending_units) == (9, 9)
 
 
+def test_a_picture_is_open_where_it_has_tiles_or_is_being_opened():
+    job, _ = opened(BATCH, *groups_of(BATCH, 3, Stage.BASE, Stage.PREPARE))
+    assert job.open_images("gpu", OUR_STAGES) == {3}
+
+    take(job, 2, [Stage.BASE])
+
+    assert job.open_images("gpu", OUR_STAGES) == {0, 1, 3}
+    assert job.open_images("other", [Stage.BASE]) == set()
+
+
 def test_what_is_taken_flies_and_is_not_taken_again(tiled):
     job, _ = tiled
 

@@ -1,9 +1,12 @@
 """When the next picture of a tenant is opened."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
+from app.scheduling.placing import Placing
 from tests.unit.scheduling.scene import Scene, tiles
 
 
@@ -125,3 +128,54 @@ def test_a_short_unit_makes_no_room_for_long_ones(scene):
 
     assert [work.stage for work in units].count(Stage.BASE) == 1
     assert 0 < [work.stage for work in units].count(Stage.TILE) <= 4
+
+
+def test_a_long_base_does_not_keep_tiles_from_a_queue_that_has_room_for_them(scene):
+    plan = scene.accept("known", is_opened=False, height=4096, width=4096)
+    steps = [(Work(Stage.BASE, 0), 60.0), (Work(Stage.PREPARE, 0), 60.0), (tiles(1)[0], 1.0)]
+    for work, seconds in steps:
+        scene.round()
+        scene.rendered("known", plan, work, seconds=seconds)
+    scene.round()
+    scene.accept("second", is_opened=False)
+    scene.publisher.ready["gpu"] = 2
+
+    assert sent(scene.round(1.0)) == [("second", "base", 1), ("known", "tile", 1)]
+
+
+def test_stages_share_the_room_of_their_queue(scene):
+    for tenant, stages in (("tiles", ()), ("cores", (Stage.TILE, Stage.MERGE, Stage.HEAD))):
+        plan = scene.accept(tenant, tenant=tenant)
+        scene.finish(plan, 0, *stages)
+
+    slices = sent(scene.round())
+
+    assert {stage for _, stage, _ in slices} == {"tile", "core"}
+    assert sum(count for *_, count in slices) == 4
+
+
+def test_who_cannot_be_opened_does_not_hold_up_what_is_open(monkeypatch):
+    """No living node has the memory for a base, each has enough for tiles."""
+    scene = Scene(placing="round_robin", lookahead_s=2.0)
+    for name in ("a@h", "b@h"):
+        scene.node(name, queue=f"render.node.{name}", memory_gb=8.0)
+    plan = scene.accept("batch", is_opened=False, count=2)
+    scene.finish(plan, 0, Stage.BASE, Stage.PREPARE)
+    ask = Placing.need
+
+    def need(self, job, work):
+        needs_gb = 99.0 if work.stage is Stage.BASE else 4.0
+        return replace(ask(self, job, work), memory_gb=needs_gb)
+
+    monkeypatch.setattr(Placing, "need", need)
+
+    assert [stage for _, stage, _ in sent(scene.round())] == ["tile"]
+
+
+def test_a_picture_is_opened_at_a_node_with_a_queue_of_its_own():
+    scene = Scene(placing="round_robin", lookahead_s=2.0)
+    scene.node("a@h", queue="render.node.a@h", memory_gb=8.0)
+    scene.accept("first")
+    scene.accept("second", is_opened=False)
+
+    assert sent(scene.round()) == [("second", "base", 1), ("first", "tile", 1)]
