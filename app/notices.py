@@ -62,7 +62,11 @@ def send_meanwhile(settings: Settings, job_id: str) -> None:
     if settings.is_embedded:
         take(job_id)
     elif _at_once.acquire(blocking=False):
-        threading.Thread(target=send_and_leave, name="tilechord-telling", daemon=True).start()
+        try:
+            threading.Thread(target=send_and_leave, name="tilechord-telling", daemon=True).start()
+        except RuntimeError as err:  # no more threads, or this process ends
+            _at_once.release()
+            log.info("notice.unsent", extra={"job_id": job_id, "reason": str(err)})
 
 
 def _publish(arguments: Mapping[str, str]) -> None:

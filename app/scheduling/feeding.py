@@ -133,7 +133,7 @@ class Feeder:
         units = turn.job.take(
             min(most * batch, turn.most), turn.stages, pool, self._clock.monotonic()
         )
-        self._send(turn.job, units, pool, batch=batch)
+        self._send(turn.job, units, pool, batch=batch, is_early=turn.is_early)
         return math.ceil(len(units) / batch)
 
     def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob]) -> None:
@@ -160,7 +160,8 @@ class Feeder:
         names = {work: node for work, node in placed if node is not None}
         job.give_back([work for work in units if work not in names])
         if names:
-            self._send(job, list(names), pool, batch=batch, nodes=list(names.values()))
+            nodes = list(names.values())
+            self._send(job, list(names), pool, batch=batch, nodes=nodes, is_early=turn.is_early)
         return bool(names) and len(names) == len(units)
 
     def _turns(self, jobs: Sequence[OpenJob], pool: str) -> tuple[Turn, Turn | None]:
@@ -210,6 +211,7 @@ class Feeder:
         attempt: int = 0,
         batch: int = 1,
         nodes: Sequence[str] = (),
+        is_early: bool = False,
     ) -> None:
         # What was lost has waited already: it goes before all that lies in the queue.
         level = Priority.HIGH if attempt else self._line.level(job)
@@ -228,7 +230,8 @@ class Feeder:
             flight.pool, flight.node, flight.level, flight.number = pool, node, level, number
             flight.seconds = self._forecast.on_node(job.plan, work, node).mean_s
         if not attempt:
-            self._line.serve(job)
+            if not is_early:  # its rise is for the tiles
+                self._line.serve(job)
             self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
 
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:

@@ -24,6 +24,8 @@ class Turn:
     job: OpenJob
     stages: Sequence[Stage]
     most: int
+    is_early: bool = False
+    """Whether they open a picture beside another one's turn."""
 
 
 def early_turn(
@@ -48,7 +50,7 @@ def early_turn(
         if _place(job) == place:
             opening = [stage for stage in stages_of(job) if stage in OPENING_STAGES]
             if opening:
-                return Turn(job, opening, 1)
+                return Turn(job, opening, 1, is_early=True)
     return None
 
 

@@ -127,3 +127,17 @@ def test_a_silent_broker_holds_up_nobody_and_a_few_threads(monkeypatch):
     asked.clear()
     notices.send_meanwhile(CLUSTER, "later")
     wait_for(lambda: asked, limit_s=10)
+
+
+def test_a_process_without_threads_to_spare_gives_the_place_back(monkeypatch, sent):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        for _ in range(100):
+            notices.send_meanwhile(CLUSTER, "job")
+
+    notices.send_meanwhile(CLUSTER, "job")
+
+    wait_for(lambda: sent, limit_s=10)

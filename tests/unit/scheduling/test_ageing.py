@@ -3,6 +3,7 @@
 import pytest
 
 from app.domain.spec import Priority
+from app.domain.work import Stage
 from tests.unit.scheduling.scene import Scene
 
 HIGH_AFTER_S = 40
@@ -215,3 +216,20 @@ def test_what_has_not_risen_is_not_opened_in_the_turn_of_what_has(scene):
     scene.round(1.0, times=HIGH_AFTER_S // 2)
 
     assert first(scene) == LOW_FIRST
+
+
+def test_a_picture_that_is_opened_early_does_not_cost_the_rise_of_its_own_batch(scene):
+    plan = scene.accept("low", priority=Priority.LOW, is_opened=False, count=2)
+    scene.finish(plan, 0, Stage.BASE, Stage.PREPARE)
+    scene.accept("busy", priority=Priority.HIGH)
+    scene.round()
+    scene.publisher.ready["gpu"] = 2
+    scene.round(1.0, times=HIGH_AFTER_S)
+    scene.runtime.entries.close("busy")
+    scene.accept("high", priority=Priority.HIGH)
+    scene.publisher.ready["gpu"] = 0
+
+    slices = scene.round(1.0)
+
+    stages = [(one.job_id, one.units[0].stage, one.slice.priority) for one in slices]
+    assert stages == [("low", Stage.BASE, Priority.HIGH), ("low", Stage.TILE, Priority.HIGH)]
