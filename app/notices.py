@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from amqp.exceptions import AMQPError, MessageNacked
+from kombu.exceptions import KombuError
+
 from app.celery import celery
+from app.domain.errors import RenderError
 from app.queues import translated_send_errors
 from app.settings import Settings
 
@@ -23,6 +27,8 @@ _EXPIRES_S = 60.0
 
 _MOST_AT_ONCE = 8
 _at_once = threading.BoundedSemaphore(_MOST_AT_ONCE)
+
+_UNSENT = (RenderError, AMQPError, KombuError, MessageNacked, RuntimeError)
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -46,7 +52,7 @@ def send(settings: Settings, job_id: str) -> None:
     try:
         with translated_send_errors(settings):
             _publish({"job_id": job_id})
-    except Exception as err:  # whatever it is: who is told has only to wait less
+    except _UNSENT as err:  # who is told has only to wait less
         log.info("notice.unsent", extra={"job_id": job_id, "reason": str(err)})
 
 

@@ -198,5 +198,12 @@ class Scene:
         self.dispatcher = self.another()
 
 
+def short_queue() -> Scene:
+    """One worker, units of 1 s that nobody has rendered yet: the queue is to hold four."""
+    scene = Scene(lookahead_s=4.0, slice_units=2)
+    scene.node()
+    return scene
+
+
 def tiles(count: int, image: int = 0) -> list[Work]:
     return [Work(Stage.TILE, image, 0, index) for index in range(count)]

@@ -4,15 +4,12 @@ import pytest
 
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
-from tests.unit.scheduling.scene import TILES, Scene, tiles
+from tests.unit.scheduling.scene import TILES, Scene, short_queue, tiles
 
 
 @pytest.fixture
 def scene():
-    """One worker, units of 1 s that nobody has rendered yet: the queue is to hold four."""
-    scene = Scene(lookahead_s=4.0, slice_units=2)
-    scene.node()
-    return scene
+    return short_queue()
 
 
 def jobs(slices):

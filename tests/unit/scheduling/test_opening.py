@@ -7,15 +7,12 @@ import pytest
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.scheduling.placing import Placing
-from tests.unit.scheduling.scene import Scene, tiles
+from tests.unit.scheduling.scene import Scene, short_queue, tiles
 
 
 @pytest.fixture
 def scene():
-    """One worker, units of 1 s that nobody has rendered yet: the queue is to hold four."""
-    scene = Scene(lookahead_s=4.0, slice_units=2)
-    scene.node()
-    return scene
+    return short_queue()
 
 
 def sent(slices):
@@ -114,14 +111,19 @@ def test_a_picture_of_a_batch_is_opened_while_the_one_before_it_is_rendered(scen
     assert {work.image for one in others for work in one.units} == {0}
 
 
-def test_a_short_unit_makes_no_room_for_long_ones(scene):
-    """The queue takes hundreds of bases of ten milliseconds, and four tiles of a second."""
+def learn(scene, *, opening_s):
+    """A job with many tiles of 1 s, whose base and preparation took *opening_s* each."""
     plan = scene.accept("known", is_opened=False, height=4096, width=4096)
-    steps = [(Work(Stage.BASE, 0), 0.01), (Work(Stage.PREPARE, 0), 0.01), (tiles(1)[0], 1.0)]
-    for work, seconds in steps:
+    opening = [(Work(stage, 0), opening_s) for stage in (Stage.BASE, Stage.PREPARE)]
+    for work, seconds in [*opening, (tiles(1)[0], 1.0)]:
         scene.round()
         scene.rendered("known", plan, work, seconds=seconds)
     scene.round()
+
+
+def test_a_short_unit_makes_no_room_for_long_ones(scene):
+    """The queue takes hundreds of bases of ten milliseconds, and four tiles of a second."""
+    learn(scene, opening_s=0.01)
     scene.accept("second", is_opened=False)
 
     units = [work for one in drained(scene) for work in one.units]
@@ -131,12 +133,7 @@ def test_a_short_unit_makes_no_room_for_long_ones(scene):
 
 
 def test_a_long_base_does_not_keep_tiles_from_a_queue_that_has_room_for_them(scene):
-    plan = scene.accept("known", is_opened=False, height=4096, width=4096)
-    steps = [(Work(Stage.BASE, 0), 60.0), (Work(Stage.PREPARE, 0), 60.0), (tiles(1)[0], 1.0)]
-    for work, seconds in steps:
-        scene.round()
-        scene.rendered("known", plan, work, seconds=seconds)
-    scene.round()
+    learn(scene, opening_s=60.0)
     scene.accept("second", is_opened=False)
     scene.publisher.ready["gpu"] = 2
 
