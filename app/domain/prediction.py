@@ -1,14 +1,10 @@
-"""How long units of work take, learned from those that were done; when a job will be done."""
+"""How long units of work take, learned from those that were done."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from heapq import heapify, heapreplace
-from itertools import groupby
-from statistics import NormalDist
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 DEFAULT_S = 1.0
@@ -19,9 +15,7 @@ _GAIN = 1 / 32
 """Weight of a new duration, once 32 were seen; half of what is known is then 22 units old."""
 _GUESSED_SPREAD = 0.5
 """Standard deviation over mean of a guess."""
-_EXACT_ROUNDS = 8
-"""Units a worker whose turns are followed one by one; what is before them flows evenly."""
-_SHORTEST_S, _LONGEST_S = 1e-6, 1e9
+SHORTEST_S, _LONGEST_S = 1e-6, 1e9
 _SMALLEST, _LARGEST = 1e-6, 1e18
 
 
@@ -46,10 +40,6 @@ class Estimate(NamedTuple):
         return Estimate(self.mean_s * factor, self.sigma * factor)
 
 
-_Times = Sequence[tuple[dict[str, Estimate], int]]
-"""Estimates by device of units that are alike, and how many there are."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """Moving mean and variance of the logarithm of seconds: durations scatter by factors."""
@@ -62,7 +52,7 @@ class _Seen:
         """The first durations count alike, later ones forget the oldest (Welford, West 1979)."""
         count = self.count + 1
         gain = max(_GAIN, 1 / count)
-        distance = math.log(max(seconds, _SHORTEST_S)) - self.log_mean
+        distance = math.log(max(seconds, SHORTEST_S)) - self.log_mean
         return _Seen(
             self.log_mean + gain * distance,
             (1 - gain) * (self.log_variance + gain * distance**2),
@@ -154,80 +144,6 @@ class Predictor:
             ),
             default=None,
         )
-
-
-def eta_s(
-    pending: Sequence[tuple[Shape, int]],
-    predictor: Predictor,
-    workers: Mapping[str, int],
-    *,
-    guess_s: float = DEFAULT_S,
-    ahead_s: float = 0.0,
-) -> float:
-    """Seconds until *pending*, shapes and how many units of each, is done.
-
-    *workers* are counted by device; the shapes' own devices do not matter. Entries that follow
-    each other with one model and stage are done together, the others wait for those before
-    them. *ahead_s* of work, over all workers, is done first. Infinite without any worker.
-    """
-    pending = [(shape, count) for shape, count in pending if count > 0]
-    crew = {device: count for device, count in workers.items() if count > 0}
-    if not pending and not ahead_s:
-        return 0.0
-    if not crew:
-        return math.inf
-    elapsed_s = ahead_s / sum(crew.values())
-    for _, stage in groupby(pending, key=lambda entry: (entry[0].model, entry[0].stage)):
-        times = [(_by_device(shape, predictor, crew, guess_s), count) for shape, count in stage]
-        times.sort(key=lambda entry: -min(one.mean_s for one in entry[0].values()))
-        elapsed_s += _span_s(times, crew) + _tail_s(times, crew)
-    return elapsed_s
-
-
-def _by_device(
-    shape: Shape, predictor: Predictor, devices: Iterable[str], guess_s: float
-) -> dict[str, Estimate]:
-    found = {}
-    for device in devices:
-        mean_s, sigma = predictor.predict(replace(shape, device=device), guess_s=guess_s)
-        found[device] = Estimate(max(_SHORTEST_S, mean_s), sigma)
-    return found
-
-
-def _span_s(times: _Times, crew: Mapping[str, int]) -> float:
-    """Seconds until independent units are done, the longest first, each where it ends soonest.
-
-    Workers pull, and what a slow one holds at the end is run again by one that idles: that
-    comes to about the same as not giving it to the slow one.
-    """
-    free = {device: [0.0] * count for device, count in crew.items()}
-    end_s = 0.0
-    for estimates, count in times:
-        flowing = max(0, count - _EXACT_ROUNDS * sum(crew.values()))
-        _delay(free, flowing / sum(crew[device] / estimates[device].mean_s for device in crew))
-        for _ in range(count - flowing):
-            device = min(free, key=lambda name: free[name][0] + estimates[name].mean_s)
-            done_s = free[device][0] + estimates[device].mean_s
-            end_s = max(end_s, done_s)
-            heapreplace(free[device], done_s)
-    return end_s
-
-
-def _tail_s(times: _Times, crew: Mapping[str, int]) -> float:
-    """What the last of the last units takes above the mean: all others wait for it.
-
-    The largest of that many normal variates (Blom 1958); beyond a mean it is run again.
-    """
-    estimates, count = times[-1]
-    together = min(count, sum(crew.values()))
-    deviations = NormalDist().inv_cdf((together - 0.375) / (together + 0.25))
-    return max(min(deviations * sigma, mean_s) for mean_s, sigma in estimates.values())
-
-
-def _delay(free: dict[str, list[float]], seconds: float) -> None:
-    for times in free.values():
-        times[:] = [time + seconds for time in times]
-        heapify(times)
 
 
 def _is_sane(shape: Shape) -> bool:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from statistics import fmean
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 
 from app.domain.errors import NotFoundError, PermanentError
+from app.domain.eta import Worker, eta_s
 from app.domain.plan import RenderPlan
-from app.domain.prediction import Estimate, Predictor, eta_s
-from app.domain.work import Outcome, Stage, Work, stage_model
+from app.domain.prediction import Estimate, Predictor, Shape
+from app.domain.work import Outcome, Work, stage_model
 from app.live.port import Record
-from app.nodes import CurrentUnit, NodeRecord
+from app.nodes import NodeRecord
+from app.scheduling.begun import Begun, begun
 from app.scheduling.duration import step_s
 from app.scheduling.job import OpenJob
 from app.scheduling.shapes import shape_of, step_shape
@@ -31,7 +35,7 @@ class Forecast:
         self._store = store
         self._predictor = read_predictor(store)
         self._by_node = Predictor()
-        self._known: set[tuple[str, Stage, str]] = set()
+        self._known: set[tuple[str, str, str]] = set()
         self._is_changed = False
 
     def unit(self, plan: RenderPlan, work: Work, device: str = "") -> Estimate:
@@ -40,9 +44,7 @@ class Forecast:
 
     def on_node(self, plan: RenderPlan, work: Work, node: str, device: str = "") -> Estimate:
         """Seconds that *work* takes on *node*; of one that has done none of its kind, any's."""
-        if self.knows(plan, work, node):
-            return self._by_node.predict(shape_of(plan, work, node))
-        return self.unit(plan, work, device)
+        return self._of(shape_of(plan, work, device), node, device)
 
     def experience(self, plan: RenderPlan, work: Work, node: str, device: str) -> Estimate:
         """Seconds of units just like *work* on *node*, or on its device; infinite without any."""
@@ -68,43 +70,33 @@ class Forecast:
     def eta_s(
         self, job: OpenJob, nodes: Sequence[NodeRecord], ahead_s: float, now_s: float
     ) -> float:
-        """Seconds until *job* is done by *nodes* after *ahead_s* of work; infinite without any."""
-        pending = [(shape_of(job.plan, work, ""), count) for work, count in job.left()]
-        workers = Counter(node.device for node in nodes)
-        rendered_s = eta_s(pending, self._predictor, workers, ahead_s=ahead_s)
-        if math.isfinite(rendered_s):
-            rendered_s = max(0.0, rendered_s - self._begun_s(job, nodes))
-        return rendered_s + self._steps_s(job, now_s)
+        """Seconds until *job* is done by *nodes* after *ahead_s* of work; infinite without any.
 
-    def _begun_s(self, job: OpenJob, nodes: Sequence[NodeRecord]) -> float:
-        """For how long nodes have been at what they do of *job*, in the mean.
-
-        What one shows may be done since: it is half through another unit then, if there is one.
+        Nodes of one device are told apart where the job is rendered: what they have of it, and
+        how fast each of them is. Of jobs that wait it does not matter who is who.
         """
-        at_hand = [
-            (node, unit)
-            for node in nodes
-            for unit in node.at_hand
-            if unit.job_id == job.entry.job_id
+        at_work = begun(job, nodes, partial(self._on, job)) if job.flying else {}
+        taken = Counter(job.like(work) for one in at_work.values() for work in one.works)
+        pending = [
+            (shape_of(job.plan, unit, ""), count - taken[unit]) for unit, count in job.left()
         ]
-        under_way = [
-            (node, unit) for node, unit in at_hand if not job.flying.keys().isdisjoint(unit.works)
-        ]
-        seconds: dict[str, float] = defaultdict(float)
-        for node, unit in under_way:
-            seconds[node.node] += self._done_of(job, unit, node.age_s)
-        unseen = job.flying.keys() - {work for _, unit in under_way for work in unit.works}
-        others = {node.node for node, _ in at_hand} - seconds.keys()
-        for name, work in zip(others, unseen, strict=False):
-            seconds[name] = self.unit(job.plan, work).mean_s / 2
-        return fmean(seconds.values()) if seconds else 0.0
+        kind_of = attrgetter("node" if job.flying else "device")
+        devices = {kind_of(node): node.device for node in nodes}
+        workers = [Worker(kind_of(node), at_work.get(node.node, Begun()).left_s) for node in nodes]
 
-    def _done_of(self, job: OpenJob, shown: CurrentUnit, age_s: float) -> float:
-        """Seconds spent on what is not done of a message, at most what that takes."""
-        times_s = {work: self.unit(job.plan, work).mean_s for work in shown.works}
-        left_s = sum(seconds for work, seconds in times_s.items() if work in job.flying)
-        ended_s = sum(times_s.values()) - left_s
-        return min(max(0.0, shown.elapsed_s + age_s - ended_s), left_s)
+        def on(shape: Shape, kind: str) -> Estimate:
+            return self._of(shape, kind, devices[kind])
+
+        return eta_s(pending, workers, on, ahead_s=ahead_s) + self._steps_s(job, now_s)
+
+    def _of(self, shape: Shape, node: str, device: str) -> Estimate:
+        """Seconds on *node*; of one that has done none of its kind, what its device takes."""
+        if (shape.model, shape.stage, node) in self._known:
+            return self._by_node.predict(replace(shape, device=node))
+        return self._predictor.predict(replace(shape, device=device))
+
+    def _on(self, job: OpenJob, work: Work, node: NodeRecord) -> float:
+        return self.on_node(job.plan, work, node.node, node.device).mean_s
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""

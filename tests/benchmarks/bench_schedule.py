@@ -76,7 +76,10 @@ def cluster() -> Iterator[Path]:
 
 
 def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dict[str, Any]:
-    """A request of *tiles* tiles in one phase."""
+    """A request of *tiles* tiles in one phase.
+
+    A tile's seconds are learned by its size and steps: tiles that take others need other *fields*.
+    """
     side = round(tiles**0.5)
     tags = {"tile_s": str(tile_s), "slow_share": str(slow_share)}
     size = {"height": 64 * side, "width": 64 * side, "tile": 64, "overlap": 0}
@@ -124,16 +127,16 @@ def _ours(
     from app.bootstrap import runtime
     from app.tasks import render
 
-    runs = []
+    runs, shape = [], {"steps": 10 + number}
     with Crew(folder, speeds) as crew:
         # Workers load their code, and the dispatcher learns their times, outside the measurement;
         # after each one's first, cold units, many more.
         for seed in (1000, 2000):
-            render.delay(order(_WARMING, *times, seed=seed + number)).get(timeout=600)
+            render.delay(order(_WARMING, *times, **shape, seed=seed + number)).get(timeout=600)
         app = runtime()
         for repeat in range(_TIMES):
             steal = Steal()
-            job_id = render.delay(order(tiles, *times, seed=10 * number + repeat)).id
+            job_id = render.delay(order(tiles, *times, **shape, seed=10 * number + repeat)).id
             looks, end_s = crew.follow(app, job_id)
             spans = crew.tile_spans(app, job_id)
             ratio = makespan(spans) / crew.lower_bound_s(app, job_id)
@@ -148,15 +151,16 @@ def _high_wait(folder: Path, tile_s: float) -> None:
     from app.tasks import render
 
     workers, seed = 8, round(20_000 * tile_s)
+    tiles = {"tile_s": tile_s, "slow_share": 0.0, "steps": round(20 * tile_s)}
     with Crew(folder, (1.0,) * workers) as crew:
-        render.delay(order(_WARMING, tile_s, 0.0, seed=seed)).get(timeout=600)
+        render.delay(order(_WARMING, **tiles, seed=seed)).get(timeout=600)
         app = runtime()
-        low = render.delay(order(500, tile_s, 0.0, seed=seed + 1, priority="low")).id
+        low = render.delay(order(500, **tiles, seed=seed + 1, priority="low")).id
         crew.wait_for_tiles(app, low, 2 * workers)
         waits = []
         for number in range(5):
             sent_s = time.time()
-            job = render.delay(order(1, tile_s, 0.0, seed=seed + 10 + number, priority="high"))
+            job = render.delay(order(1, **tiles, seed=seed + 10 + number, priority="high"))
             job.get(timeout=600)
             waits.append(crew.first_start_s(app, job.id) - sent_s)
         app.ledger.cancel(low)
@@ -171,13 +175,14 @@ def _fairness(folder: Path) -> None:
     from app.manifests import read_runs
     from app.tasks import render
 
+    tiles = {"tile_s": 0.1, "slow_share": 0.0, "steps": 30}
     with Crew(folder, (1.0,) * 4):
-        render.delay(order(64, 0.1, 0.0, seed=3000)).get(timeout=600)  # times are learned
+        render.delay(order(64, **tiles, seed=3000)).get(timeout=600)  # times are learned
         many = [
-            render.delay(order(400, 0.1, 0.0, seed=number, tenant="many")) for number in range(10)
+            render.delay(order(400, **tiles, seed=number, tenant="many")) for number in range(10)
         ]
         # Long enough that slices of 32 at its begin and its end say nothing.
-        one = render.delay(order(900, 0.1, 0.0, seed=99, tenant="one"))
+        one = render.delay(order(900, **tiles, seed=99, tenant="one"))
         one.get(timeout=600)
         app = runtime()
         runs = {

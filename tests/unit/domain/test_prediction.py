@@ -7,32 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.prediction import DEFAULT_S, Estimate, Predictor, Shape, eta_s
-
-TILE = Shape("atlas", "tile", 100.0, "cpu")
-
-shapes = st.builds(
-    Shape,
-    model=st.sampled_from(["atlas", "xl"]),
-    stage=st.sampled_from(["tile", "core"]),
-    area=st.floats(0.1, 1e9) | st.integers(1, 10**9),
-    device=st.sampled_from(["cpu", "cuda", ""]),
-)
-seconds = st.floats(1e-3, 1e5)
-observations = st.lists(st.tuples(shapes, seconds), max_size=15)
-
-
-def taught(*pairs, most_shapes=1000):
-    predictor = Predictor(most_shapes)
-    for shape, took_s in pairs:
-        predictor.observe(shape, took_s)
-    return predictor
-
-
-def lognormal(median_s, spread, count, seed=0):
-    return [
-        float(s) for s in np.random.default_rng(seed).lognormal(math.log(median_s), spread, count)
-    ]
+from app.domain.prediction import DEFAULT_S, Estimate, Predictor
+from tests.unit.domain.durations import TILE, lognormal, observations, shapes, taught
 
 
 def test_one_duration_is_the_first_prediction():
@@ -192,76 +168,3 @@ def test_rows_with_numbers_that_cannot_be_are_left_out(numbers):
 
 def test_a_record_of_another_version_is_not_read():
     assert Predictor.from_record(taught((TILE, 3.0)).to_record() | {"version": 2}).shapes == ()
-
-
-@pytest.mark.parametrize(
-    ("count", "workers", "expected_s"),
-    [(8, 8, 2.0), (9, 8, 4.0), (64, 8, 16.0), (1, 8, 2.0), (10_000, 10, 2000.0)],
-)
-def test_equal_workers_take_whole_turns(count, workers, expected_s):
-    predictor = taught((TILE, 2.0))
-
-    assert eta_s([(TILE, count)], predictor, {"cpu": workers}) == pytest.approx(expected_s)
-
-
-def test_a_faster_device_does_more():
-    predictor = taught((TILE, 4.0), (replace(TILE, device="cuda"), 1.0))
-
-    assert eta_s([(TILE, 50)], predictor, {"cpu": 1, "cuda": 1}) == pytest.approx(40.0, rel=0.02)
-
-
-def test_stages_wait_for_each_other_and_shapes_of_one_stage_do_not():
-    core, edge = Shape("atlas", "core", 10.0, "cpu"), Shape("atlas", "core", 9.0, "cpu")
-    predictor = taught((TILE, 2.0), (core, 1.0), (edge, 1.0))
-
-    assert eta_s([(TILE, 1), (core, 1), (edge, 1)], predictor, {"cpu": 2}) == pytest.approx(3.0)
-
-
-def test_work_that_is_served_before_is_added():
-    predictor = taught((TILE, 2.0))
-
-    assert eta_s([(TILE, 4)], predictor, {"cpu": 4}, ahead_s=40.0) == pytest.approx(12.0)
-
-
-def test_without_a_worker_there_is_no_end_in_sight():
-    assert eta_s([(TILE, 1)], Predictor(), {"cpu": 0}) == math.inf
-
-
-def test_nothing_left_takes_no_time_even_without_workers():
-    assert eta_s([(TILE, 0)], Predictor(), {}) == 0
-
-
-@given(
-    st.lists(st.tuples(shapes, st.integers(0, 500)), max_size=4),
-    observations,
-    st.dictionaries(st.sampled_from(["cpu", "cuda"]), st.integers(1, 20), min_size=1),
-)
-def test_a_worker_more_puts_off_the_end_by_no_more_than_a_units_scatter(pending, pairs, workers):
-    predictor = taught(*pairs)
-    device = min(workers)
-    estimates = [predictor.predict(replace(s, device=d)) for s, _ in pending for d in workers]
-    longest_s = max((estimate.mean_s for estimate in estimates), default=0.0)
-
-    fewer = eta_s(pending, predictor, workers)
-    more = eta_s(pending, predictor, workers | {device: workers[device] + 1})
-
-    assert 0 <= more <= fewer + 2 * longest_s * len(pending) * (1 + 1e-9)
-
-
-def test_scatter_puts_off_the_end_by_no_more_than_one_unit():
-    steady, scattered = taught(*[(TILE, 2.0)] * 8), taught(*[(TILE, 1.0), (TILE, 4.0)] * 4)
-    mean_s, sigma = scattered.predict(TILE)
-
-    assert eta_s([(TILE, 8)], steady, {"cpu": 8}) == pytest.approx(2.0)
-    assert mean_s + sigma < eta_s([(TILE, 8)], scattered, {"cpu": 8}) <= 2 * mean_s
-
-
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("spread", [0.05, 0.1, 0.2])
-def test_after_thirty_two_tiles_the_end_is_predicted_within_a_tenth(spread, seed):
-    predictor = taught(*((TILE, one) for one in lognormal(1.5, spread, 32, seed)))
-    ends = np.zeros(4)
-    for one in lognormal(1.5, spread, 200, seed + 100):
-        ends[np.argmin(ends)] += one
-
-    assert eta_s([(TILE, 200)], predictor, {"cpu": 4}) == pytest.approx(ends.max(), rel=0.1)

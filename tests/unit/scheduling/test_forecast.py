@@ -1,4 +1,6 @@
-"""What units under way take off the time until a job's end."""
+"""When a job will be done, by what its nodes have of it and by how fast each of them is."""
+
+import math
 
 import pytest
 
@@ -18,10 +20,14 @@ SECONDS = 10.0
 def forecast():
     """One that has seen every tile take ten seconds."""
     found = Forecast(MemoryStore())
-    event = {"status": "rendered", "seconds": SECONDS, "device": "cpu"}
     for stage in (Stage.TILE, Stage.HEAD, Stage.CORE):
-        found.observe(PLAN, Work(stage, 0), event)
+        observe(found, stage, SECONDS)
     return found
+
+
+def observe(forecast, stage, seconds, node=""):
+    event = {"status": "rendered", "seconds": seconds, "device": "cpu", "node": node}
+    forecast.observe(PLAN, Work(stage, 0), event)
 
 
 @pytest.fixture
@@ -47,67 +53,54 @@ def begin(job, count):
     return job.take(count, [Stage.TILE], "gpu", 0.0)
 
 
-def test_of_what_a_node_shows_the_time_so_far_is_over(forecast, job):
+def eta_s(forecast, job, *nodes):
+    return forecast.eta_s(job, nodes, 0.0, 0.0)
+
+
+def test_an_end_is_sooner_by_the_time_that_units_were_under_way(forecast, job):
     begin(job, 1)
 
-    shown = node(shown=current(0, elapsed_s=3.0), age_s=1.0)
+    alone = node(shown=current(0, elapsed_s=3.0))
 
-    assert forecast._begun_s(job, [shown]) == pytest.approx(4.0)
-
-
-def test_an_end_is_so_much_sooner(forecast, job):
-    begin(job, 1)
-    before_s = forecast.left_s(job)
-
-    eta_s = forecast.eta_s(job, [node(shown=current(0, elapsed_s=3.0))], 0.0, 0.0)
-
-    assert eta_s == pytest.approx(before_s - 3.0)
+    assert eta_s(forecast, job, alone) == pytest.approx(forecast.left_s(job) - 3.0)
 
 
 def test_a_unit_that_takes_longer_than_predicted_is_not_done_for_that(forecast, job):
     begin(job, 1)
 
-    shown = node(shown=current(0, elapsed_s=500.0))
+    alone = node(shown=current(0, elapsed_s=500.0))
 
-    assert forecast._begun_s(job, [shown]) == pytest.approx(SECONDS)
-
-
-def test_of_a_message_only_what_is_not_done_counts(forecast, job):
-    begin(job, 3)
-    job.flying.pop(Work(Stage.TILE, 0, index=0))
-
-    shown = node(shown=current(0, 1, 2, elapsed_s=12.0))
-
-    assert forecast._begun_s(job, [shown]) == pytest.approx(2.0)
-
-
-def test_who_shows_what_is_done_is_half_through_another(forecast, job):
-    begin(job, 3)
-    nodes = [
-        node(1, shown=current(0, elapsed_s=3.0)),
-        node(2, shown=current(7, elapsed_s=9.0)),
-        node(3, shown=current(1, elapsed_s=9.0, job_id="other")),
-    ]
-
-    assert forecast._begun_s(job, nodes) == pytest.approx((3.0 + 5.0) / 2)
-
-
-def test_who_shows_what_is_done_has_nothing_where_no_other_unit_is_left(forecast, job):
-    begin(job, 1)
-    nodes = [node(1, shown=current(0, elapsed_s=1.0))]
-    nodes += [node(number, shown=current(number, elapsed_s=9.0)) for number in range(2, 9)]
-
-    assert forecast._begun_s(job, nodes) == pytest.approx(1.0)
-
-
-def test_idle_nodes_do_not_count(forecast, job):
-    begin(job, 1)
-
-    nodes = [node(1, shown=current(0, elapsed_s=4.0)), node(2), node(3)]
-
-    assert forecast._begun_s(job, nodes) == pytest.approx(4.0)
+    assert eta_s(forecast, job, alone) == pytest.approx(forecast.left_s(job) - SECONDS)
 
 
 def test_where_nothing_was_sent_nothing_is_over(forecast, job):
-    assert forecast._begun_s(job, [node()]) == 0
-    assert forecast._begun_s(job, []) == 0
+    alone = node(shown=current(0, elapsed_s=3.0, job_id="other"))
+
+    assert eta_s(forecast, job, alone) == pytest.approx(forecast.left_s(job))
+
+
+def test_without_nodes_there_is_no_end_in_sight(forecast, job):
+    begin(job, 1)
+
+    assert eta_s(forecast, job) == math.inf
+
+
+def test_nodes_of_one_device_are_told_apart(forecast, job):
+    observe(forecast, Stage.TILE, SECONDS / 4, node="w1@host")
+    observe(forecast, Stage.TILE, SECONDS, node="w2@host")
+    begin(job, 8)
+
+    # Both phases' tiles, the second's of half the steps, at 2.5 and 10 s; then the head, then
+    # four cores, of which neither has done any.
+    assert eta_s(forecast, job, node(1), node(2)) == pytest.approx(27.5 + SECONDS + 2 * SECONDS)
+
+
+def test_of_a_job_that_waits_it_does_not_matter_who_is_who(job):
+    ends_s = []
+    for fast in ("w1@host", "w7@host"):
+        found = Forecast(MemoryStore())
+        observe(found, Stage.TILE, SECONDS / 4, node=fast)
+        observe(found, Stage.TILE, SECONDS, node="w2@host")
+        ends_s.append(eta_s(found, job, node(1), node(2)))
+
+    assert ends_s[0] == ends_s[1]

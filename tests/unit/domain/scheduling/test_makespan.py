@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from app.domain.prediction import Predictor, Shape, eta_s
+from app.domain.prediction import Predictor, Shape
 from tests.benchmarks.bench_placement import CASES, POLICIES, SPEEDS, Case, Simulation, ratios
+from tests.unit.domain.durations import left_s
 
 OURS = POLICIES[-1]
 BY_NAME = {case.name: case for case in CASES}
@@ -40,7 +41,7 @@ def test_after_a_first_job_the_next_ones_end_is_predicted_within_a_tenth(speeds)
     for seconds in first.taken_s:
         predictor.observe(shape, seconds)
 
-    expected_s = eta_s([(shape, 64)], predictor, {"cpu": len(speeds)})
+    expected_s = left_s([(shape, 64)], predictor, {"cpu": len(speeds)})
 
     case = Case("next", (1.0,) * 64, speeds=speeds)
     spans = [Simulation(OURS, case, seed).run()[0] for seed in range(10)]
@@ -56,6 +57,6 @@ def test_after_thirty_two_tiles_a_jobs_end_is_predicted_within_a_tenth(case, see
     for seconds in simulation.taken_s[:32]:
         predictor.observe(shape, seconds)
 
-    left_s = eta_s([(shape, 32)], predictor, {"cpu": 8})
+    rest_s = left_s([(shape, 32)], predictor, {"cpu": 8})
 
-    assert simulation.ended_s[31] + left_s == pytest.approx(end_s, rel=0.1)
+    assert simulation.ended_s[31] + rest_s == pytest.approx(end_s, rel=0.1)
