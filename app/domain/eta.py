@@ -91,11 +91,13 @@ def _span_s(times: _Times, workers: Sequence[Worker]) -> float:
 def _tail_s(times: _Times, workers: int) -> float:
     """What the last of the last units takes above the mean: all others wait for it.
 
-    The largest of that many normal variates (Blom 1958); beyond a mean it is run again.
+    The largest of that many normal variates (Blom 1958). What takes twice its mean, and what a
+    slow worker has, is run again by a quick one.
     """
     if not times:
         return 0.0
     estimates, count = times[-1]
     together = min(count, workers)
     deviations = NormalDist().inv_cdf((together - 0.375) / (together + 0.25))
-    return max(min(deviations * sigma, mean_s) for mean_s, sigma in estimates.values())
+    most = max(min(1.0, deviations * sigma / mean_s) for mean_s, sigma in estimates.values())
+    return most * min(mean_s for mean_s, _ in estimates.values())

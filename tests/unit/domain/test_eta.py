@@ -116,3 +116,15 @@ def test_each_worker_goes_at_its_own_pace():
 
     assert eta_s([(TILE, 9)], workers, by_name) == pytest.approx(4.0)
     assert eta_s([(TILE, 900)], workers, by_name) == pytest.approx(400.0, rel=0.01)
+
+
+def test_what_a_slow_worker_has_is_run_again_by_a_quick_one():
+    scattered = {kind: Estimate(one.mean_s, one.mean_s) for kind, one in STEADY.items()}
+    workers = [Worker("fast")] * 7 + [Worker("slow")]
+
+    steady_s, scattered_s = (
+        eta_s([(TILE, 58)], workers, lambda shape, kind, of=of: of[kind])
+        for of in (STEADY, scattered)
+    )
+
+    assert scattered_s == pytest.approx(steady_s + STEADY["fast"].mean_s)

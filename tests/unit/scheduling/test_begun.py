@@ -35,12 +35,24 @@ def test_the_time_so_far_is_over(job):
     assert found(job, shown) == {"w1@host": Begun((tile(0),), 6.0)}
 
 
-def test_a_unit_that_takes_longer_than_predicted_is_done_any_moment(job):
+@pytest.mark.parametrize(
+    ("elapsed_s", "left_s"), [(9.0, 1.0), (12.0, 0.0), (16.0, 8.0), (80.0, 40.0)]
+)
+def test_a_unit_is_done_any_moment_unless_it_takes_much_longer(job, elapsed_s, left_s):
     begin(job, 1)
 
-    shown = node(shown=current(0, elapsed_s=500.0))
+    shown = node(shown=current(0, elapsed_s=elapsed_s))
 
-    assert found(job, shown) == {"w1@host": Begun((tile(0),), 0.0)}
+    assert found(job, shown) == {"w1@host": Begun((tile(0),), left_s)}
+
+
+def test_what_is_done_and_being_stored_takes_no_time(job):
+    begin(job, 2)
+    job.flying.pop(tile(0))
+
+    shown = node(shown=current(1, elapsed_s=1.0), earlier=current(0, elapsed_s=30.0))
+
+    assert found(job, shown) == {"w1@host": Begun((tile(1),), 9.0)}
 
 
 def test_of_a_message_only_what_is_not_done_counts(job):
