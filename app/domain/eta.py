@@ -7,97 +7,77 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
 from itertools import groupby
 from statistics import NormalDist
-from typing import NamedTuple
 
-from app.domain.prediction import SHORTEST_S, Estimate, Shape
+import numpy as np
+from numpy.typing import NDArray
 
-_EXACT_ROUNDS = 8
-"""Units a worker whose turns are followed one by one; what is before them flows evenly."""
+from app.domain.prediction import SHORTEST_S, Shape
 
-
-class Worker(NamedTuple):
-    """Who takes one unit after the other."""
-
-    kind: str
-    """Its device or its name: by that its times are predicted."""
-    busy_s: float = 0.0
-    """Seconds until it is done with what it has."""
-
-
-_Times = Sequence[tuple[dict[str, Estimate], int]]
-"""Estimates by kind of worker of units that are alike, and how many there are."""
+Floats = NDArray[np.float64]
+Times = NDArray[np.float64]
+"""A unit's seconds, mean and standard deviation in a row for each worker."""
 
 
 def eta_s(
     pending: Sequence[tuple[Shape, int]],
-    workers: Sequence[Worker],
-    predict: Callable[[Shape, str], Estimate],
+    busy_s: Sequence[float],
+    predict: Callable[[Shape], Times],
     *,
     ahead_s: float = 0.0,
 ) -> float:
-    """Seconds until *pending*, shapes and how many units of each, and what *workers* have is done.
+    """Seconds until *pending*, shapes and how many units of each, is done.
 
-    *predict* tells a unit's seconds on a kind of worker; the shapes' own devices do not matter.
-    Entries that follow each other with one model and stage are done together, the others wait for
-    those before them. *ahead_s* of work, over all workers, is done first. Infinite without any
-    worker.
+    By as many workers as *busy_s* has entries: how long each has yet to do with what it has.
+    *predict* tells how long each takes; the shapes' own devices do not matter. Entries that follow
+    each other with one model and stage are done together, the others wait for those before them.
+    *ahead_s* of work, over all workers, is done first. Infinite without any worker.
     """
-    if not workers:
+    if not len(busy_s):
         return math.inf if ahead_s or any(count for _, count in pending) else 0.0
-    elapsed_s, kinds = ahead_s / len(workers), {worker.kind for worker in workers}
-    stages = groupby(pending, key=lambda entry: (entry[0].model, entry[0].stage))
-    for _, stage in stages:
-        times = [
-            ({kind: _positive(predict(shape, kind)) for kind in kinds}, count)
-            for shape, count in stage
-            if count > 0
-        ]
-        times.sort(key=lambda entry: -min(one.mean_s for one in entry[0].values()))
-        elapsed_s += _span_s(times, workers) + _tail_s(times, len(workers))
-        workers = [Worker(worker.kind) for worker in workers]
-    return elapsed_s + max(worker.busy_s for worker in workers)
+    elapsed_s, free_s = ahead_s / len(busy_s), np.array(busy_s, np.float64)
+    for _, stage in groupby(pending, key=lambda entry: (entry[0].model, entry[0].stage)):
+        entries = [(predict(shape), count) for shape, count in stage if count > 0]
+        entries.sort(key=lambda entry: -float(entry[0][:, 0].min()))
+        for times, count in entries:
+            free_s = _after(free_s, np.maximum(SHORTEST_S, times[:, 0]), count)
+        elapsed_s += float(free_s.max()) + (_tail_s(*entries[-1]) if entries else 0.0)
+        free_s = np.zeros_like(free_s)
+    return elapsed_s + float(free_s.max())
 
 
-def _positive(estimate: Estimate) -> Estimate:
-    return estimate._replace(mean_s=max(SHORTEST_S, estimate.mean_s))
+def _after(free_s: Floats, each_s: Floats, count: int) -> Floats:
+    """When each worker is free after *count* units, of which each goes where it ends soonest.
 
-
-def _span_s(times: _Times, workers: Sequence[Worker]) -> float:
-    """Seconds until independent units are done, the longest first, each where it ends soonest.
-
-    Workers pull, and what a slow one holds at the end is run again by one that idles: that
-    comes to about the same as not giving it to the slow one.
+    Workers pull, and what a slow one holds at the end is run again by one that idles: that comes
+    to about the same as not giving it to the slow one.
     """
-    free_s = [worker.busy_s for worker in workers]
-    end_s = max(free_s)
-    for estimates, count in times:
-        each_s = [estimates[worker.kind].mean_s for worker in workers]
-        flowing = max(0, count - _EXACT_ROUNDS * len(workers))
-        flown_s = flowing / sum(1 / one_s for one_s in each_s)
-        ends = [
-            (busy_s + flown_s + one_s, place)
-            for place, (busy_s, one_s) in enumerate(zip(free_s, each_s, strict=True))
-        ]
-        heapify(ends)
-        for _ in range(count - flowing):
-            done_s, place = ends[0]
-            end_s = max(end_s, done_s)
-            heapreplace(ends, (done_s + each_s[place], place))
-        for next_s, place in ends:
-            free_s[place] = next_s - each_s[place]
-    return end_s
+    even_s = _even_s(free_s, each_s, count)
+    units = np.floor(np.maximum(0.0, even_s - free_s) / each_s)  # these are given in any case
+    next_s = free_s + (units + 1) * each_s
+    ends = list(zip(next_s.tolist(), range(len(free_s)), strict=True))
+    heapify(ends)
+    for _ in range(count - int(units.sum())):
+        end_s, place = ends[0]
+        units[place] += 1
+        heapreplace(ends, (end_s + float(each_s[place]), place))
+    return free_s + units * each_s
 
 
-def _tail_s(times: _Times, workers: int) -> float:
+def _even_s(free_s: Floats, each_s: Floats, count: int) -> float:
+    """When all would end together if units could be parted; whoever is busy for longer has none."""
+    order = np.argsort(free_s)
+    rates = np.cumsum(1 / each_s[order])
+    return float(((count + np.cumsum((free_s / each_s)[order])) / rates).min())
+
+
+def _tail_s(times: Times, count: int) -> float:
     """What the last of the last units takes above the mean: all others wait for it.
 
     The largest of that many normal variates (Blom 1958). What takes twice its mean, and what a
     slow worker has, is run again by a quick one.
     """
-    if not times:
-        return 0.0
-    estimates, count = times[-1]
-    together = min(count, workers)
+    means_s = np.maximum(SHORTEST_S, times[:, 0])
+    together = min(count, len(times))
     deviations = NormalDist().inv_cdf((together - 0.375) / (together + 0.25))
-    most = max(min(1.0, deviations * sigma / mean_s) for mean_s, sigma in estimates.values())
-    return most * min(mean_s for mean_s, _ in estimates.values())
+    most = np.minimum(1.0, deviations * times[:, 1] / means_s).max()
+    return float(most * means_s.min())

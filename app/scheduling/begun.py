@@ -25,33 +25,36 @@ class Begun(NamedTuple):
 def begun(job: OpenJob, nodes: Sequence[NodeRecord], seconds: Seconds) -> dict[str, Begun]:
     """What is not done of *job* and under way, by the names of those *nodes* that have some.
 
-    What one shows may be done since: it is half through another unit then, if there is one.
+    A unit that several have is with whom it ends first. What a node shows may be done since: it
+    is half through another unit then, if there is one.
     """
-    unseen, found, others = dict.fromkeys(job.flying), dict[str, Begun](), []
-    for node in nodes:
-        shown = [unit for unit in node.at_hand if unit.job_id == job.entry.job_id]
-        parts = [_take_left_of(unit, node, unseen, seconds) for unit in shown]
-        works = tuple(work for part in parts for work in part.works)
+    shown = [
+        (node, _left_of(job, unit, node, seconds))
+        for node in nodes
+        for unit in node.at_hand
+        if unit.job_id == job.entry.job_id and unit.plan_hash == job.plan.hash
+    ]
+    unseen, found = dict.fromkeys(job.flying), dict[str, Begun]()
+    for node, part in sorted(shown, key=lambda entry: entry[1].left_s):
+        works = tuple(work for work in part.works if work in unseen)
+        for work in works:
+            del unseen[work]
         if works:
-            found[node.node] = Begun(works, sum(part.left_s for part in parts))
-        elif shown:
-            others.append(node)
-    for node, work in zip(others, unseen, strict=False):
+            before = found.get(node.node, Begun())
+            found[node.node] = Begun(before.works + works, before.left_s + part.left_s)
+    at_work = {node.node for node, part in shown if part.works}
+    others = {node.node: node for node, _ in shown if node.node not in at_work}
+    for node, work in zip(others.values(), unseen, strict=False):
         found[node.node] = Begun((work,), seconds(work, node) / 2)
     return found
 
 
-def _take_left_of(
-    shown: CurrentUnit, node: NodeRecord, unseen: dict[Work, None], seconds: Seconds
-) -> Begun:
-    """Units of a message that are *unseen*, which they are no longer: the others are done, or
-    another node has them too."""
+def _left_of(job: OpenJob, shown: CurrentUnit, node: NodeRecord, seconds: Seconds) -> Begun:
+    """What is not done of a message. What takes much longer than it should is as good as new:
+    either it ends some time, or another node does it again."""
     times_s = {work: seconds(work, node) for work in shown.works}
-    works = tuple(work for work in times_s if work in unseen)
-    for work in works:
-        del unseen[work]
-    left_s = sum(times_s[work] for work in works)
-    spent_s = max(0.0, shown.elapsed_s + node.age_s - (sum(times_s.values()) - left_s))
-    # What takes longer than it should may take much longer: nobody knows why it does.
-    is_late = works and spent_s > _LATE_TIMES * left_s
-    return Begun(works, spent_s / 2 if is_late else max(0.0, left_s - spent_s))
+    works = tuple(work for work in times_s if work in job.flying)
+    all_s = sum(times_s[work] for work in works)
+    spent_s = max(0.0, shown.elapsed_s + node.age_s - (sum(times_s.values()) - all_s))
+    is_late = spent_s > _LATE_TIMES * all_s
+    return Begun(works, min(spent_s / 2, all_s) if is_late else max(0.0, all_s - spent_s))

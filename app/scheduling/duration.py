@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from app.domain.card import ModelCard
-from app.domain.eta import Worker, eta_s
+from app.domain.eta import Times, eta_s
 from app.domain.plan import RenderPlan
-from app.domain.prediction import Estimate, Predictor, Shape
+from app.domain.prediction import Predictor, Shape
 from app.domain.work import WORKER_STAGES, Work, image_work
 from app.scheduling.shapes import shape_of, step_shape
 
@@ -42,12 +44,12 @@ def finish_s(
     # Of one picture: while others are merged, workers go on with it.
     steps = [group[0] for group in groups if group and group[0].stage not in WORKER_STAGES]
     waits_s = sum(step_s(plan, work, predictor) for work in steps)
-    workers = [Worker(device) for device, count in crew.items() for _ in range(count)]
+    devices = [device for device, count in crew.items() for _ in range(count)]
 
-    def on(shape: Shape, device: str) -> Estimate:
-        return predictor.predict(replace(shape, device=device))
+    def times(shape: Shape) -> Times:
+        return np.array([predictor.predict(replace(shape, device=device)) for device in devices])
 
-    return eta_s(pending, workers, on, ahead_s=ahead_s) + waits_s
+    return eta_s(pending, [0.0] * len(devices), times, ahead_s=ahead_s) + waits_s
 
 
 def step_s(plan: RenderPlan, work: Work, predictor: Predictor) -> float:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
+
+import numpy as np
 
 from app.domain.errors import NotFoundError, PermanentError
-from app.domain.eta import Worker, eta_s
+from app.domain.eta import Times, eta_s
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, Shape
-from app.domain.work import Outcome, Work, stage_model
+from app.domain.work import Outcome, Stage, Work, stage_model
 from app.live.port import Record
 from app.nodes import NodeRecord
 from app.scheduling.begun import Begun, begun
@@ -35,7 +36,8 @@ class Forecast:
         self._store = store
         self._predictor = read_predictor(store)
         self._by_node = Predictor()
-        self._known: set[tuple[str, str, str]] = set()
+        self._known: set[tuple[str, Stage, str]] = set()
+        self._shown: dict[tuple[tuple[tuple[str, str], ...], Shape], Times] = {}
         self._is_changed = False
 
     def unit(self, plan: RenderPlan, work: Work, device: str = "") -> Estimate:
@@ -44,7 +46,9 @@ class Forecast:
 
     def on_node(self, plan: RenderPlan, work: Work, node: str, device: str = "") -> Estimate:
         """Seconds that *work* takes on *node*; of one that has done none of its kind, any's."""
-        return self._of(shape_of(plan, work, device), node, device)
+        if self.knows(plan, work, node):
+            return self._by_node.predict(shape_of(plan, work, node))
+        return self.unit(plan, work, device)
 
     def experience(self, plan: RenderPlan, work: Work, node: str, device: str) -> Estimate:
         """Seconds of units just like *work* on *node*, or on its device; infinite without any."""
@@ -72,31 +76,38 @@ class Forecast:
     ) -> float:
         """Seconds until *job* is done by *nodes* after *ahead_s* of work; infinite without any.
 
-        Nodes of one device are told apart where the job is rendered: what they have of it, and
-        how fast each of them is. Of jobs that wait it does not matter who is who.
+        Each goes at its own pace, and begins when it is done with what it has of the job.
         """
         at_work = begun(job, nodes, partial(self._on, job)) if job.flying else {}
         taken = Counter(job.like(work) for one in at_work.values() for work in one.works)
         pending = [
             (shape_of(job.plan, unit, ""), count - taken[unit]) for unit, count in job.left()
         ]
-        kind_of = attrgetter("node" if job.flying else "device")
-        devices = {kind_of(node): node.device for node in nodes}
-        workers = [Worker(kind_of(node), at_work.get(node.node, Begun()).left_s) for node in nodes]
+        busy_s = [at_work.get(node.node, Begun()).left_s for node in nodes]
+        crew = tuple((node.node, node.device) for node in nodes)
+        rendered_s = eta_s(pending, busy_s, partial(self._times, crew), ahead_s=ahead_s)
+        return rendered_s + self._steps_s(job, now_s)
 
-        def on(shape: Shape, kind: str) -> Estimate:
-            return self._of(shape, kind, devices[kind])
+    def _times(self, crew: tuple[tuple[str, str], ...], shape: Shape) -> Times:
+        """Of units of *shape* on each of *crew*, names of nodes and their devices.
 
-        return eta_s(pending, workers, on, ahead_s=ahead_s) + self._steps_s(job, now_s)
+        Asked for the same by one job after the other, and between them nothing is learned.
+        """
+        found = self._shown.get((crew, shape))
+        if found is None:
+            found = np.array([self._pace(shape, *node) for node in crew])
+            self._shown[crew, shape] = found
+        return found
 
-    def _of(self, shape: Shape, node: str, device: str) -> Estimate:
-        """Seconds on *node*; of one that has done none of its kind, what its device takes."""
-        if (shape.model, shape.stage, node) in self._known:
-            return self._by_node.predict(replace(shape, device=node))
+    def _pace(self, shape: Shape, node: str, device: str) -> Estimate:
+        """Of *shape* on *node*, or before it has done just that, on its device."""
+        own = replace(shape, device=node)
+        if self._by_node.has_seen(own):
+            return self._by_node.predict(own)
         return self._predictor.predict(replace(shape, device=device))
 
     def _on(self, job: OpenJob, work: Work, node: NodeRecord) -> float:
-        return self.on_node(job.plan, work, node.node, node.device).mean_s
+        return self._pace(shape_of(job.plan, work, ""), node.node, node.device).mean_s
 
     def observe(self, plan: RenderPlan, work: Work, event: Record) -> None:
         """Learn from a unit that was rendered."""
@@ -104,6 +115,7 @@ class Forecast:
         if event.get("status") != Outcome.RENDERED or not isinstance(seconds, int | float):
             return
         device, node = str(event.get("device", "")), str(event.get("node", ""))
+        self._shown.clear()
         self._predictor.observe(shape_of(plan, work, device), float(seconds))
         if node:
             # Not kept: nodes are named anew with every start, and each teaches it in a unit.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from app.domain.eta import Worker, eta_s
+from app.domain.eta import eta_s
 from app.domain.prediction import Predictor, Shape
 
 TILE = Shape("atlas", "tile", 100.0, "cpu")
@@ -37,9 +37,9 @@ def lognormal(median_s, spread, count, seed=0):
 
 def left_s(pending, predictor, crew, *, ahead_s=0.0):
     """The end of *pending*, done by workers counted by device."""
-    workers = [Worker(device) for device, count in crew.items() for _ in range(count)]
+    devices = [device for device, count in crew.items() for _ in range(count)]
 
-    def on(shape, device):
-        return predictor.predict(replace(shape, device=device))
+    def times(shape):
+        return np.array([predictor.predict(replace(shape, device=device)) for device in devices])
 
-    return eta_s(pending, workers, on, ahead_s=ahead_s)
+    return eta_s(pending, [0.0] * len(devices), times, ahead_s=ahead_s)

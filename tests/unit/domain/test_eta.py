@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.eta import Worker, eta_s
-from app.domain.prediction import Estimate, Predictor, Shape
+from app.domain.eta import eta_s
+from app.domain.prediction import Predictor, Shape
 from tests.unit.domain.durations import TILE, left_s, lognormal, observations, shapes, taught
 
-STEADY = {"fast": Estimate(1.0, 0.0), "slow": Estimate(4.0, 0.0)}
 
-
-def by_name(shape, kind):
-    return STEADY[kind]
+def steady(*seconds):
+    """Workers that take just so long for whatever it is."""
+    return lambda shape: np.array([(one_s, 0.0) for one_s in seconds])
 
 
 @pytest.mark.parametrize(
@@ -93,38 +92,70 @@ def test_after_thirty_two_tiles_the_end_is_predicted_within_a_tenth(spread, seed
 
 
 def test_who_is_busy_begins_later():
-    workers = [Worker("fast", busy_s=3.0), Worker("fast")]
+    assert eta_s([(TILE, 5)], [3.0, 0.0], steady(1.0, 1.0)) == pytest.approx(4.0)
 
-    assert eta_s([(TILE, 5)], workers, by_name) == pytest.approx(4.0)
+
+def test_who_is_busy_for_longer_than_the_others_need_takes_none():
+    assert eta_s([(TILE, 1000)], [250.0, 0.0], steady(1.0, 1.0)) == pytest.approx(625.0)
+    assert eta_s([(TILE, 10)], [250.0, 0.0], steady(1.0, 1.0)) == pytest.approx(250.0)
 
 
 def test_what_workers_have_is_waited_for_where_nothing_else_is_left():
-    workers = [Worker("fast", busy_s=0.5), Worker("slow", busy_s=3.0)]
+    busy_s = [0.5, 3.0]
 
-    assert eta_s([(TILE, 0)], workers, by_name) == eta_s([], workers, by_name) == 3.0
+    assert eta_s([(TILE, 0)], busy_s, steady(1.0, 4.0)) == eta_s([], busy_s, steady()) == 3.0
 
 
 def test_a_later_stage_waits_for_what_workers_have():
     core = Shape("atlas", "core", 10.0, "cpu")
-    workers = [Worker("fast"), Worker("slow", busy_s=3.0)]
 
-    assert eta_s([(TILE, 0), (core, 1)], workers, by_name) == pytest.approx(4.0)
+    assert eta_s([(TILE, 0), (core, 1)], [0.0, 3.0], steady(1.0, 4.0)) == pytest.approx(4.0)
 
 
 def test_each_worker_goes_at_its_own_pace():
-    workers = [Worker("fast"), Worker("fast"), Worker("slow")]
+    workers = steady(1.0, 1.0, 4.0)
 
-    assert eta_s([(TILE, 9)], workers, by_name) == pytest.approx(4.0)
-    assert eta_s([(TILE, 900)], workers, by_name) == pytest.approx(400.0, rel=0.01)
+    assert eta_s([(TILE, 9)], [0.0] * 3, workers) == pytest.approx(4.0)
+    assert eta_s([(TILE, 900)], [0.0] * 3, workers) == pytest.approx(400.0)
+
+
+def test_a_unit_goes_where_it_ends_soonest_even_if_that_worker_is_busy():
+    assert eta_s([(TILE, 1)], [1.0, 0.0], steady(1.0, 9.0)) == pytest.approx(2.0)
+
+
+def test_short_units_fill_up_what_long_ones_leave():
+    short = replace(TILE, area=25.0)
+
+    def times(shape):
+        return np.array([(shape.area / 25, 0.0)] * 2)  # 4 and 1 s
+
+    assert eta_s([(short, 4), (TILE, 3)], [0.0, 0.0], times) == pytest.approx(8.0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 300)), min_size=1, max_size=9),
+    st.integers(1, 60),
+)
+def test_the_end_is_that_of_giving_each_unit_where_it_ends_soonest(workers, count):
+    free_s = [busy_s for _, busy_s in workers]
+    for _ in range(count):
+        ends_s = [at + each for at, (each, _) in zip(free_s, workers, strict=True)]
+        place = int(np.argmin(ends_s))
+        free_s[place] = ends_s[place]
+
+    found_s = eta_s(
+        [(TILE, count)], [busy for _, busy in workers], steady(*(s for s, _ in workers))
+    )
+
+    assert found_s == pytest.approx(max(free_s), rel=1e-4)
 
 
 def test_what_a_slow_worker_has_is_run_again_by_a_quick_one():
-    scattered = {kind: Estimate(one.mean_s, one.mean_s) for kind, one in STEADY.items()}
-    workers = [Worker("fast")] * 7 + [Worker("slow")]
+    means_s = [1.0] * 7 + [4.0]
 
-    steady_s, scattered_s = (
-        eta_s([(TILE, 58)], workers, lambda shape, kind, of=of: of[kind])
-        for of in (STEADY, scattered)
-    )
+    def scattered(shape):
+        return np.array([(mean_s, mean_s) for mean_s in means_s])
 
-    assert scattered_s == pytest.approx(steady_s + STEADY["fast"].mean_s)
+    steady_s = eta_s([(TILE, 58)], [0.0] * 8, steady(*means_s))
+
+    assert eta_s([(TILE, 58)], [0.0] * 8, scattered) == pytest.approx(steady_s + 1.0)

@@ -36,7 +36,7 @@ def test_the_time_so_far_is_over(job):
 
 
 @pytest.mark.parametrize(
-    ("elapsed_s", "left_s"), [(9.0, 1.0), (12.0, 0.0), (16.0, 8.0), (80.0, 40.0)]
+    ("elapsed_s", "left_s"), [(9.0, 1.0), (12.0, 0.0), (16.0, 8.0), (800.0, 10.0)]
 )
 def test_a_unit_is_done_any_moment_unless_it_takes_much_longer(job, elapsed_s, left_s):
     begin(job, 1)
@@ -69,14 +69,23 @@ def test_what_is_being_stored_and_what_comes_after_it_are_both_at_hand(job):
 
     shown = node(shown=current(1, elapsed_s=1.0), earlier=current(0, elapsed_s=10.0))
 
-    assert found(job, shown) == {"w1@host": Begun((tile(1), tile(0)), 9.0)}
+    assert found(job, shown) == {"w1@host": Begun((tile(0), tile(1)), 9.0)}
 
 
-def test_a_unit_that_two_nodes_have_is_under_way_once(job):
+@pytest.mark.parametrize("hung", [1, 2])
+def test_a_unit_that_two_nodes_have_is_with_whom_it_ends_first(job, hung):
+    begin(job, 2)
+    nodes = [node(hung, shown=current(0, elapsed_s=600.0))]
+    nodes += [node(3 - hung, shown=current(0, elapsed_s=9.0))]
+
+    assert found(job, *nodes) == {f"w{3 - hung}@host": Begun((tile(0),), 1.0)}
+
+
+def test_what_is_shown_of_a_plan_that_was_replaced_does_not_count(job):
     begin(job, 1)
-    nodes = [node(number, shown=current(0, elapsed_s=1.0)) for number in (1, 2)]
+    shown = current(400, elapsed_s=1.0).model_copy(update={"plan_hash": "old"})
 
-    assert found(job, *nodes) == {"w1@host": Begun((tile(0),), 9.0)}
+    assert found(job, node(shown=shown)) == {}
 
 
 def test_who_shows_what_is_done_is_half_through_another(job):
