@@ -1,3 +1,4 @@
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -67,7 +68,9 @@ def sensor():
 
 @pytest.fixture
 def guard(consumer, node, sensor):
-    return Guard(consumer, node, sensor, LIMITS, period_s=0.01)
+    yield Guard(consumer, node, sensor, LIMITS, period_s=0.01)
+    node.drain("SIGTERM")  # what its thread still logs would be in another test's log
+    wait_for(lambda: "tilechord-guard" not in [thread.name for thread in threading.enumerate()])
 
 
 def look(guard, consumer, sensor, gpu_memory):
