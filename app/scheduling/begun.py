@@ -10,6 +10,7 @@ from app.nodes import CurrentUnit, NodeRecord
 from app.scheduling.job import OpenJob
 
 _LATE_TIMES = 1.5
+"""Of what was predicted: until then it may end any moment."""
 
 Seconds = Callable[[Work, NodeRecord], float]
 """How long a unit takes on a node."""

@@ -37,7 +37,7 @@ class Forecast:
         self._predictor = read_predictor(store)
         self._by_node = Predictor()
         self._known: set[tuple[str, Stage, str]] = set()
-        self._shown: dict[tuple[tuple[tuple[str, str], ...], Shape], Times] = {}
+        self._crew_times: dict[tuple[tuple[tuple[str, str], ...], Shape], Times] = {}
         self._is_changed = False
 
     def unit(self, plan: RenderPlan, work: Work, device: str = "") -> Estimate:
@@ -93,10 +93,10 @@ class Forecast:
 
         Asked for the same by one job after the other, and between them nothing is learned.
         """
-        found = self._shown.get((crew, shape))
+        found = self._crew_times.get((crew, shape))
         if found is None:
             found = np.array([self._pace(shape, *node) for node in crew])
-            self._shown[crew, shape] = found
+            self._crew_times[crew, shape] = found
         return found
 
     def _pace(self, shape: Shape, node: str, device: str) -> Estimate:
@@ -115,7 +115,7 @@ class Forecast:
         if event.get("status") != Outcome.RENDERED or not isinstance(seconds, int | float):
             return
         device, node = str(event.get("device", "")), str(event.get("node", ""))
-        self._shown.clear()
+        self._crew_times.clear()
         self._predictor.observe(shape_of(plan, work, device), float(seconds))
         if node:
             # Not kept: nodes are named anew with every start, and each teaches it in a unit.
