@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap import runtime
+from app.results import EmbeddedBackend
 from app.settings import settings
 from tests.support.card_model import write_card_model
 from tests.support.installation import Installation
@@ -26,6 +27,8 @@ def installation(
     for name, value in made.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    # What an earlier test's job ended with is the process's, under the same name as this one's.
+    monkeypatch.setattr(EmbeddedBackend, "_values", {})
     _forget_settings()
     yield made
     _forget_settings()

@@ -152,7 +152,7 @@ def test_whoever_follows_in_a_pipe_is_told(
     app = clustered(HandClock())
     monkeypatch.setattr(following, "runtime", lambda: app)
     monkeypatch.setattr(stillness, "STILL_S", 0.0)
-    # In this module alone: threads of other tests sleep too.
+    # In this module alone: other threads of this process sleep too.
     cancelling = {"sleep": lambda _: app.ledger.cancel("job-1")}
     monkeypatch.setattr(following, "time", SimpleNamespace(**vars(time) | cancelling))
 
