@@ -36,13 +36,18 @@ def eta_s(
         return math.inf if ahead_s or any(count for _, count in pending) else 0.0
     elapsed_s, free_s = ahead_s / len(busy_s), np.array(busy_s, np.float64)
     for _, stage in groupby(pending, key=lambda entry: (entry[0].model, entry[0].stage)):
-        entries = [(predict(shape), count) for shape, count in stage if count > 0]
+        entries = [(_divisible(predict(shape)), count) for shape, count in stage if count > 0]
         entries.sort(key=lambda entry: -float(entry[0][:, 0].min()))
         for times, count in entries:
-            free_s = _after(free_s, np.maximum(SHORTEST_S, times[:, 0]), count)
+            free_s = _after(free_s, times[:, 0], count)
         elapsed_s += float(free_s.max()) + (_tail_s(*entries[-1]) if entries else 0.0)
         free_s = np.zeros_like(free_s)
     return elapsed_s + float(free_s.max())
+
+
+def _divisible(times: Times) -> Times:
+    """With means above zero."""
+    return np.maximum((SHORTEST_S, 0.0), times)
 
 
 def _after(free_s: Floats, each_s: Floats, count: int) -> Floats:
@@ -76,8 +81,8 @@ def _tail_s(times: Times, count: int) -> float:
     The largest of that many normal variates (Blom 1958). What takes twice its mean, and what a
     slow worker has, is run again by a quick one.
     """
-    means_s = np.maximum(SHORTEST_S, times[:, 0])
+    means_s, sigmas_s = times.T
     together = min(count, len(times))
     deviations = NormalDist().inv_cdf((together - 0.375) / (together + 0.25))
-    most = np.minimum(1.0, deviations * times[:, 1] / means_s).max()
+    most = np.minimum(1.0, deviations * sigmas_s / means_s).max()
     return float(most * means_s.min())

@@ -52,11 +52,8 @@ class Forecast:
 
     def experience(self, plan: RenderPlan, work: Work, node: str, device: str) -> Estimate:
         """Seconds of units just like *work* on *node*, or on its device; infinite without any."""
-        for predictor, where in ((self._by_node, node), (self._predictor, device)):
-            shape = shape_of(plan, work, where)
-            if predictor.has_seen(shape):
-                return predictor.predict(shape)
-        return Estimate(math.inf, math.inf)
+        seen = self._seen(shape_of(plan, work, ""), node, device)
+        return seen or Estimate(math.inf, math.inf)
 
     def knows(self, plan: RenderPlan, work: Work, node: str) -> bool:
         """Whether *node* has rendered units of this model and stage."""
@@ -101,10 +98,16 @@ class Forecast:
 
     def _pace(self, shape: Shape, node: str, device: str) -> Estimate:
         """Of *shape* on *node*, or before it has done just that, on its device."""
-        own = replace(shape, device=node)
-        if self._by_node.has_seen(own):
-            return self._by_node.predict(own)
-        return self._predictor.predict(replace(shape, device=device))
+        seen = self._seen(shape, node, device)
+        return seen or self._predictor.predict(replace(shape, device=device))
+
+    def _seen(self, shape: Shape, node: str, device: str) -> Estimate | None:
+        """What units of just *shape* took on *node*, or on its device."""
+        for predictor, where in ((self._by_node, node), (self._predictor, device)):
+            there = replace(shape, device=where)
+            if predictor.has_seen(there):
+                return predictor.predict(there)
+        return None
 
     def _on(self, job: OpenJob, work: Work, node: NodeRecord) -> float:
         return self._pace(shape_of(job.plan, work, ""), node.node, node.device).mean_s

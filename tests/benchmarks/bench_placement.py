@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
-from itertools import count
 
 import numpy as np
 
@@ -75,8 +75,10 @@ CASES = (
 )
 
 
-@dataclass
-class _Worker:
+@dataclass(eq=False)
+class Worker:
+    """What it has and since when."""
+
     speed: float
     held: deque[int] = field(default_factory=deque)
     unit: int | None = None
@@ -86,36 +88,47 @@ class _Worker:
 class Simulation:
     """One job under one policy; ``run`` returns makespan and lower bound in seconds."""
 
+    least_s = 0.0
+    """Before that no run hangs."""
+
     def __init__(self, policy: Policy, case: Case, seed: int) -> None:
         self._policy, self._case = policy, case
         self._random = np.random.default_rng(seed)
         self._first_runs = [self._draw(size) for size in case.sizes]
         self._sizes = case.sizes
-        self._workers = [_Worker(speed) for speed in case.speeds]
+        self._workers = [Worker(speed) for speed in case.speeds]
         self._line = deque(longest_first(range(len(case.sizes)), lambda unit: case.sizes[unit]))
         self._left = set(self._line)
         self._runs = dict.fromkeys(self._line, 0)
         self._events: list[tuple[float, int, int]] = []
-        self._numbers = count()
+        self._pushed = 0
+        self.now_s = 0.0
         self.taken_s: list[float] = []
         """Seconds of every run that ended, as its worker saw them."""
         self.ended_s: list[float] = []
         """When it ended."""
 
     def run(self) -> tuple[float, float]:
+        if not self._events:
+            self.begin()
+        self.go_on()
+        return self.now_s, self._lower_bound_s()
+
+    def begin(self) -> None:
         if self._policy.is_static:
             for place, unit in enumerate(self._line):
                 self._workers[place % len(self._workers)].held.append(unit)
             self._line.clear()
         for index in range(len(self._workers)):
             self._start(index, 0.0)
-        now_s = 0.0
         if self._policy.is_speculative:
             self._push(_CHECK_S, -1)
-        while self._left:
-            now_s, _, index = heappop(self._events)
-            self._check(now_s) if index < 0 else self._finish(index, now_s)
-        return now_s, self._lower_bound_s()
+
+    def go_on(self, left: int = 0) -> None:
+        """Until no more than *left* units are not done."""
+        while len(self._left) > left:
+            self.now_s, _, index = heappop(self._events)
+            self._check(self.now_s) if index < 0 else self._finish(index, self.now_s)
 
     def _finish(self, index: int, now_s: float) -> None:
         worker = self._workers[index]
@@ -136,7 +149,7 @@ class Simulation:
             worker.unit, worker.since_s = worker.held.popleft(), now_s
             self._push(now_s + DISPATCH_S + self._service_s(worker.unit) / worker.speed, index)
 
-    def _take(self, worker: _Worker) -> None:
+    def _take(self, worker: Worker) -> None:
         size = self._policy.most
         if self._policy.is_guided:
             size = batch_size(len(self._line), len(self._workers), self._policy.most)
@@ -150,23 +163,28 @@ class Simulation:
         idle = [place for place, worker in enumerate(self._workers) if worker.unit is None]
         idle.sort(key=lambda place: -self._workers[place].speed)
         running = [
-            Running(worker.unit, now_s - worker.since_s, self._expected_s(worker))
+            Running(worker.unit, now_s - worker.since_s, self._expected_s(worker), self.least_s)
             for place, worker in enumerate(self._workers)
             if worker.unit is not None
         ]
-        late = stragglers(running, lambda run: (self._sizes[run.unit], SPREAD), len(idle))
+        late = stragglers(running, partial(self._on_helper, idle), len(idle))
         for place, unit in zip(idle, late if not self._line else (), strict=False):
             self._workers[place].held.append(unit)
             self._start(place, now_s)
         self._push(now_s + _CHECK_S, -1)
 
-    def _expected_s(self, worker: _Worker) -> float | None:
+    def _on_helper(self, idle: Sequence[int], run: Running[int]) -> tuple[float, float]:
+        """Mean and standard deviation of a second run's seconds."""
+        return self._sizes[run.unit], SPREAD
+
+    def _expected_s(self, worker: Worker) -> float | None:
         if worker.unit is None or not self._policy.knows_speeds:
             return None
         return self._sizes[worker.unit] / worker.speed
 
     def _push(self, at_s: float, index: int) -> None:
-        heappush(self._events, (at_s, next(self._numbers), index))
+        self._pushed += 1
+        heappush(self._events, (at_s, self._pushed, index))
 
     def _service_s(self, unit: int) -> float:
         """Work of this run; only the first is part of the lower bound."""
