@@ -36,7 +36,7 @@ def eta_s(
         return math.inf if ahead_s or any(count for _, count in pending) else 0.0
     elapsed_s, free_s = ahead_s / len(busy_s), np.array(busy_s, np.float64)
     for _, stage in groupby(pending, key=lambda entry: (entry[0].model, entry[0].stage)):
-        entries = [(_divisible(predict(shape)), count) for shape, count in stage if count > 0]
+        entries = [(_above_zero(predict(shape)), count) for shape, count in stage if count > 0]
         entries.sort(key=lambda entry: -float(entry[0][:, 0].min()))
         for times, count in entries:
             free_s = _after(free_s, times[:, 0], count)
@@ -45,8 +45,8 @@ def eta_s(
     return elapsed_s + float(free_s.max())
 
 
-def _divisible(times: Times) -> Times:
-    """With means above zero."""
+def _above_zero(times: Times) -> Times:
+    """With no mean of nothing, for units are counted by it, and no deviation below."""
     return np.maximum((SHORTEST_S, 0.0), times)
 
 

@@ -78,7 +78,7 @@ class Job(Simulation):
     def played_again(self, number: int) -> Self:
         """As it stands now, with another draw of every time that is not over."""
         other = deepcopy(self, {id(_STORE): _STORE})  # its locks cannot be copied
-        other._random = np.random.default_rng((self._seed, number))
+        other._random = np.random.default_rng((self._seed, 1 + number))
         for unit, size in enumerate(other._sizes):
             if not other._runs[unit]:
                 other._first_runs[unit] = other._draw(size)
@@ -132,7 +132,7 @@ class Chance(NamedTuple):
     """How good the prediction of one job's end is."""
 
     ours: float
-    """Share of the possible ends that lie within a tenth of it."""
+    """Share of the possible ends from which it is off by a tenth of them at most."""
     best: float
     """The largest such share of any number."""
     error: float
@@ -154,8 +154,8 @@ def share(ends_s: Ends, predicted_s: float) -> float:
 
 
 def best_share(ends_s: Ends) -> float:
-    """The largest share that any prediction has: moved down until it just reaches the first of
-    its ends, it keeps the others."""
+    """The largest share that any prediction has: moved up until the first of its ends is only just
+    within a tenth, it keeps the others."""
     return max(share(ends_s, end_s * (1 + WITHIN)) for end_s in ends_s)
 
 
@@ -199,7 +199,7 @@ def main() -> None:
         found = [chance(case, seed) for seed in range(_RUNS)]
         errors = np.quantile([one.error for one in found], (0.5, 0.05, 0.95))
         shares = np.mean([(one.ours, one.best) for one in found], axis=0)
-        cells = [f"{share:.0%}" for share in shares] + [f"{error:+.1%}" for error in errors]
+        cells = [f"{one:.0%}" for one in shares] + [f"{error:+.1%}" for error in errors]
         table.add_row(case.name, *cells)
     Console(width=120).print(table)
 

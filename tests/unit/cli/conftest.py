@@ -27,7 +27,7 @@ def installation(
     for name, value in made.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    # What an earlier test's job ended with is the process's, under the same name as this one's.
+    # Results outlive a test, and its jobs have the names of other tests' jobs.
     monkeypatch.setattr(EmbeddedBackend, "_values", {})
     _forget_settings()
     yield made

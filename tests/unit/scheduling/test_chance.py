@@ -23,7 +23,7 @@ def test_an_end_is_predicted_within_a_tenth(case, seed):
 
 
 @pytest.mark.parametrize("case", SLOW, ids=name)
-def test_with_slow_runs_the_middle_of_all_ends_is_predicted_and_most_of_them_are_near(case):
+def test_with_slow_runs_the_median_end_and_most_others_are_predicted_within_a_tenth(case):
     found = [chance(case, seed, ends=30) for seed in range(12)]
 
     ours, best, error = np.mean(found, axis=0)
