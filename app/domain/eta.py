@@ -46,7 +46,7 @@ def eta_s(
 
 
 def _above_zero(times: Times) -> Times:
-    """With no mean of nothing, for units are counted by it, and no deviation below."""
+    """Means of at least ``SHORTEST_S``, for they divide; deviations of at least zero."""
     return np.maximum((SHORTEST_S, 0.0), times)
 
 
