@@ -132,7 +132,10 @@ class Dispatcher:
             case "job", OpenJob() as job:
                 self._moved_on(job, event, now_s)
             case "unit", OpenJob() as job:
-                self._unit_ended(job, event, now_s)
+                if (message := _message_of(event)) and message.plan_hash == job.plan.hash:
+                    self._unit_ended(job, message, event, now_s)
+            case "unit", None:
+                self._outlived(job_id, event)
 
     def _moved_on(self, job: OpenJob, event: Record, now_s: float) -> None:
         times = self._steps.moved_on(job, event, now_s)
@@ -151,14 +154,15 @@ class Dispatcher:
         if times and self._runtime.ledger.has_result(job.entry.job_id):  # it did not fail
             self._forecast.observe_steps(job.plan, times)
 
-    def _unit_ended(self, job: OpenJob, event: Record, now_s: float) -> None:
-        try:
-            message = WorkMessage.model_validate(event)
-        except ValidationError as err:  # of a worker that is newer than this process
-            log.warning("event.unreadable", extra={"reason": str(err), "event": event})
-            return
-        if message.plan_hash != job.plan.hash:
-            return
+    def _outlived(self, job_id: str, event: Record) -> None:
+        """Learn from runs that took longer than their job: of slow ones the most do, and without
+        them every unit would be thought quicker than it is."""
+        plan, message = self._line.ended(job_id), _message_of(event)
+        if plan and message and message.plan_hash == plan.hash:
+            for work in message.works:
+                self._forecast.observe(plan, work, event)
+
+    def _unit_ended(self, job: OpenJob, message: WorkMessage, event: Record, now_s: float) -> None:
         status = event.get("status")
         if status in (Outcome.FAILED, Outcome.ABANDONED) and settle(
             self._runtime, job.entry.job_id
@@ -267,3 +271,12 @@ class Dispatcher:
             return False
         self._done_s[what] = now_s
         return True
+
+
+def _message_of(event: Record) -> WorkMessage | None:
+    """The message whose units *event* tells of."""
+    try:
+        return WorkMessage.model_validate(event)
+    except ValidationError as err:  # of a worker that is newer than this process
+        log.warning("event.unreadable", extra={"reason": str(err), "event": event})
+        return None

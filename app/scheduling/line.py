@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _UNPLANNED_LOOKS = 8
 _NEW_S = 30.0
 """An older job may have messages on their way that another dispatcher has sent."""
+_MOST_ENDED = 100
+"""Jobs of which runs are still heard when they are over."""
 _LEVELS = {priority.level: priority for priority in Priority}
 
 
@@ -56,6 +58,7 @@ class Line:
         self._isolation = Isolation(clock.monotonic, self._ask_store)
         self._shares: dict[str, Shares] = {}
         self._jobs: dict[str, OpenJob] = {}
+        self._ended: dict[str, RenderPlan] = {}
         self._unplanned: dict[str, float] = {}
         self._told: set[str] = set()
         self._news: set[str] = set()
@@ -132,8 +135,15 @@ class Line:
         self._jobs[job_id] = job  # the last in turn now
         self.each([job_id], lambda _: self._audit(job.entry))
 
+    def ended(self, job_id: str) -> RenderPlan | None:
+        """The plan of one of the jobs that left the line last."""
+        return self._ended.get(job_id)
+
     def drop(self, job_id: str) -> None:
-        self._jobs.pop(job_id, None)
+        if (job := self._jobs.pop(job_id, None)) is not None:
+            self._ended[job_id] = job.plan
+            if len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
         self._unplanned.pop(job_id, None)
         if self.is_adopting:
             self._told.discard(job_id)

@@ -88,6 +88,11 @@ class Job(Simulation):
                 other._push(worker.since_s + other._outlasting_s(worker), index)
         return other
 
+    def run_out(self) -> None:
+        """End what still runs though its unit is done: it teaches too."""
+        for at_s, _, index in sorted(event for event in self._events if event[2] >= 0):
+            self._finish(index, at_s)
+
     def _outlasting_s(self, worker: Worker) -> float:
         """How long a run takes in all that has not ended yet."""
         assert worker.unit is not None
@@ -168,7 +173,9 @@ def halfway(case: Case, seed: int) -> Job:
     forecast.observe_steps(PLAN, dict.fromkeys(steps, _NOTHING_S))
     warming = replace(case, sizes=(1.0,) * _WARMING)
     for number in (1, 2):
-        Job(warming, 1000 * number + seed, forecast).run()
+        earlier = Job(warming, 1000 * number + seed, forecast)
+        earlier.run()
+        earlier.run_out()
     job = Job(case, seed, forecast)
     job.begin()
     job.go_on(TILES - PREDICTED_AFTER)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.domain.errors import BrokerUnavailableError, NotFoundError
+from app.domain.prediction import DEFAULT_S
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.jobs import JobState
@@ -177,6 +178,52 @@ def test_what_was_learned_is_known_to_the_next_dispatcher(scene):
     estimate = scene.another()._forecast.unit(plan, Work(Stage.TILE, 0, 0, 5))
 
     assert estimate.mean_s == pytest.approx(17.0)
+
+
+def end(scene, job_id="job"):
+    scene.runtime.entries.close(job_id)
+    scene.told.append({"kind": "ended", "job_id": job_id})
+
+
+def tile_s(scene, plan) -> float:
+    """How long a tile takes, as learned."""
+    return scene.dispatcher._forecast.unit(plan, Work(Stage.TILE, 0, 0, 5)).mean_s
+
+
+def test_a_run_that_outlives_its_job_is_learned_from(scene):
+    plan = scene.accept()
+    scene.round()
+    end(scene)
+    scene.round(1.0)
+
+    scene.rendered("job", plan, Work(Stage.TILE, 0), seconds=17.0)
+    scene.round(1.0)
+
+    assert tile_s(scene, plan) == pytest.approx(17.0)
+
+
+@pytest.mark.parametrize("change", [{"plan_hash": "another"}, {"stage": "unheard of"}])
+def test_a_run_that_is_not_of_the_ended_job_s_plan_teaches_nothing(scene, change):
+    plan = scene.accept()
+    scene.round()
+    end(scene)
+    scene.rendered("job", plan, Work(Stage.TILE, 0), seconds=17.0, **change)
+    scene.round(1.0)
+
+    assert tile_s(scene, plan) == DEFAULT_S
+
+
+def test_only_the_jobs_that_ended_last_are_remembered(scene):
+    jobs = [f"job-{number}" for number in range(101)]
+    for job_id in jobs:
+        scene.accept(job_id, is_opened=False)
+    scene.round()
+    for job_id in jobs:
+        end(scene, job_id)
+        scene.round()
+
+    remembered = [job_id for job_id in jobs if scene.dispatcher._line.ended(job_id)]
+    assert remembered == jobs[1:]
 
 
 def test_people_are_shown_place_time_left_and_work_of_every_pool(scene):
