@@ -34,6 +34,7 @@ from app.domain.work import (
     next_of_image,
     stage_model,
     unit_name,
+    waits_for_workers,
 )
 from app.jobs import present_keys
 from app.manifests import manifest_of, read_runs
@@ -54,6 +55,9 @@ Watched = Callable[[Step], AbstractContextManager[object]]
 """What is around a step that may cost a control worker its life."""
 Note = Callable[[Work], None]
 WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
+_MANY = 64
+"""Units of a picture. To list more blobs takes longer than to ask for a few, and the end of every
+slice asks whether it was the last."""
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 
@@ -196,6 +200,10 @@ def _advance_image(
 ) -> bool:
     """Whether the picture is there then; *note* is told of each unit that was done."""
     store = runtime.store
+    if _units_of(plan) > _MANY and waits_for_workers(
+        plan, image, lambda work: store.exists(work.key(plan))
+    ):
+        return False
     keys = present_keys(store, plan, image)
     while missing := next_of_image(plan, image, keys):
         work = missing[0]
@@ -216,6 +224,11 @@ def _advance_image(
                 raise
             keys = present_keys(store, plan, image)
     return True
+
+
+def _units_of(plan: RenderPlan) -> int:
+    """Units of a picture, about."""
+    return sum(len(phase.indices) for phase in plan.phases) + len(plan.decode.indices)
 
 
 def _finish(

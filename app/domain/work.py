@@ -5,7 +5,7 @@ A job's state is a pure function of the blobs that exist: nothing else is rememb
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -227,6 +227,19 @@ def next_of_image(plan: RenderPlan, image: int, keys: Collection[str]) -> tuple[
         if missing := tuple(work for work in group if work.key(plan) not in keys):
             return missing
     return ()
+
+
+def waits_for_workers(plan: RenderPlan, image: int, exists: Callable[[Work], bool]) -> bool:
+    """Whether a unit that workers render is missing before all else, by one blob of each group.
+
+    When it does not, :func:`next_of_image` knows what is next: that takes all keys.
+    """
+    if exists(Work(Stage.PICTURE, image)):
+        return False
+    for *_, last in filter(None, image_work(plan, image)):
+        if not exists(last):
+            return last.stage in WORKER_STAGES
+    return False
 
 
 def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:

@@ -141,6 +141,8 @@ class Dispatcher:
         times = self._steps.moved_on(job, event, now_s)
         images = event.get("images")
         if isinstance(images, list):
+            if event.get("done") == []:  # of a slice that was not the last its units have told
+                images = [image for image in images if image in job.control_since]
             job.refresh(self._runtime.store, images, now_s, done_in(event))
         else:
             job.load(self._runtime.store, now_s)

@@ -444,3 +444,21 @@ def test_every_group_of_a_plan_is_done_by_someone(runtime):
 
     assert {group[0].stage for group in work_of(plan)} <= sent
     assert next_work(plan, present_keys(runtime.store, plan))[0].stage is Stage.BASE
+
+
+def test_the_end_of_a_slice_that_was_not_the_last_lists_no_blobs(runtime, monkeypatch):
+    large = read_request({"prompt": "a map", "height": 640, "width": 640, "mode": "refine"})
+    workflow.start(runtime, "job", large)
+    plan = runtime.ledger.plan("job")
+    base, prepare, tiles, *_ = work_of(plan)
+    assert len(tiles) > 64
+    finish_units(runtime, plan, [*base, *prepare, *tiles[:-1]])
+    listed, keys = [], runtime.store.keys
+    monkeypatch.setattr(runtime.store, "keys", lambda prefix: listed.append(prefix) or keys(prefix))
+
+    assert workflow.advance(runtime, "job", [0]) is None
+    assert listed == []
+    done = []
+    finish_units(runtime, plan, tiles[-1:])
+    workflow.advance(runtime, "job", [0], note=done.append)
+    assert [work.stage for work in done] == [Stage.MERGE]

@@ -4,14 +4,18 @@ from hypothesis import strategies as st
 
 from app.domain.spec import Mode
 from app.domain.work import (
+    WORKER_STAGES,
     Run,
     Stage,
     Work,
+    image_work,
+    next_of_image,
     next_work,
     plan_prefix,
     progress,
     series_prefix,
     unit_name,
+    waits_for_workers,
     work_of,
 )
 from tests.unit.domain.cards import plan
@@ -80,6 +84,29 @@ def test_a_finished_picture_needs_none_of_its_intermediate_blobs():
     first_picture = Work(Stage.PICTURE, 0).key(RENDER)
 
     assert next_work(RENDER, {first_picture}) == (Work(Stage.BASE, 1),)
+
+
+def stored(*works):
+    """Whether a unit is stored, asked of those in *works*."""
+    return set(works).__contains__
+
+
+@given(st.sets(st.sampled_from([work for group in image_work(RENDER, 0) for work in group])))
+def test_who_waits_for_workers_has_nothing_to_merge_or_to_assemble(works):
+    if waits_for_workers(RENDER, 0, stored(*works)):
+        missing = next_of_image(RENDER, 0, {work.key(RENDER) for work in works})
+        assert missing[0].stage in WORKER_STAGES
+
+
+def test_the_last_unit_of_each_group_tells_whether_workers_are_waited_for():
+    groups = list(image_work(RENDER, 0))
+
+    for number, group in enumerate(groups):
+        before = [work for one in groups[:number] for work in one]
+        is_theirs = group[0].stage in WORKER_STAGES
+        assert waits_for_workers(RENDER, 0, stored(*before)) == is_theirs
+        assert waits_for_workers(RENDER, 0, stored(*before, *group[:-1])) == is_theirs
+    assert not waits_for_workers(RENDER, 0, stored(Work(Stage.PICTURE, 0)))
 
 
 def test_progress_counts_units_and_names_the_stage():

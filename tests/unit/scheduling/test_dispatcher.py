@@ -83,6 +83,34 @@ def test_what_a_control_worker_of_another_version_tells_is_looked_up(scene, done
     assert not set(first) & set(following)
 
 
+@pytest.fixture
+def listings(scene, monkeypatch):
+    """Prefixes that are listed."""
+    found, keys = [], scene.store.keys
+    monkeypatch.setattr(scene.store, "keys", lambda prefix: found.append(prefix) or keys(prefix))
+    return found
+
+
+@pytest.mark.parametrize("heard", [4, TILES])
+def test_the_end_of_a_slice_that_was_not_the_last_is_looked_up_only_if_all_units_are_done(
+    scene, listings, heard
+):
+    plan = scene.accept()
+    units = sent(scene)
+    while len(units) < TILES:
+        units += sent(scene, 0.1)
+    for work in units[:heard]:
+        scene.rendered("job", plan, work)
+    scene.round(0.01)
+    listings.clear()
+
+    scene.told.append({"kind": "job", "job_id": "job", "images": [0], "done": []})
+    scene.round(0.01)
+
+    listed = {prefix for prefix in listings if prefix.startswith("plans/")}
+    assert bool(listed) == (heard == TILES)
+
+
 def test_a_job_that_ended_is_served_no_more(scene):
     scene.accept()
     sent(scene)
