@@ -31,6 +31,7 @@ from app.domain.work import (
     WORKER_STAGES,
     Stage,
     Work,
+    image_work,
     next_of_image,
     stage_model,
     unit_name,
@@ -55,9 +56,8 @@ Watched = Callable[[Step], AbstractContextManager[object]]
 """What is around a step that may cost a control worker its life."""
 Note = Callable[[Work], None]
 WORKER_TASKS = {stage: f"workers.tasks.{stage}" for stage in WORKER_STAGES}
-_MANY = 64
-"""Units of a picture. To list more blobs takes longer than to ask for a few, and the end of every
-slice asks whether it was the last."""
+_MANY = 10
+"""Keys whose listing takes as long as to ask for one of them, about."""
 _BODIES = {Stage.TILE: MERGE, Stage.CORE: FINISH}
 
 
@@ -200,7 +200,7 @@ def _advance_image(
 ) -> bool:
     """Whether the picture is there then; *note* is told of each unit that was done."""
     store = runtime.store
-    if _units_of(plan) > _MANY and waits_for_workers(
+    if _is_long_list(plan, image) and waits_for_workers(
         plan, image, lambda work: store.exists(work.key(plan))
     ):
         return False
@@ -226,9 +226,10 @@ def _advance_image(
     return True
 
 
-def _units_of(plan: RenderPlan) -> int:
-    """Units of a picture, about."""
-    return sum(len(phase.indices) for phase in plan.phases) + len(plan.decode.indices)
+def _is_long_list(plan: RenderPlan, image: int) -> bool:
+    """Whether listing the image's blobs takes longer than asking for one of each group."""
+    sizes = [len(group) for group in image_work(plan, image)]
+    return sum(sizes) > _MANY * len(sizes)
 
 
 def _finish(

@@ -5,7 +5,7 @@ A job's state is a pure function of the blobs that exist: nothing else is rememb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -230,16 +230,24 @@ def next_of_image(plan: RenderPlan, image: int, keys: Collection[str]) -> tuple[
 
 
 def waits_for_workers(plan: RenderPlan, image: int, exists: Callable[[Work], bool]) -> bool:
-    """Whether a unit that workers render is missing before all else, by one blob of each group.
+    """Whether a unit that workers render is missing before all else, by one unit of each group.
 
-    When it does not, :func:`next_of_image` knows what is next: that takes all keys.
+    Of a group of workers that is the one sent last; all other groups have but one. Where it does
+    not wait for them, :func:`next_of_image` knows what is next: that takes all keys.
     """
     if exists(Work(Stage.PICTURE, image)):
         return False
-    for *_, last in filter(None, image_work(plan, image)):
-        if not exists(last):
-            return last.stage in WORKER_STAGES
+    for group in image_work(plan, image):
+        if group and not exists(_sent_last(plan, group)):
+            return group[0].stage in WORKER_STAGES
     return False
+
+
+def _sent_last(plan: RenderPlan, group: Sequence[Work]) -> Work:
+    """The unit of *group* that dispatchers send after the others: large ones go first."""
+    if group[0].stage is Stage.CORE:  # tiles are all of one size
+        return min(reversed(group), key=lambda work: plan.decode.cores[work.index].area)
+    return group[-1]
 
 
 def next_work(plan: RenderPlan, keys: Collection[str]) -> tuple[Work, ...]:

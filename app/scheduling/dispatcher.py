@@ -141,8 +141,10 @@ class Dispatcher:
         times = self._steps.moved_on(job, event, now_s)
         images = event.get("images")
         if isinstance(images, list):
-            if event.get("done") == []:  # of a slice that was not the last its units have told
-                images = [image for image in images if image in job.control_since]
+            if event.get("done") == []:
+                # Mostly a slice's end that was not the last; whoever has units to send yet hears
+                # of their ends too, and to list many blobs takes long.
+                images = [image for image in images if not job.has_ready(image)]
             job.refresh(self._runtime.store, images, now_s, done_in(event))
         else:
             job.load(self._runtime.store, now_s)
@@ -157,10 +159,10 @@ class Dispatcher:
             self._forecast.observe_steps(job.plan, times)
 
     def _outlived(self, job_id: str, event: Record) -> None:
-        """Learn from runs that took longer than their job: of slow ones the most do, and without
-        them every unit would be thought quicker than it is."""
-        plan, message = self._line.ended(job_id), _message_of(event)
-        if plan and message and message.plan_hash == plan.hash:
+        """Learn from runs that took longer than their job: slow ones do so more often, and
+        without them every unit would be thought quicker than it is."""
+        plan = self._line.ended(job_id)
+        if plan and (message := _message_of(event)) and message.plan_hash == plan.hash:
             for work in message.works:
                 self._forecast.observe(plan, work, event)
 

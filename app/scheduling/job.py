@@ -238,6 +238,10 @@ class OpenJob:
         for image in sorted(self._ready):
             yield from self._ready[image]
 
+    def has_ready(self, image: int) -> bool:
+        """Whether units of *image* can be sent."""
+        return bool(self._ready.get(image))
+
     def first(self, stages: Collection[Stage]) -> Work:
         """A ready unit of *stages*, the earliest image's; there must be one."""
         waiting = (self._ready[image] for image in sorted(self._ready) if self._ready[image])

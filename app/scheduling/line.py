@@ -141,6 +141,7 @@ class Line:
 
     def drop(self, job_id: str) -> None:
         if (job := self._jobs.pop(job_id, None)) is not None:
+            self._ended.pop(job_id, None)  # resumed, and the last one again
             self._ended[job_id] = job.plan
             if len(self._ended) > _MOST_ENDED:
                 del self._ended[next(iter(self._ended))]

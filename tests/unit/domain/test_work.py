@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.scheduling.slices import longest_first
 from app.domain.spec import Mode
 from app.domain.work import (
     WORKER_STAGES,
@@ -18,6 +19,7 @@ from app.domain.work import (
     waits_for_workers,
     work_of,
 )
+from app.scheduling.shapes import size_of
 from tests.unit.domain.cards import plan
 
 RENDER = plan(height=1024, width=1024, count=2)
@@ -91,22 +93,42 @@ def stored(*works):
     return set(works).__contains__
 
 
-@given(st.sets(st.sampled_from([work for group in image_work(RENDER, 0) for work in group])))
+UNEQUAL = plan(height=5000, width=5000)
+"""Its last core is one of the largest."""
+
+
+@st.composite
+def in_work(draw, render):
+    """Units of an image that are done: whole groups, and of some more any."""
+    groups = list(image_work(render, 0))
+    whole = draw(st.integers(0, len(groups)))
+    done = {work for group in groups[:whole] for work in group}
+    return done | draw(st.sets(st.sampled_from([work for group in groups for work in group])))
+
+
+@given(in_work(RENDER))
 def test_who_waits_for_workers_has_nothing_to_merge_or_to_assemble(works):
     if waits_for_workers(RENDER, 0, stored(*works)):
         missing = next_of_image(RENDER, 0, {work.key(RENDER) for work in works})
         assert missing[0].stage in WORKER_STAGES
 
 
-def test_the_last_unit_of_each_group_tells_whether_workers_are_waited_for():
-    groups = list(image_work(RENDER, 0))
+@pytest.mark.parametrize("render", [RENDER, UNEQUAL], ids=["equal", "unequal"])
+def test_the_unit_sent_last_of_each_group_tells_whether_workers_are_waited_for(render):
+    groups = list(image_work(render, 0))
 
     for number, group in enumerate(groups):
         before = [work for one in groups[:number] for work in one]
+        *sent_first, _ = longest_first(group, lambda work: size_of(render, work))
         is_theirs = group[0].stage in WORKER_STAGES
-        assert waits_for_workers(RENDER, 0, stored(*before)) == is_theirs
-        assert waits_for_workers(RENDER, 0, stored(*before, *group[:-1])) == is_theirs
-    assert not waits_for_workers(RENDER, 0, stored(Work(Stage.PICTURE, 0)))
+        assert waits_for_workers(render, 0, stored(*before)) == is_theirs
+        assert waits_for_workers(render, 0, stored(*before, *sent_first)) == is_theirs
+    assert not waits_for_workers(render, 0, stored(Work(Stage.PICTURE, 0)))
+
+
+def test_the_last_core_of_this_picture_is_not_sent_last():
+    cores = UNEQUAL.decode.cores
+    assert cores[-1].area > min(core.area for core in cores)
 
 
 def test_progress_counts_units_and_names_the_stage():

@@ -9,7 +9,7 @@ from app.domain.prediction import DEFAULT_S
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.jobs import JobState
-from tests.unit.scheduling.scene import TILES
+from tests.unit.scheduling.scene import TILES, short_queue
 
 
 def sent(scene, after_s=0.0, times=1):
@@ -69,32 +69,60 @@ def test_a_dispatcher_that_only_serves_what_it_is_told_leaves_others_alone(scene
         ],
     ],
 )
-def test_what_a_control_worker_of_another_version_tells_is_looked_up(scene, done):
+def test_what_a_control_worker_of_another_version_tells_is_looked_up(scene, listings, done):
     plan = scene.accept()
     first = sent(scene)
     for work in first:
         scene.store.put(work.key(plan), b"{}")
+    found = listings(scene)
     told = {"kind": "job", "job_id": "job", "images": [0]}
     scene.told.append(told if done is None else told | {"done": done})
 
     following = sent(scene, 0.3)
 
+    assert image_of(found) == {"image-0000"}
     assert {work.stage for work in following} == {Stage.TILE}
     assert not set(first) & set(following)
 
 
 @pytest.fixture
-def listings(scene, monkeypatch):
-    """Prefixes that are listed."""
-    found, keys = [], scene.store.keys
-    monkeypatch.setattr(scene.store, "keys", lambda prefix: found.append(prefix) or keys(prefix))
-    return found
+def listings(monkeypatch):
+    """Prefixes that are listed in the store of a scene from now on."""
+
+    def watch(scene):
+        found, keys = [], scene.store.keys
+        listed = lambda prefix: found.append(prefix) or keys(prefix)  # noqa: E731
+        monkeypatch.setattr(scene.store, "keys", listed)
+        return found
+
+    return watch
+
+
+def image_of(listed):
+    """Images whose blobs are *listed*."""
+    return {part for prefix in listed for part in prefix.split("/") if part.startswith("image-")}
+
+
+def nothing_done(scene, *images):
+    """What is listed when a control worker tells that it found nothing to merge for *images*."""
+    told = {"kind": "job", "job_id": "job", "images": list(images), "done": []}
+    scene.told.append(told)
+    scene.round(0.01)
+
+
+def test_the_end_of_a_slice_is_not_looked_up_while_there_are_units_to_send(listings):
+    scene = short_queue()
+    scene.accept()
+    assert 0 < len(sent(scene)) < TILES
+    found = listings(scene)
+
+    nothing_done(scene, 0)
+
+    assert image_of(found) == set()
 
 
 @pytest.mark.parametrize("heard", [4, TILES])
-def test_the_end_of_a_slice_that_was_not_the_last_is_looked_up_only_if_all_units_are_done(
-    scene, listings, heard
-):
+def test_it_is_looked_up_when_all_are_sent(scene, listings, heard):
     plan = scene.accept()
     units = sent(scene)
     while len(units) < TILES:
@@ -102,13 +130,25 @@ def test_the_end_of_a_slice_that_was_not_the_last_is_looked_up_only_if_all_units
     for work in units[:heard]:
         scene.rendered("job", plan, work)
     scene.round(0.01)
-    listings.clear()
+    found = listings(scene)
 
-    scene.told.append({"kind": "job", "job_id": "job", "images": [0], "done": []})
-    scene.round(0.01)
+    nothing_done(scene, 0)
 
-    listed = {prefix for prefix in listings if prefix.startswith("plans/")}
-    assert bool(listed) == (heard == TILES)
+    assert image_of(found) == {"image-0000"}
+
+
+def test_of_several_pictures_those_are_looked_up_that_have_nothing_to_send(listings):
+    scene = short_queue()
+    scene.accept(count=2)
+    units = sent(scene)
+    while len({work.image for work in units}) < 2:
+        scene.publisher.ready["gpu"] = 0
+        units += sent(scene, 1.0)
+    found = listings(scene)
+
+    nothing_done(scene, 0, 1)
+
+    assert image_of(found) == {"image-0000"}
 
 
 def test_a_job_that_ended_is_served_no_more(scene):
@@ -250,8 +290,22 @@ def test_only_the_jobs_that_ended_last_are_remembered(scene):
         end(scene, job_id)
         scene.round()
 
-    remembered = [job_id for job_id in jobs if scene.dispatcher._line.ended(job_id)]
-    assert remembered == jobs[1:]
+    line = scene.dispatcher._line
+    assert [job_id for job_id in jobs if line.ended(job_id)] == jobs[1:]
+
+
+def test_a_job_that_was_resumed_has_ended_last(scene):
+    jobs = [f"job-{number}" for number in range(100)]
+    for job_id in [*jobs, jobs[0], "another"]:
+        scene.accept(job_id, is_opened=False)
+        scene.dispatcher._line.tell(job_id)
+        scene.round(0.6)
+        end(scene, job_id)
+        scene.round()
+
+    line = scene.dispatcher._line
+    assert line.ended(jobs[0])
+    assert not line.ended(jobs[1])
 
 
 def test_people_are_shown_place_time_left_and_work_of_every_pool(scene):
