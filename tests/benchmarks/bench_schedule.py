@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import sys
 import tempfile
 import time
@@ -43,7 +44,7 @@ _PREDICTED_AFTER = 32
 _TIMES = 3
 _WARMING = 36
 """Tiles of each of two orders before those that are measured."""
-_HIGH_JOBS = 5
+_HIGH_JOBS = 16
 console = Console(width=120)
 
 
@@ -147,7 +148,11 @@ def _ours(
 
 
 def _high_wait(folder: Path, tile_s: float, *, behind: int) -> None:
-    """High jobs, one after the other, on idle workers and beside a low job that outlasts them."""
+    """High jobs, one after the other, on idle workers and beside a low job that outlasts them.
+
+    A high job ends with its tile, and often with those of other workers: the next is sent at any
+    moment between two such ends.
+    """
     from app.bootstrap import runtime
     from app.tasks import render
 
@@ -155,10 +160,12 @@ def _high_wait(folder: Path, tile_s: float, *, behind: int) -> None:
     tiles = {"tile_s": tile_s, "slow_share": 0.0, "steps": round(20 * tile_s)}
     with Crew(folder, (1.0,) * workers) as crew:
         app = runtime()
+        moments = random.Random(seed)
 
         def waits(first: int) -> str:
             found = []
             for number in range(_HIGH_JOBS):
+                time.sleep(moments.uniform(0.0, tile_s))
                 sent_s = time.time()
                 job = render.delay(order(1, **tiles, seed=first + number, priority="high"))
                 job.get(timeout=600)
@@ -166,11 +173,11 @@ def _high_wait(folder: Path, tile_s: float, *, behind: int) -> None:
             return ", ".join(f"{wait:.2f}" for wait in sorted(found))
 
         render.delay(order(_WARMING, **tiles, seed=seed)).get(timeout=600)
-        console.print(f"with nothing before it, a high job began after {waits(seed + 10)} s")
+        console.print(f"with nothing before it, a high job began after {waits(seed + 100)} s")
         low = render.delay(order(behind, **tiles, seed=seed + 1, priority="low")).id
         crew.wait_for_tiles(app, low, 2 * workers)
         console.print(
-            f"behind {behind} low tiles of {tile_s:g} s, it began after {waits(seed + 20)} s"
+            f"behind {behind} low tiles of {tile_s:g} s, it began after {waits(seed + 200)} s"
         )
         if app.ledger.has_result(low):
             console.print("the low job ended first: the last of these waited for nobody")
