@@ -29,7 +29,7 @@ from app.scheduling.forecast import Forecast
 from app.storage.memory import MemoryStore
 from tests.benchmarks.bench_placement import DISPATCH_S, Case, Policy, Simulation, Worker
 from tests.unit.domain.cards import plan
-from tests.unit.scheduling.test_job import before_tiles, opened
+from tests.unit.scheduling.jobs import before_tiles, opened
 
 POLICY = Policy("pull, speculative, known speeds", is_speculative=True, knows_speeds=True)
 PREDICTED_AFTER = 32

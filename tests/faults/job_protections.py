@@ -16,7 +16,7 @@ JOBS = (
         "app/domain/work.py",
         "if missing := tuple(work for work in group if work.key(plan) not in keys):",
         "if len(missing := tuple(w for w in group if w.key(plan) not in keys)) == len(group):",
-        "tests/unit/test_workflow.py::test_an_incomplete_stage_is_left_as_it_is",
+        "tests/unit/workflow/test_advancing.py::test_an_incomplete_stage_is_left_as_it_is",
     ),
     protection(
         "lost-units-sent-again",

@@ -50,7 +50,7 @@ _WRITES = (
         "app/repair.py",
         "            store.delete(key)\n",
         "            pass\n",
-        "tests/unit/test_workflow.py::test_a_damaged_tile_is_removed_and_asked_for_again",
+        "tests/unit/workflow/test_damage.py::test_a_damaged_tile_is_removed_and_asked_for_again",
         soak="--classes blob-rotten --seconds 20 --faults 12 --seed 3 --drain 20",
     ),
     protection(
@@ -58,7 +58,7 @@ _WRITES = (
         "app/repair.py",
         "and any(part not in keys for part in parts_of(plan, unit))",
         "and False",
-        "tests/unit/workers/test_execution.py"
+        "tests/unit/workers/execution/test_failures.py"
         "::test_a_stage_that_has_lost_a_part_is_undone_and_the_others_are_not",
     ),
     protection(
@@ -66,7 +66,7 @@ _WRITES = (
         "app/jobs.py",
         "if times >= MOST_MENDED:",
         "if False:",
-        "tests/unit/test_workflow.py::test_a_record_that_is_lost_again_and_again_ends_the_job",
+        "tests/unit/workflow/test_damage.py::test_a_record_that_is_lost_again_and_again_ends_the_job",
     ),
     protection(
         "losing-has-an-end",
@@ -118,7 +118,7 @@ _UNITS = (
         "if not self._store.exists(work.key(plan))]",
         "]",
         "tests/faults/test_two_writers.py::test_a_copy_that_comes_after_the_blob_is_not_rendered",
-        "tests/unit/workers/test_execution.py::test_a_unit_whose_blob_exists_is_not_rendered_again",
+        "tests/unit/workers/execution/test_units.py::test_a_unit_whose_blob_exists_is_not_rendered_again",
         soak="--classes duplicate-delivery --seconds 20 --faults 12 --seed 3 --drain 20",
     ),
     protection(
@@ -126,7 +126,7 @@ _UNITS = (
         "app/patience.py",
         "for attempt in range(self.retries):",
         "for attempt in range(0):",
-        "tests/unit/workers/test_execution.py::test_a_transient_error_is_retried_with_growing_waits",
+        "tests/unit/workers/execution/test_outages.py::test_a_transient_error_is_retried_with_growing_waits",
         "tests/unit/test_control_tasks.py::test_a_step_is_tried_again_until_the_store_answers",
     ),
     protection(
@@ -134,7 +134,7 @@ _UNITS = (
         "app/domain/errors.py",
         "return is_away and not isinstance(error, StorageFullError)",
         "return False",
-        "tests/unit/workers/test_execution.py::test_an_outage_fails_no_job_however_long_it_lasts",
+        "tests/unit/workers/execution/test_outages.py::test_an_outage_fails_no_job_however_long_it_lasts",
         "tests/unit/test_control_tasks.py::test_an_outage_hands_the_message_back_and_fails_no_job",
     ),
     protection(
@@ -158,7 +158,7 @@ _UNITS = (
         "except (torch.OutOfMemoryError, MemoryError) as err:",
         "except BlockingIOError as err:",
         "tests/unit/workers/test_faults.py::test_every_way_to_run_out_of_memory_is_told_alike",
-        "tests/unit/workers/test_execution.py::test_a_batch_that_does_not_fit_shrinks_until_it_does",
+        "tests/unit/workers/execution/test_memory.py::test_a_batch_that_does_not_fit_shrinks_until_it_does",
     ),
     protection(
         "memory-errors-recognised",
@@ -174,7 +174,7 @@ _UNITS = (
         "app/attempts.py",
         "if deaths < self.max_deaths:",
         "if True:",
-        "tests/unit/workers/test_execution.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
+        "tests/unit/workers/execution/test_redelivered.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
     ),
     protection(
         "deadly-steps-end-their-job",

@@ -2,7 +2,8 @@
 
 from tests.faults.protection import protection
 
-_EXECUTION = "tests/unit/workers/test_execution.py::"
+_TWO_MESSAGES = "tests/unit/workers/execution/test_two_messages.py"
+_NEXT_MESSAGE = "tests/unit/workers/execution/test_next_message.py"
 
 WORKERS = (
     protection(
@@ -10,14 +11,14 @@ WORKERS = (
         "workers/turns.py",
         "is_free = self._claims.wait_for(lambda: self._claimed.isdisjoint(units), _LOOK_S)",
         "is_free = True",
-        _EXECUTION + "test_a_message_that_comes_twice_at_once_is_rendered_once",
+        _TWO_MESSAGES + "::test_a_message_that_comes_twice_at_once_is_rendered_once",
     ),
     protection(
         "one-thread-renders",
         "workers/turns.py",
         'ThreadPoolExecutor(1, "tilechord-rendering")',
         "ThreadPoolExecutor(2)",
-        _EXECUTION + "test_two_messages_never_render_at_once_and_always_in_the_same_thread",
+        _TWO_MESSAGES + "::test_two_messages_never_render_at_once_and_always_in_the_same_thread",
     ),
     protection(
         "one-message-a-subscription",
@@ -39,13 +40,13 @@ WORKERS = (
         "workers/execution.py",
         "nothing if delivery.is_again else delivery.ask_next",
         "delivery.ask_next",
-        _EXECUTION + "test_a_message_that_somebody_had_is_alone_with_its_worker",
+        _NEXT_MESSAGE + "::test_a_message_that_somebody_had_is_alone_with_its_worker",
     ),
     protection(
         "long-waits-are-passed-on",
         "workers/errand.py",
         "if self.delivery.can_pass_on and",
         "if False and",
-        _EXECUTION + "test_what_waits_too_long_for_a_busy_worker_goes_to_another[other units]",
+        _TWO_MESSAGES + "::test_what_waits_too_long_for_a_busy_worker_goes_to_another[other units]",
     ),
 )

@@ -19,7 +19,7 @@ from app.storage.memory import MemoryStore
 from tests.support.card_model import write_card_model
 from tests.support.damage import damage
 from tests.unit.domain.cards import plan as plan_of
-from tests.unit.test_workflow import finish
+from tests.unit.workflow.scene import finish
 
 FIELDS = {"prompt": "a map", "height": 128, "width": 160}
 REQUEST = read_request(FIELDS)

@@ -18,7 +18,7 @@ from app.retention.cleaning import Cleaned, Cleaner
 from app.schemas import Manifest, RenderRequest, read_request
 from app.settings import Settings
 from app.storage.memory import MemoryStore
-from tests.unit.test_workflow import finish_units
+from tests.unit.workflow.scene import finish_units
 
 AT_ONCE = RetentionRules(intermediates_ttl_s=0, results_ttl_s=0, max_store_bytes=0)
 DAY_S = 86400.0

@@ -5,9 +5,9 @@ import pytest
 from app.domain.work import Stage, Work
 from app.scheduling.begun import Begun, begun
 from tests.unit.domain.cards import plan as plan_of
+from tests.unit.scheduling.jobs import before_tiles, opened
 from tests.unit.scheduling.scene import SMALL
 from tests.unit.scheduling.test_forecast import begin, current, node
-from tests.unit.scheduling.test_job import before_tiles, opened
 
 PLAN = plan_of(**SMALL)
 

@@ -9,8 +9,8 @@ from app.nodes import CurrentUnit, NodeRecord
 from app.scheduling.forecast import Forecast
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan as plan_of
+from tests.unit.scheduling.jobs import before_tiles, opened
 from tests.unit.scheduling.scene import SMALL
-from tests.unit.scheduling.test_job import before_tiles, opened
 
 PLAN = plan_of(**SMALL)
 SECONDS = 10.0

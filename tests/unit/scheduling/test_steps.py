@@ -10,8 +10,8 @@ from app.scheduling.forecast import Forecast, read_predictor
 from app.scheduling.job import OpenJob
 from app.storage.memory import MemoryStore
 from tests.unit.domain.cards import plan as plan_of
+from tests.unit.scheduling.jobs import ENTRY, before_tiles, groups_of, opened
 from tests.unit.scheduling.scene import SMALL
-from tests.unit.scheduling.test_job import ENTRY, before_tiles, groups_of, opened
 
 MERGE, LATER_MERGE = Work(Stage.MERGE, 0), Work(Stage.MERGE, 0, phase=1)
 PICTURE = Work(Stage.PICTURE, 0)
