@@ -44,7 +44,7 @@ _PREDICTED_AFTER = 32
 _TIMES = 3
 _WARMING = 36
 """Tiles of each of two orders before those that are measured."""
-_HIGH_JOBS = 16
+_HIGH_JOBS = 12
 console = Console(width=120)
 
 
@@ -61,7 +61,7 @@ def main() -> None:
                 _makespans(folder, number, *case)
         if not wanted or "high" in wanted:
             _high_wait(folder, 1.0, behind=500)
-            _high_wait(folder, 0.1, behind=1600)
+            _high_wait(folder, 0.1, behind=1936)
         if not wanted or "fair" in wanted:
             _fairness(folder)
 
