@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from app.bootstrap import Runtime
 from app.domain.errors import TransientError
@@ -12,6 +12,7 @@ from app.live.port import Record
 from app.nodes import NodeRecord, NodeState
 from app.scheduling.forecast import Forecast
 from app.scheduling.job import OpenJob
+from app.scheduling.line import Clock
 
 _SHOWN_S = 15.0
 
@@ -19,12 +20,10 @@ _SHOWN_S = 15.0
 class Schedule:
     """Shows every open job and every pool on the live board."""
 
-    def __init__(
-        self, runtime: Runtime, forecast: Forecast, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, runtime: Runtime, forecast: Forecast, clock: Clock) -> None:
         self._runtime = runtime
         self._forecast = forecast
-        self._monotonic = monotonic
+        self._clock = clock
 
     def show(
         self, pool: str, jobs: Sequence[OpenJob], nodes: Sequence[NodeRecord], demand_s: float
@@ -46,16 +45,22 @@ class Schedule:
                     ahead_s += left_s
             record: Record = {"pending_s": round(demand_s, 1), "workers": len(alive)}
             record |= {"crew": dict(Counter(node.device for node in crew))}
+            record |= {"open_jobs": len(jobs), "oldest_s": round(self._oldest_s(jobs), 1)}
             self._runtime.board.show("pools", pool, record, ttl_s=_SHOWN_S)
         except TransientError:  # nothing is lost but a line on a screen
             return
+
+    def _oldest_s(self, jobs: Sequence[OpenJob]) -> float:
+        """How long the oldest of *jobs* that is not paused has been in line."""
+        accepted_ms = [job.entry.accepted_ms for job in jobs if not job.entry.is_paused]
+        return max(self._clock.time() - min(accepted_ms) / 1000, 0.0) if accepted_ms else 0.0
 
     def _record(
         self, job: OpenJob, position: int, crew: Sequence[NodeRecord], ahead_s: float
     ) -> Record:
         left_s = math.inf
         if not job.entry.is_paused:
-            left_s = self._forecast.eta_s(job, crew, ahead_s, self._monotonic())
+            left_s = self._forecast.eta_s(job, crew, ahead_s, self._clock.monotonic())
         return {
             "position": position,
             "eta_s": round(left_s, 1) if math.isfinite(left_s) else None,

@@ -58,7 +58,7 @@ class Dispatcher:
         self._reach = Reach(runtime, publisher, self._line)
         self._feeder = Feeder(runtime, publisher, clock, self._line, self._forecast, self._reach)
         self._steps = StepTimes()
-        self._schedule = Schedule(runtime, self._forecast, clock.monotonic)
+        self._schedule = Schedule(runtime, self._forecast, clock)
         self._unserved = Unserved(runtime, clock, self._line, self._reach)
         self._nodes: list[NodeRecord] = []
         self._served = Served()

@@ -22,6 +22,10 @@ class PoolRecord(BaseModel):
     """Those alive."""
     crew: dict[str, Annotated[int, Field(ge=0)]] = {}
     """How many of them take work, by device."""
+    open_jobs: Annotated[int, Field(ge=0)] = 0
+    """Those in line, paused ones included."""
+    oldest_s: Annotated[float, Field(ge=0)] = 0.0
+    """Since the oldest of them that is not paused was accepted."""
 
     @property
     def waiting_s(self) -> float | None:

@@ -23,7 +23,7 @@ from app.live.open import open_board
 from app.nodes import read_nodes
 from app.queues import broker_error, connect, dead_queue, queues
 from app.settings import Settings
-from app.telemetry.pools import pending_seconds
+from app.telemetry.pools import read_pools
 
 log = logging.getLogger(__name__)
 
@@ -69,24 +69,29 @@ class QueueCollector:
         errors.add_metric([], self._errors)
         return iter([up, ready, consumers, errors, *self._work()])
 
-    def _work(self) -> tuple[Metric, Metric]:
+    def _work(self) -> tuple[Metric, ...]:
         """What waits for each pool; nothing while the board or the dispatcher is down."""
         up = GaugeMetricFamily("tilechord_board_up", "1 when the live board answered this scrape")
-        pending = GaugeMetricFamily(
-            "tilechord_pending_seconds",
-            "Predicted seconds of work that wait, on one worker",
-            labels=["pool"],
+        pending, jobs, oldest = (
+            GaugeMetricFamily(f"tilechord_{name}", text, labels=["pool"])
+            for name, text in (
+                ("pending_seconds", "Predicted seconds of work that wait, on one worker"),
+                ("open_jobs", "Jobs in line for the pool"),
+                ("oldest_job_seconds", "Since the oldest job in line was accepted"),
+            )
         )
         try:
-            waiting = pending_seconds(self._board)
+            pools = read_pools(self._board)
         except BrokerUnavailableError as err:
             log.info("board.unknown", extra={"reason": str(err)})
             up.add_metric([], 0)
-            return up, pending
+            return up, pending, jobs, oldest
         up.add_metric([], 1)
-        for pool, seconds in sorted(waiting.items()):
-            pending.add_metric([pool], seconds)
-        return up, pending
+        for name, pool in sorted(pools.items()):
+            pending.add_metric([name], pool.pending_s)
+            jobs.add_metric([name], pool.open_jobs)
+            oldest.add_metric([name], pool.oldest_s)
+        return up, pending, jobs, oldest
 
     def _node_queues(self) -> list[str]:
         """Queues of living nodes, where a strategy chooses them: most units wait there then."""

@@ -324,6 +324,29 @@ def test_people_are_shown_place_time_left_and_work_of_every_pool(scene):
     assert pools["gpu"]["pending_s"] > TILES * 2.0
 
 
+def test_people_are_shown_how_long_the_oldest_job_waits_that_is_not_paused(scene):
+    for ahead_s, job_id in enumerate(("paused", "first", "second")):
+        scene.accept(job_id, ahead_s=ahead_s)
+    scene.runtime.entries.pause("paused")
+    scene.hand.now_s += 100.0
+    scene.round()
+
+    gpu = scene.board.shown("pools")["gpu"]
+
+    assert (gpu["open_jobs"], gpu["oldest_s"]) == (3, 99.0)
+
+
+def test_the_end_of_all_that_waits_is_shown(scene):
+    scene.accept(is_opened=False)
+    scene.round(1.5)
+    end(scene, "job")
+    scene.round(1.5, times=2)
+
+    gpu = scene.board.shown("pools")["gpu"]
+
+    assert (gpu["open_jobs"], gpu["oldest_s"]) == (0, 0.0)
+
+
 def test_a_line_without_jobs_asks_for_nothing(scene):
     scene.round(1.0, times=3)
 

@@ -34,13 +34,17 @@ def test_a_broker_that_is_down_is_a_value_and_counted():
 def test_the_work_that_waits_is_told_by_pool():
     collector = QueueCollector(Settings(broker_url=GONE))
     collector._board = MemoryBoard()
-    collector._board.show(POOLS, "gpu", {"ready": 7, "pending_s": 90.5, "workers": 2}, ttl_s=60)
+    gpu = {"ready": 7, "pending_s": 90.5, "workers": 2, "open_jobs": 3, "oldest_s": 86_400.0}
+    collector._board.show(POOLS, "gpu", gpu, ttl_s=60)
     collector._board.show(POOLS, "maps", {"ready": 0, "pending_s": 0, "workers": 0}, ttl_s=60)
 
     found = values(collector)
 
     assert found["tilechord_pending_seconds", "gpu"] == 90.5
-    assert found["tilechord_pending_seconds", "maps"] == 0
+    assert found["tilechord_open_jobs", "gpu"] == 3
+    assert found["tilechord_oldest_job_seconds", "gpu"] == 86_400
+    names = ("pending_seconds", "open_jobs", "oldest_job_seconds")
+    assert [found[f"tilechord_{name}", "maps"] for name in names] == [0, 0, 0]
 
 
 def test_a_board_that_is_down_is_a_value():
