@@ -167,7 +167,7 @@ def slice_tasks(
         celery.signature(
             WORKER_TASKS[stage],
             kwargs={"message": _message(runtime, job_id, plan, carried, attempt)},
-            options=to_node(options, node),
+            options=to_node(options, node) | {"kwargsrepr": _told(job_id, carried)},
         )
         for node, theirs in _by_node(units, nodes)
         for carried in batches(plan, theirs, 1 if attempt else batch)
@@ -273,6 +273,15 @@ def _message(
         attempt=attempt,
     )
     return message.model_dump(mode="json", exclude_defaults=True)
+
+
+def _told(job_id: str, carried: Sequence[Work]) -> str:
+    """What a worker's events, and so Flower, tell of a message.
+
+    Celery would put the whole of it beside itself, and into an event once more.
+    """
+    first, *others = carried
+    return f"{job_id}: {first.label}" + (f" and {len(others)} more" if others else "")
 
 
 def _check_inputs(runtime: Runtime, request: RenderRequest) -> None:

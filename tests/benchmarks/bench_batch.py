@@ -57,7 +57,7 @@ def _measure(folder: Path, workers: int, pictures: int, seconds: float, *, dies:
         while not app.ledger.has_result(job_id):
             time.sleep(_LOOK_S)
         end_s = time.time()
-        began_s = crew.first_start_s(app, job_id)
+        began_s, _ = crew.begins_s(app, job_id)
         again_s = _order_again(request)
     plan, status = app.ledger.plan(job_id), app.ledger.status(job_id)
     units = [run.unit for run in read_runs(app.store, plan)]

@@ -1,14 +1,15 @@
 """What a tile of one megapixel costs beside its rendering: processor time and bytes of the broker.
 
-Run: ``python -m tests.benchmarks.bench_overhead [TILES]``. Real RabbitMQ, Redis, S3, a control
-worker and one rendering worker, whose tiles are noise that costs nothing to render: as many numbers
-as a tile of one megapixel has in models of 4 latent channels (SD, SDXL) and of 16 (SD3, Flux).
+Run: ``python -m tests.benchmarks.bench_overhead [TILES [flower]]``. Real RabbitMQ, Redis, S3, a
+control worker and one rendering worker, whose tiles are noise that costs nothing to render: as many
+numbers as a tile of one megapixel has in models of 4 latent channels (SD, SDXL) and of 16 (SD3,
+Flux).
 Processor time is all that the rendering worker's process uses from its first tile to its last, over
 the tiles; *blob* is the part of it that a plain loop needs to make the same blobs. Bytes are what
 crossed any connection to the broker, both ways, from before the order to after its last tile.
 First each tile has a message of its own, as those have that take more than half a second to
-render; then many share one, as short ones do. Nobody watches Celery's events: with Flower open, a
-worker sends three more messages a tile.
+render; then many share one, as short ones do. With ``flower``, that runs too: workers send it
+Celery's events, three more messages for each.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from pathlib import Path
 from rich.console import Console
 
 from app.cluster import servers
+from app.cluster.lifecycle import bring_up
+from app.cluster.local import server_tiers
+from app.cluster.programs import flower
 from app.cluster.service import Site
 from app.domain.plan import RenderPlan
 from app.domain.work import Stage, Work
@@ -43,23 +47,36 @@ _LIMIT_S = 600.0
 
 
 def main() -> None:
-    side = round(int(sys.argv[1] if len(sys.argv) > 1 else 144) ** 0.5)
+    tiles, *beside = sys.argv[1:] or ["144"]
+    side = round(int(tiles) ** 0.5)
     console = Console()
     console.print("messages  channels  tiles  CPU ms/tile  of it blob  broker bytes/tile")
     for messages, message_s in _MESSAGES.items():
         with tempfile.TemporaryDirectory() as name:
-            _measure(console, Path(name), side, messages, message_s)
+            env = {"TILECHORD_MESSAGE_S": message_s}
+            _measure(console, Path(name), side, messages, env, has_flower="flower" in beside)
 
 
-def _measure(console: Console, folder: Path, side: int, messages: str, message_s: str) -> None:
+def _measure(
+    console: Console,
+    folder: Path,
+    side: int,
+    messages: str,
+    env: dict[str, str],
+    *,
+    has_flower: bool,
+) -> None:
     for channels, tile_px in _TILE_PX.items():
         build_tiny_model(folder / "models" / f"of-{channels}", native_px=tile_px)
     log = folder / "cpu.log"
     with servers_in(folder) as site:
-        env = tiny_env(site, folder / "models") | {"CPU_LOG": str(log)}
+        env |= tiny_env(site, folder / "models") | {"CPU_LOG": str(log)}
         env |= {"TILECHORD_MAX_TILES": "1000000", "TILECHORD_MAX_CANVAS_MPX": "1000000"}
-        cluster = Cluster(env | {"TILECHORD_MESSAGE_S": message_s}, folder)
+        cluster = Cluster(env, folder)
         with service_workers(cluster, workers=1, seconds=0.0):
+            if has_flower:  # which asks the workers for events once it is there
+                tiers = [*server_tiers(site), [flower(site)]]
+                bring_up(site.folder, tiers, site.ports.known, console.print)
             for channels in _TILE_PX:
                 cluster.client("render", _order(channels, 1, seed=1))  # loads what it needs
                 before = _bytes(site)

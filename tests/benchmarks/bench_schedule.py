@@ -2,8 +2,9 @@
 
 Run: ``python -m tests.benchmarks.bench_schedule [CASE …]``: 0 to 3, ``high`` and ``fair``.
 Real RabbitMQ, Redis, S3, messages and blobs; a tile's work is a wait of known length. Baselines of
-the same run give the same tiles to a ``multiprocessing`` pool, to plain Celery as it comes (four
-tasks prefetched, acknowledged early) and, where ``RAY_PYTHON`` names a Python that has it, to Ray.
+the same run give tiles that take each worker as long to a ``multiprocessing`` pool, to plain Celery
+as it comes (four tasks prefetched, acknowledged early) and, where ``RAY_PYTHON`` names a Python
+that has it, to Ray.
 All are timed from the begin of the first tile to the end of the last, storing it included, over
 the waits alone; the median of three runs. A shared host gives its processors to others: how much of
 ours it took while we ran is printed beside.
@@ -26,8 +27,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from tests.benchmarks.ground import Steal, servers_in, tiny_env
-from tests.benchmarks.pacing import Crew, predicted_error
-from tests.benchmarks.rivals import drawn, makespan, plain_celery, pool_makespans, ray_makespans
+from tests.benchmarks.paced_worker import slowness
+from tests.benchmarks.pacing import Crew, names, predicted_error
+from tests.benchmarks.rivals import Waits, makespan, plain_celery, pool, ratio, ray
 from tests.support.tiny_model import build_tiny_model
 
 EQUAL = (1.0,) * 8
@@ -92,13 +94,15 @@ def order(tiles: int, tile_s: float, slow_share: float, **fields: object) -> dic
 def _makespans(
     folder: Path, number: int, name: str, speeds: Sequence[float], tiles: int, *times: float
 ) -> None:
-    tile_s, slow_share = times
-    runs = _ours(folder, number, speeds, tiles, *times)
-    seconds = drawn([tile_s] * tiles, slow_share)
-    bound_s = sum(seconds) / sum(speeds)
+    seeds = [10 * number + repeat for repeat in range(_TIMES)]
+    runs = _ours(folder, number, speeds, tiles, seeds, *times)
+    waits = [_waits(seed, speeds, tiles, *times) for seed in seeds]
     ratios = [[run.ratio for run in runs]] + [
-        [one / bound_s for one in makespans(speeds, seconds, _TIMES)]
-        for makespans in (pool_makespans, plain_celery, ray_makespans)
+        [
+            ratio(spans, once, speeds)
+            for spans, once in zip(given_out(speeds, waits), waits, strict=False)
+        ]
+        for given_out in (pool, plain_celery, ray)
     ]
     row = "".join(f"{median(one):8.3f}" if one else f"{'-':>8}" for one in ratios)
     errors = ", ".join(f"{run.error:+.1%}" for run in runs)
@@ -109,6 +113,16 @@ def _makespans(
         f"{name:42}{row}   {errors}; ours {spread}; second runs {again}; host took {stolen}",
         soft_wrap=True,
     )
+
+
+def _waits(
+    seed: int, speeds: Sequence[float], tiles: int, tile_s: float, slow_share: float
+) -> Waits:
+    """What each of our workers would take for each tile of the order with *seed*, at speed 1."""
+    return [
+        [tile_s * slowness(slow_share, seed, index, name) for index in range(tiles)]
+        for name in names(speeds)
+    ]
 
 
 class _Ours(NamedTuple):
@@ -124,7 +138,12 @@ class _Ours(NamedTuple):
 
 
 def _ours(
-    folder: Path, number: int, speeds: Sequence[float], tiles: int, *times: float
+    folder: Path,
+    number: int,
+    speeds: Sequence[float],
+    tiles: int,
+    seeds: Sequence[int],
+    *times: float,
 ) -> list[_Ours]:
     from app.bootstrap import runtime
     from app.tasks import render
@@ -136,14 +155,14 @@ def _ours(
         for seed in (1000, 2000):
             render.delay(order(_WARMING, *times, **shape, seed=seed + number)).get(timeout=600)
         app = runtime()
-        for repeat in range(_TIMES):
+        for seed in seeds:
             steal = Steal()
-            job_id = render.delay(order(tiles, *times, **shape, seed=10 * number + repeat)).id
+            job_id = render.delay(order(tiles, *times, **shape, seed=seed)).id
             looks, end_s = crew.follow(app, job_id)
             spans = crew.tile_spans(app, job_id)
-            ratio = makespan(spans) / crew.lower_bound_s(app, job_id)
+            over = makespan(spans) / crew.lower_bound_s(app, job_id)
             error = predicted_error(looks, end_s, spans, _PREDICTED_AFTER)
-            runs.append(_Ours(ratio, error, len(spans) - tiles, steal.share))
+            runs.append(_Ours(over, error, len(spans) - tiles, steal.share))
     return runs
 
 
@@ -169,15 +188,19 @@ def _high_wait(folder: Path, tile_s: float, *, behind: int) -> None:
                 sent_s = time.time()
                 job = render.delay(order(1, **tiles, seed=first + number, priority="high"))
                 job.get(timeout=600)
-                found.append(crew.first_start_s(app, job.id) - sent_s)
-            return ", ".join(f"{wait:.2f}" for wait in sorted(found))
+                found.append([begin_s - sent_s for begin_s in crew.begins_s(app, job.id)])
+            jobs, its_tiles = zip(*found, strict=True)
+            return (
+                f"{median(jobs):.2f} s (longest {max(jobs):.2f}), "
+                f"its tile after {median(its_tiles):.2f} s ({max(its_tiles):.2f})"
+            )
 
         render.delay(order(_WARMING, **tiles, seed=seed)).get(timeout=600)
-        console.print(f"with nothing before it, a high job began after {waits(seed + 100)} s")
+        console.print(f"with nothing before it, a high job began after {waits(seed + 100)}")
         low = render.delay(order(behind, **tiles, seed=seed + 1, priority="low")).id
         crew.wait_for_tiles(app, low, 2 * workers)
         console.print(
-            f"behind {behind} low tiles of {tile_s:g} s, it began after {waits(seed + 200)} s"
+            f"behind {behind} low tiles of {tile_s:g} s, it began after {waits(seed + 200)}"
         )
         if app.ledger.has_result(low):
             console.print("the low job ended first: the last of these waited for nobody")

@@ -2,7 +2,7 @@
 
 ``PACE=SPEED python -m tests.benchmarks.paced_worker CELERY-WORKER-ARGUMENTS…``. The request's tags
 say the rest: ``tile_s`` is a tile's time at speed 1, ``slow_share`` the share of runs that take
-five times as long, drawn from tile and worker, so that a second run elsewhere is another draw.
+five times as long, drawn from seed, tile and worker: a second run elsewhere is another draw.
 A model counts as loaded after its first unit.
 """
 
@@ -27,9 +27,15 @@ STEP_S = 0.02  # of denoising, after which a renderer looks whether it is still 
 def tile_seconds(plan: RenderPlan, work: Work, worker: str, speed: float) -> float:
     """How long *worker* takes for the tile."""
     tags = plan.spec.tags
-    seconds = float(tags.get("tile_s", "0")) / speed
-    drawn = sha256(f"{work.index} {worker}".encode()).digest()[0] / 256
-    return seconds * (SLOW_TIMES if drawn < float(tags.get("slow_share", "0")) else 1.0)
+    slow_share = float(tags.get("slow_share", "0"))
+    times = slowness(slow_share, plan.spec.seed, work.index, worker)
+    return float(tags.get("tile_s", "0")) / speed * times
+
+
+def slowness(slow_share: float, seed: int, index: int, worker: str) -> float:
+    """How many times as long as others a run takes."""
+    drawn = int.from_bytes(sha256(f"{seed} {index} {worker}".encode()).digest()[:4]) / 2**32
+    return SLOW_TIMES if drawn < slow_share else 1.0
 
 
 class PacedRenderer(InstantRenderer):

@@ -23,12 +23,17 @@ _START_S = 400.0
 _LOOK_S = 0.25
 
 
+def names(speeds: Sequence[float]) -> list[str]:
+    """What the workers of *speeds* are called."""
+    return [f"p{number}" for number in range(len(speeds))]
+
+
 class Crew:
     """A control worker and one paced worker for each speed, while the block lasts."""
 
     def __init__(self, folder: Path, speeds: Sequence[float]) -> None:
         self._folder = folder
-        self._speeds = {f"p{number}": speed for number, speed in enumerate(speeds)}
+        self._speeds = dict(zip(names(speeds), speeds, strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -66,10 +71,11 @@ class Crew:
         while not app.ledger.has_plan(job_id) or len(self.tile_spans(app, job_id)) < count:
             time.sleep(_LOOK_S)
 
-    def first_start_s(self, app: Runtime, job_id: str) -> float:
-        """When the first unit of the job was begun, in seconds of the epoch."""
+    def begins_s(self, app: Runtime, job_id: str) -> tuple[float, float]:
+        """When the job's first unit was begun, and its first tile, in seconds of the epoch."""
         runs = read_runs(app.store, app.ledger.plan(job_id))
-        return min(run.started_ms for run in runs) / 1000
+        tiles = [run.started_ms for run in runs if run.stage is Stage.TILE]
+        return min(run.started_ms for run in runs) / 1000, min(tiles) / 1000
 
     def tile_spans(self, app: Runtime, job_id: str) -> list[tuple[float, float]]:
         """Start and end of every run of a tile, in seconds of the epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -10,12 +11,12 @@ from celery import Celery
 app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
 app.conf.result_backend = os.environ["TILECHORD_RESULT_BACKEND"]
 app.conf.task_default_queue = os.environ["PLAIN_QUEUE"]
-_SPEED = float(os.environ["PACE"])
+_NUMBER, _SPEED, _REPEATS = json.loads(os.environ["PLAIN_WORKER"])
 
 
 @app.task(name="plain.tile")
-def tile(seconds: float) -> tuple[float, float]:
-    """When it began and ended, in seconds of the epoch."""
+def tile(repeat: int, index: int) -> tuple[int, int, float, float]:
+    """Who ran which tile, and when it began and ended, in seconds of the epoch."""
     began_s = time.time()
-    time.sleep(seconds / _SPEED)
-    return began_s, time.time()
+    time.sleep(_REPEATS[repeat][index] / _SPEED)
+    return _NUMBER, index, began_s, time.time()

@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from tests.benchmarks.paced_worker import SLOW_TIMES
+from typing import Any, TypeAlias
 
 _START_S = 400.0
-
-
-def drawn(seconds: Sequence[float], slow_share: float) -> list[float]:
-    """*seconds*, of which some are five times as long."""
-    rng = random.Random(0)
-    return [one * (SLOW_TIMES if rng.random() < slow_share else 1.0) for one in seconds]
+Waits: TypeAlias = Sequence[Sequence[float]]
+"""What each worker would take for each tile, in seconds at speed 1."""
+Span: TypeAlias = tuple[int, int, float, float]
+"""The number of a worker, that of the tile it ran, begin and end in seconds of the epoch."""
 
 
 def makespan(spans: Iterable[Sequence[float]]) -> float:
@@ -31,32 +26,42 @@ def makespan(spans: Iterable[Sequence[float]]) -> float:
     return max(ends) - min(begins)
 
 
-def pool_makespans(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
-    """Makespans of a ``multiprocessing`` pool with a process per speed."""
+def ratio(spans: Sequence[Span], waits: Waits, speeds: Sequence[float]) -> float:
+    """Makespan over its lower bound: all waits at speed 1 over the sum of *speeds*."""
+    bound_s = sum(waits[worker][tile] for worker, tile, *_ in spans) / sum(speeds)
+    return makespan(times for _, _, *times in spans) / bound_s
+
+
+def pool(speeds: Sequence[float], repeats: Sequence[Waits]) -> Iterator[Sequence[Span]]:
+    """What a ``multiprocessing`` pool with a process per speed does, once for each of *repeats*."""
     free: Any = multiprocessing.Manager().Queue()
-    for speed in speeds:
-        free.put(speed)
-    with multiprocessing.Pool(len(speeds), _take_speed, (free,)) as pool:
-        pool.map(_sleep, [0.0] * len(speeds), chunksize=1)
-        return [makespan(pool.imap_unordered(_sleep, seconds)) for _ in range(times)]
+    for number in range(len(speeds)):
+        free.put(number)
+    with multiprocessing.Pool(len(speeds), _take_place, (free, speeds, repeats)) as processes:
+        for number, waits in enumerate(repeats):
+            tiles = [(number, tile) for tile in range(len(waits[0]))]
+            yield list(processes.imap_unordered(_wait, tiles))
 
 
-_speed = 1.0
+_place: tuple[int, Sequence[float], Sequence[Waits]]
+"""This process's number, and what all have been given."""
 
 
-def _take_speed(free: Any) -> None:
-    global _speed
-    _speed = free.get()
+def _take_place(free: Any, speeds: Sequence[float], repeats: Sequence[Waits]) -> None:
+    global _place
+    _place = free.get(), speeds, repeats
 
 
-def _sleep(seconds: float) -> tuple[float, float]:
+def _wait(tile: tuple[int, int]) -> Span:
+    worker, speeds, repeats = _place
+    repeat, index = tile
     began_s = time.time()
-    time.sleep(seconds / _speed)
-    return began_s, time.time()
+    time.sleep(repeats[repeat][worker][index] / speeds[worker])
+    return worker, index, began_s, time.time()
 
 
-def plain_celery(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
-    """Makespans of Celery with its own defaults, on the same broker."""
+def plain_celery(speeds: Sequence[float], repeats: Sequence[Waits]) -> Iterator[Sequence[Span]]:
+    """What Celery with its own defaults does, on the same broker."""
     from celery import Celery
 
     app = Celery("plain", broker=os.environ["TILECHORD_BROKER_URL"])
@@ -68,7 +73,7 @@ def plain_celery(speeds: Sequence[float], seconds: Sequence[float], times: int) 
     processes = [
         subprocess.Popen(
             [*command, "-n", f"plain{number}@%h"],
-            env=env | {"PACE": str(speed)},
+            env=env | {"PLAIN_WORKER": json.dumps([number, speed, _of(number, repeats)])},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -76,13 +81,18 @@ def plain_celery(speeds: Sequence[float], seconds: Sequence[float], times: int) 
     ]
     try:
         _wait_for(app, len(speeds))
-        sent = ([app.send_task("plain.tile", (one,)) for one in seconds] for _ in range(times))
-        return [makespan(result.get(timeout=600) for result in results) for results in sent]
+        for number, waits in enumerate(repeats):
+            sent = [app.send_task("plain.tile", (number, tile)) for tile in range(len(waits[0]))]
+            yield [result.get(timeout=600) for result in sent]
     finally:
         for process in processes:
             process.kill()
             process.wait()
         app.close()
+
+
+def _of(worker: int, repeats: Sequence[Waits]) -> list[Sequence[float]]:
+    return [waits[worker] for waits in repeats]
 
 
 def _wait_for(app: Any, count: int) -> None:
@@ -94,17 +104,18 @@ def _wait_for(app: Any, count: int) -> None:
     raise RuntimeError("plain Celery workers did not start")
 
 
-def ray_makespans(speeds: Sequence[float], seconds: Sequence[float], times: int) -> list[float]:
-    """Makespans of Ray; none where it is not installed."""
+def ray(speeds: Sequence[float], repeats: Sequence[Waits]) -> Iterator[Sequence[Span]]:
+    """What Ray does; nothing where it is not installed."""
     python = os.environ.get("RAY_PYTHON")
     if python is None:
-        return []
+        return
     program = Path(__file__).with_name("ray_tiles.py")
     done = subprocess.run(
-        [python, program, json.dumps(speeds), json.dumps(seconds), str(times)],
+        [python, program, json.dumps(speeds)],
+        input=json.dumps(repeats),
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
     )
-    return [makespan(spans) for spans in json.loads(done.stdout.splitlines()[-1])]
+    yield from json.loads(done.stdout.splitlines()[-1])

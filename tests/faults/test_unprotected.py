@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_a_test_that_needs_the_protection_notices(tree):
 
 def test_a_test_that_passes_all_the_same_notices_nothing(tree):
     assert not look(tree, limit("test_something_else")).is_noticed
+
+
+def test_of_several_tests_every_one_has_to_notice(tree):
+    one, other = limit("test_there_is_a_limit"), limit("test_something_else")
+
+    finding = look(tree, replace(one, tests=one.tests + other.tests))
+
+    assert not finding.is_noticed
+    assert finding.said[1:] == ["PASSED test_guard.py::test_something_else"]
 
 
 def test_a_test_that_does_not_exist_notices_nothing(tree):

@@ -29,6 +29,15 @@ def test_a_member_is_names_and_numbers_and_stays_small(tile_chord):
     assert len(json.dumps(tile_chord.tasks[0])) + len(json.dumps(tile_chord.body)) < 2000
 
 
+def test_a_message_is_told_by_its_job_and_units_and_not_sent_twice(tile_chord, runtime):
+    plan = runtime.ledger.plan("job")
+    units = [Work(Stage.TILE, 0, 0, index) for index in (7, 8, 9)]
+    sent = workflow.slice_tasks(runtime, "job", plan, units, Priority.HIGH, batch=3)
+
+    assert tile_chord.tasks[7].options["kwargsrepr"] == "job: tile 7 of image 0"
+    assert sent.tasks[0].options["kwargsrepr"] == "job: tile 7 of image 0 and 2 more"
+
+
 @pytest.fixture
 def batched(runtime):
     """Sends units of the job in batches of four; how often they were sent before."""
