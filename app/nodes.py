@@ -107,6 +107,11 @@ class NodeRecord(BaseModel):
         """All that would be lost with it."""
         return [unit for unit in (self.current, self.earlier) if unit is not None]
 
+    def at_hand_of(self, job_id: str, plan_hash: str) -> list[CurrentUnit]:
+        """What it has of a job, by the plan that the job has now."""
+        job = job_id, plan_hash
+        return [unit for unit in self.at_hand if (unit.job_id, unit.plan_hash) == job]
+
     @property
     def pools(self) -> list[str]:
         return self.pool.split(",")

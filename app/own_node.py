@@ -114,10 +114,16 @@ class OwnNode:
     ) -> None:
         """Tell how *work*, a unit of *message*, ended here."""
         self._units_done += status == Outcome.RENDERED
+        self._tell_units(message, work, status, seconds=seconds, device=device)
+
+    def tell_message(self, message: WorkMessage, status: str) -> None:
+        """Tell how all units of *message* ended here, of which none was rendered."""
+        self._tell_units(message, message.work, status, more=message.more)
+
+    def _tell_units(self, message: WorkMessage, work: Work, status: str, **further: object) -> None:
         unit = {"stage": work.stage, "image": work.image, "phase": work.phase, "index": work.index}
         job = {"job_id": message.job_id, "plan_hash": message.plan_hash}
-        cost = {"seconds": seconds, "device": device}
-        self.tell({"kind": "unit", "status": status, **job, **unit, **cost})
+        self.tell({"kind": "unit", "status": status, **job, **unit, **further})
 
     def pause(self, reason: str) -> None:
         """Show that this process takes no work because of *reason*; an empty one ends the pause."""

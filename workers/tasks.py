@@ -68,10 +68,9 @@ def _execute(task: Task[..., Any], payload: dict[str, Any]) -> dict[str, str]:
         outcome = _outcome(task, message)
     status = outcome["status"]
     if status != Outcome.RENDERED:  # those the executor tells, with what they cost
-        for work in message.works:
-            own_node().tell_unit(
-                message, work, Outcome.FAILED if status == Outcome.QUARANTINED else status
-            )
+        own_node().tell_message(
+            message, Outcome.FAILED if status == Outcome.QUARANTINED else status
+        )
     if status == Outcome.MOVED:
         _move(task)
     if status == Outcome.QUARANTINED:

@@ -35,8 +35,8 @@ class Asker:
         self._publisher = publisher
         self._clock = clock
         self._line = line
-        self._seen_s: dict[tuple[str, int | None], float] = {}
-        """When a living worker was last seen at a job's image, or at what concerns all of it."""
+        self._seen_s: dict[tuple[str, int | str], float] = {}
+        """When a living worker was last seen at a job's image, or at a step that concerns all."""
 
     def see(self, nodes: Iterable[NodeRecord]) -> None:
         """Take in what living workers are at: nobody else need be asked for it.
@@ -46,12 +46,14 @@ class Asker:
         now_s = self._clock.monotonic()
         steps = [node.step for node in nodes if node.step is not None and not node.is_lost]
         fresh = {key: at_s for key, at_s in self._seen_s.items() if now_s - at_s < _MERGE_GRACE_S}
-        self._seen_s = fresh | {(step.job_id, step.image): now_s for step in steps}
+        self._seen_s = fresh | {
+            (step.job_id, step.label if step.image is None else step.image): now_s for step in steps
+        }
 
     def ask_for_plans(self, unplanned: Sequence[Entry]) -> None:
         """Ask for plans of jobs in line that have none."""
         waits = [
-            (entry, min(self._line.unplanned_s(entry.job_id), self._unseen_s(entry.job_id, None)))
+            (entry, min(self._line.unplanned_s(entry.job_id), self._unseen_s(entry.job_id, "plan")))
             for entry in unplanned
         ]
         overdue = self._overdue(waits, _PLAN_GRACE_S)
@@ -62,7 +64,10 @@ class Asker:
         """Ask for merges that no callback has asked for, and for results."""
         now_s = self._clock.monotonic()
         waits = [
-            ((job, image), min(wait_s, self._unseen_s(job.entry.job_id, image)))
+            (
+                (job, image),
+                min(wait_s, self._unseen_s(job.entry.job_id, "result" if image is None else image)),
+            )
             for job in self._line
             for (job, image), wait_s in _waits(job, now_s)
         ]
@@ -71,9 +76,9 @@ class Asker:
             asked[job.entry.job_id].append((job, image))
         self._line.each(asked, lambda job_id: self._ask_for_merges_of(asked[job_id]))
 
-    def _unseen_s(self, job_id: str, image: int | None) -> float:
-        """How long no worker has been seen at it."""
-        return self._clock.monotonic() - self._seen_s.get((job_id, image), float("-inf"))
+    def _unseen_s(self, job_id: str, at: int | str) -> float:
+        """How long no worker has been seen at an image, or at the step *at*."""
+        return self._clock.monotonic() - self._seen_s.get((job_id, at), float("-inf"))
 
     def _overdue(self, waits: Sequence[tuple[T, float]], grace_s: float) -> list[T]:
         """What has waited too long; only when that is in doubt, the broker is asked for more."""

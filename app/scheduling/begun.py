@@ -32,8 +32,7 @@ def begun(job: OpenJob, nodes: Sequence[NodeRecord], seconds: Seconds) -> dict[s
     shown = [
         (node, _left_of(job, unit, node, seconds))
         for node in nodes
-        for unit in node.at_hand
-        if unit.job_id == job.entry.job_id and unit.plan_hash == job.plan.hash
+        for unit in node.at_hand_of(job.entry.job_id, job.plan.hash)
     ]
     unseen, found = dict.fromkeys(job.flying), dict[str, Begun]()
     for node, part in sorted(shown, key=lambda entry: entry[1].left_s):

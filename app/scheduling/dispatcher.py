@@ -68,8 +68,8 @@ class Dispatcher:
     def run_round(self, events: Sequence[Record]) -> None:
         """Take in *events*, look at what is due, and fill the queues."""
         self._line.begin_round()
+        is_told = any(map(self._is_of_the_line, events))
         self._hear(events)
-        is_told = any(event.get("kind") == "job" for event in events)
         if self._is_due("line", _LINE_PERIOD_S) or is_told:
             self._asker.ask_for_plans(self._line.read())
         if self._is_due("audit", _AUDIT_PERIOD_S):
@@ -94,6 +94,7 @@ class Dispatcher:
     def forget(self) -> None:
         """Know nothing: another dispatcher has acted, what this one knows is old."""
         self._line.forget()
+        self._forecast.forget()
         self._unserved.forget()
         self._done_s.clear()
         self._heard.clear()
@@ -112,6 +113,11 @@ class Dispatcher:
         for event in events:
             self._heard[str(event.get("job_id"))].append(event)
         self._line.each(list(self._heard), self._catch_up)
+
+    def _is_of_the_line(self, event: Record) -> bool:
+        """Whether the line may have changed; a control step of a job in it has changed the job."""
+        is_step = isinstance(event.get("images"), list) and self._line.get(str(event.get("job_id")))
+        return event.get("kind") == "job" and not is_step
 
     def _catch_up(self, job_id: str) -> None:
         """Take in what was heard of a job, in its order: what is refused keeps back the rest."""
@@ -184,8 +190,8 @@ class Dispatcher:
                     bigger = self._runtime.settings.bigger_pool.get(flight.pool, flight.pool)
                     there = replace(flight, pool=bigger, sent_s=now_s, node="", number=0)
                     job.flying[work] = replace(there, unseen_since_s=None)
-            else:  # handed back, or what it needs is gone: the store tells
-                job.flying.pop(work, None)
+            elif (flight := job.flying.pop(work, None)) is not None:  # the store tells what is next
+                self._line.refund(job, flight)
         if status == Outcome.GONE:  # perhaps the plan itself: nobody else has it any more
             self._runtime.store.put(plan_key(job.plan.hash), job.plan.to_json())
         if status not in (Outcome.RENDERED, Outcome.PRESENT, Outcome.MOVED):
@@ -197,11 +203,12 @@ class Dispatcher:
         except TransientError:
             self._nodes = []  # nobody is known to be alive, nobody is known to be lost
             self._unserved.forget()
+        else:
+            names = {node.node for node in self._nodes}
+            self._forecast.forget_nodes(names)
+            self._served.forget_lanes({*names, *self._runtime.settings.pools})
         self._reach.see(self._nodes)
         self._asker.see(self._nodes)
-        names = {node.node for node in self._nodes}
-        self._forecast.forget_nodes(names)
-        self._served.forget_lanes({*names, *self._runtime.settings.pools})
         self._adopt()
 
     def _adopt(self) -> None:
@@ -209,7 +216,8 @@ class Dispatcher:
         now_s = self._clock.monotonic()
         for node in self._nodes:
             for unit in [] if node.is_lost else node.at_hand:
-                if (job := self._line.get(unit.job_id)) is not None:
+                job = self._line.get(unit.job_id)
+                if job is not None and job.plan.hash == unit.plan_hash:
                     self._adopt_of(node, unit, job, now_s)
 
     def _adopt_of(self, node: NodeRecord, unit: CurrentUnit, job: OpenJob, now_s: float) -> None:
@@ -231,7 +239,8 @@ class Dispatcher:
             for lane, flight in lanes.items()
         }
         sight = Sight(self._nodes, ready, now_s, settings.heartbeat_s, self._served)
-        lost = [(job, work) for job in jobs for work in lost_units(job, sight)]
+        open_jobs = [job for job in jobs if not job.entry.is_paused]
+        lost = [(job, work) for job in open_jobs for work in lost_units(job, sight)]
         self._feeder.send_again(self._missing(lost, now_s))
         waiting = self._feeder.with_work()
         late = [

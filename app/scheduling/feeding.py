@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from app.bootstrap import Runtime
-from app.domain.errors import TransientError
+from app.domain.errors import RenderError
 from app.domain.scheduling.slices import batch_size, room, units_within
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work, stage_model
@@ -138,9 +138,9 @@ class Feeder:
 
     def _fill_nodes(self, pool: str, jobs: Sequence[OpenJob]) -> None:
         """Give units to nodes until they have enough; a job that has to wait lets others by."""
-        may_open = True
+        may_open, waiting = True, list[OpenJob]()
         while jobs := [job for job in jobs if self._stages(job, pool)]:
-            turn, early = self._turns(jobs, pool)
+            turn, early = self._turns(jobs, pool, waiting)
             level = self._line.level(turn.job)
             crew = self._placing.crew(pool, unit_s=self._unit_s(turn), level=level)
             batch = self._batch(turn, pool, jobs, len(crew.nodes)) if crew else 0
@@ -150,6 +150,7 @@ class Feeder:
             members = jobs
             if crew is None or not self._place(turn, pool, crew, batch):
                 jobs = [other for other in jobs if other is not turn.job]
+                waiting.append(turn.job)
             self._line.spend_rise(level, turn.job, members)
 
     def _place(self, turn: Turn, pool: str, crew: Crew, batch: int) -> bool:
@@ -164,9 +165,14 @@ class Feeder:
             self._send(job, list(names), pool, batch=batch, nodes=nodes, is_early=turn.is_early)
         return bool(names) and len(names) == len(units)
 
-    def _turns(self, jobs: Sequence[OpenJob], pool: str) -> tuple[Turn, Turn | None]:
-        """Whose units *pool* gets next, of *jobs*, which all have some; what is opened before."""
-        ordered = self._line.in_order(jobs, pool)
+    def _turns(
+        self, jobs: Sequence[OpenJob], pool: str, waiting: Sequence[OpenJob] = ()
+    ) -> tuple[Turn, Turn | None]:
+        """Whose units *pool* gets next, of *jobs*, which all have some; what is opened before.
+
+        For those *waiting* no node has room.
+        """
+        ordered = self._line.in_order(jobs, pool, waiting)
         first, level = ordered[0], self._line.level(ordered[0])
         alike = (job for job in ordered if self._line.level(job) is level)
 
@@ -189,9 +195,11 @@ class Feeder:
     def _batch(self, turn: Turn, pool: str, jobs: Sequence[OpenJob], workers: int) -> int:
         """Units of one message: those of a batch, or of a short time; fewer when the end is near.
 
-        Before one was rendered nobody knows which are short.
+        Before one was rendered nobody knows which are short. Tiles alone share messages.
         """
         chosen, plan, work = self._runtime.settings, turn.job.plan, turn.job.first(turn.stages)
+        if work.stage is not Stage.TILE:
+            return 1
         most = chosen.tile_batch
         if self._forecast.has_learned(plan, work):
             most = max(most, units_within(chosen.message_s, self._unit_s(turn)))
@@ -220,7 +228,7 @@ class Feeder:
         now_s, number = self._clock.monotonic(), next(self._numbers)
         try:
             self._publisher.send_slice(job.entry.job_id, job.plan, sent)
-        except TransientError:
+        except RenderError:
             if not attempt:
                 job.give_back(units)
             raise
@@ -232,7 +240,8 @@ class Feeder:
         if not attempt:
             if not is_early:  # its rise is for the tiles
                 self._line.serve(job)
-            self._line.charge(job, pool, sum(job.flying[work].seconds for work in units))
+            for work in units:
+                self._line.charge(job, job.flying[work])
 
     def _stages(self, job: OpenJob, pool: str) -> list[Stage]:
         return [stage for stage in job.ready_stages() if self._reach.served(job, stage) == pool]

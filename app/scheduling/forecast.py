@@ -7,12 +7,13 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from app.domain.errors import NotFoundError, PermanentError
+from app.domain.errors import NotFoundError, PermanentError, RenderError
 from app.domain.eta import Times, eta_s
 from app.domain.plan import RenderPlan
 from app.domain.prediction import Estimate, Predictor, Shape
@@ -135,6 +136,15 @@ class Forecast:
     def forget_nodes(self, alive: Collection[str]) -> None:
         """Know only the nodes in *alive*: what others taught is forgotten as newer ones teach."""
         self._known = {entry for entry in self._known if entry[2] in alive}
+
+    def forget(self) -> None:
+        """Know what was saved last: another dispatcher has learned since."""
+        self._is_changed = False
+        with suppress(RenderError):  # while the store is away, older times are better than none
+            self._predictor = read_predictor(self._store)
+        self._by_node = Predictor()
+        self._known.clear()
+        self._crew_times.clear()
 
     def save(self, now_ms: int) -> None:
         """Keep what was learned; blobs are written once, so a newer one replaces the older."""

@@ -49,6 +49,9 @@ class Flight:
     """Of its message: the job's may have changed since."""
     number: int = 0
     """Of its slice, as they were sent; 0 where another dispatcher or a worker sent it."""
+    charged: tuple[str, float] = "", 0.0
+    """Pool and seconds that its tenant was charged; sent again it may go elsewhere, and is not
+    charged once more."""
 
     @property
     def lane(self) -> str:
@@ -196,8 +199,10 @@ class OpenJob:
             if image in self._known:
                 self._look(image, self._keys_after(store, image, done), now_s)
         while self._unopened and len(self._known) < self._group:
-            image = self._unopened.popleft()
-            self._look(image, present_keys(store, self.plan, image), now_s)
+            image = self._unopened[0]
+            keys = present_keys(store, self.plan, image)
+            self._unopened.popleft()  # not before: the store may be away
+            self._look(image, keys, now_s)
 
     def done(self, work: Work, now_s: float) -> Flight | None:
         """Note that *work*'s blob exists; its flight if it was one."""

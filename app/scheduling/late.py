@@ -45,7 +45,7 @@ def late_units(
     workers that would take one next.
     """
     floor = _waiting_level(line, pool, ready, sight)
-    urgent = [job for job in line if line.level(job).level > floor]
+    urgent = [job for job in line if line.level(job).level > floor and not job.entry.is_paused]
     helpers = list(_helpers(urgent, pool, sight))
     if not helpers:
         return []

@@ -81,6 +81,10 @@ class Line:
         """Do *step* for each of the jobs, but of those whose records the store refuses."""
         self._isolation.each(job_ids, step, self.fail)
 
+    def end(self, job_id: str, error: Exception) -> None:
+        """End a job that nobody can go on with, unless the store refuses its records now."""
+        self.each([job_id], lambda _: self.fail(job_id, error))
+
     def read(self) -> list[Entry]:
         """Follow the line: new jobs, paused ones, other priorities, those that left.
 
@@ -164,9 +168,14 @@ class Line:
             if ledger.has_request(job_id) and not ledger.has_plan(job_id):
                 ledger.forget(job_id)
 
-    def in_order(self, jobs: Sequence[OpenJob], pool: str) -> list[OpenJob]:
-        """*jobs*, all there are with units for *pool*, the one to be served next first."""
-        self._shares_of(pool).activate({job.entry.tenant for job in jobs})
+    def in_order(
+        self, jobs: Sequence[OpenJob], pool: str, beside: Iterable[OpenJob] = ()
+    ) -> list[OpenJob]:
+        """*jobs*, the one to be served next first.
+
+        They and those *beside* them, which have to wait now, are all that have units for *pool*.
+        """
+        self._shares_of(pool).activate({job.entry.tenant for job in [*jobs, *beside]})
         return self._ordered(jobs, pool)
 
     def standing(self, pool: str, jobs: Sequence[OpenJob]) -> list[OpenJob]:
@@ -196,18 +205,28 @@ class Line:
             if place == (job.entry.tenant, job.entry.priority):
                 self.serve(other)
 
-    def charge(self, job: OpenJob, pool: str, seconds: float) -> None:
-        """Account work that was sent to *pool* to the job's tenant."""
-        self._shares_of(pool).charge(job.entry.tenant, seconds)
+    def charge(self, job: OpenJob, flight: Flight) -> None:
+        """Account a unit that was sent to the job's tenant, as it is predicted."""
+        flight.charged = flight.pool, flight.seconds
+        self._account(job, *flight.charged)
 
     def settle_charge(self, job: OpenJob, flight: Flight, event: Record) -> None:
         """Account what a unit of *job* took, in place of what was predicted when it was sent.
 
         A tenant's first units are predicted badly, and one of many jobs sends many first units.
         """
+        pool, charged_s = flight.charged
         seconds = event.get("seconds")
-        took_s = float(seconds) if isinstance(seconds, int | float) else flight.seconds
-        self.charge(job, flight.pool, took_s - flight.seconds)
+        took_s = float(seconds) if isinstance(seconds, int | float) else charged_s
+        self._account(job, pool or flight.pool, took_s - charged_s)
+
+    def refund(self, job: OpenJob, flight: Flight) -> None:
+        """Take back what a unit was charged that has to be sent anew."""
+        pool, charged_s = flight.charged
+        self._account(job, pool, -charged_s)
+
+    def _account(self, job: OpenJob, pool: str, seconds: float) -> None:
+        self._shares_of(pool).charge(job.entry.tenant, seconds)
 
     def fail(self, job_id: str, error: Exception) -> None:
         """End a job that nobody can go on with; the others are served."""
@@ -267,6 +286,7 @@ class Line:
     def _open(self, entry: Entry) -> None:
         ledger, now_s = self._runtime.ledger, self._clock.monotonic()
         if settle(self._runtime, entry.job_id):
+            self._unplanned.pop(entry.job_id, None)
             return
         plan = self._plan(entry.job_id)
         if plan is None:

@@ -98,8 +98,7 @@ def holders_of(
     """Which nodes say that they have which unit of *job*, in what they say they have."""
     holders: dict[Work, list[tuple[NodeRecord, CurrentUnit]]] = {}
     for node in nodes:
-        for unit in node.at_hand:
-            if unit.job_id == job.entry.job_id:
-                for work in unit.works:
-                    holders.setdefault(work, []).append((node, unit))
+        for unit in node.at_hand_of(job.entry.job_id, job.plan.hash):
+            for work in unit.works:
+                holders.setdefault(work, []).append((node, unit))
     return holders

@@ -117,6 +117,6 @@ class Reach:
             if key not in self._pools:
                 self._pools[key] = self._publisher.pool_of(job.plan, stage)
         except ConfigurationError as err:
-            self._line.fail(job.entry.job_id, err)
+            self._line.end(job.entry.job_id, err)
             return ""
         return self._pools[key]

@@ -86,8 +86,10 @@ class DispatcherThread(threading.Thread):
             leads = self._board.lease(_LEASE, self._owner, ttl_s=_LEASE_S)
         except TransientError:
             return self._is_leading
-        if leads and not self._is_leading:
-            log.info("dispatch.leads", extra={"owner": self._owner})
+        if leads != self._is_leading:
+            log.info(
+                "dispatch.leads" if leads else "dispatch.follows", extra={"owner": self._owner}
+            )
             self._forget()
         self._is_leading, self._renewed_s = leads, now_s
         return leads

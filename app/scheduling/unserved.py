@@ -32,7 +32,7 @@ class Unserved:
                     f"no living worker of pool {self._reach.pool_for(job)} could take its work "
                     f"for {limit_s:g} s (TILECHORD_UNSERVED_LIMIT_S)"
                 )
-                self._line.fail(job_id, ConfigurationError(reason))
+                self._line.end(job_id, ConfigurationError(reason))
                 del self._since_s[job_id]  # it may be resumed before the next look
 
     def forget(self) -> None:

@@ -134,15 +134,15 @@ def test_a_merge_is_not_asked_for_while_its_message_may_wait_in_the_queue(scene)
     assert asked == [("job", [0])]
 
 
-def at_step(scene, image, **facts):
+def at_step(scene, image, label="a step", **facts):
     """Let a control worker show that it is at this image of the job, or at what concerns all."""
-    step = {"job_id": "job", "label": "a step", "image": image, "elapsed_s": 1.0}
+    step = {"job_id": "job", "label": label, "image": image, "elapsed_s": 1.0}
     scene.node("control@a", pool="control", step=step, **facts)
 
 
-def beat_at_step(scene, image, seconds):
+def beat_at_step(scene, image, seconds, label="a step"):
     for _ in range(seconds):
-        at_step(scene, image)
+        at_step(scene, image, label)
         scene.round(1.0)
 
 
@@ -167,7 +167,7 @@ def test_a_merge_is_asked_for_while_a_worker_is_at_another_image(scene):
 def test_a_plan_that_a_living_worker_makes_is_not_asked_for_until_it_is_lost(scene):
     scene.submit("job")
 
-    beat_at_step(scene, None, 60)
+    beat_at_step(scene, None, 60, "plan")
     assert scene.publisher.plans == []
     scene.round(1.0, times=30)
 
@@ -218,3 +218,13 @@ def test_a_job_whose_pictures_are_all_there_is_asked_for_its_result(scene):
 
     assert scene.publisher.advances == [("job", None)]
     assert sent(scene, 1.0, times=5) == []
+
+
+def test_who_made_the_plan_a_moment_ago_is_not_at_the_result(scene):
+    plan = scene.accept()
+    scene.finish(plan, 0, *Stage)
+    at_step(scene, None, "plan")
+
+    scene.round(1.0)
+
+    assert scene.publisher.advances == [("job", None)]

@@ -1,6 +1,7 @@
 """What the dispatcher does about jobs that are new, lost on the way, complete or not its own."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
@@ -8,8 +9,10 @@ from app.domain.errors import BrokerUnavailableError, NotFoundError
 from app.domain.prediction import DEFAULT_S
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
+from app.entries import Entries
 from app.jobs import JobState
-from tests.unit.scheduling.scene import TILES, short_queue
+from tests.unit.domain.cards import plan as plan_of
+from tests.unit.scheduling.scene import TILES, short_queue, tiles
 
 
 def sent(scene, after_s=0.0, times=1):
@@ -353,3 +356,75 @@ def test_a_line_without_jobs_asks_for_nothing(scene):
     assert (scene.publisher.plans, scene.publisher.advances, scene.publisher.slices) == ([], [], [])
     with pytest.raises(NotFoundError):
         scene.runtime.ledger.status("job")
+
+
+@pytest.fixture
+def listed(scene, monkeypatch):
+    """How often the whole line was listed."""
+    calls, every = [], Entries.all
+    monkeypatch.setattr(Entries, "all", lambda self: calls.append(1) or every(self))
+    return calls
+
+
+def test_the_end_of_a_slice_lists_no_line(scene, listed):
+    scene.accept()
+    scene.round()
+    listed.clear()
+
+    scene.told.append({"kind": "job", "job_id": "job", "images": [0], "done": []})
+    scene.round()
+    assert listed == []
+    scene.told.append({"kind": "job", "job_id": "job"})
+    scene.round()
+    assert listed == [1]
+
+
+def test_a_job_that_nobody_knew_is_looked_for_whatever_is_told_of_it(scene, listed):
+    scene.round()
+    scene.accept()
+    scene.told.append({"kind": "job", "job_id": "job", "images": [0], "done": []})
+
+    assert sent(scene)
+
+
+def test_a_board_that_does_not_answer_once_makes_nobody_forget_what_nodes_taught(
+    scene, monkeypatch
+):
+    plan = scene.accept()
+    scene.node()
+    (work, *_) = sent(scene)
+    scene.rendered("job", plan, work)
+    scene.round(1.5)
+    monkeypatch.setattr(scene.board, "shown", Mock(side_effect=BrokerUnavailableError("no board")))
+    scene.round(1.5)
+
+    assert scene.dispatcher._forecast.knows(plan, work, "w1@a")
+
+
+def test_the_end_of_a_whole_message_is_told_once(scene):
+    plan = scene.accept()
+    works = sent(scene)
+    scene.publisher.is_down = True
+    scene.rendered("job", plan, works[0], status="gone", more=[work.index for work in works[1:]])
+    with pytest.raises(BrokerUnavailableError):
+        scene.round(0.1)
+
+    assert not set(works) & set(scene.dispatcher._line.get("job").flying)
+
+
+def test_what_a_worker_has_of_another_plan_is_not_on_its_way(scene):
+    scene.accept()
+    other = plan_of(height=1024, width=1024, prompt="as it was planned before")
+    scene.node(current=("job", other, tiles(TILES)[0]))
+
+    assert tiles(TILES)[0] in sent(scene)
+
+
+def test_a_job_that_ended_before_it_was_planned_is_not_asked_for(scene):
+    scene.submit("job")
+    scene.round()
+    scene.runtime.ledger.fail("job", "no such model")
+
+    scene.round(1.0, times=60)
+
+    assert scene.publisher.plans == []

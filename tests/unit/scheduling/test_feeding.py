@@ -1,7 +1,10 @@
 """How much goes into a pool's shared queue, and whose it is."""
 
+from unittest.mock import Mock
+
 import pytest
 
+from app.domain.errors import ConfigurationError
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from tests.unit.scheduling.scene import TILES, Scene, short_queue, tiles
@@ -200,3 +203,28 @@ def test_the_last_short_tiles_go_alone_whatever_waits_for_another_pool():
         scene.finish(plan, image, Stage.TILE, Stage.MERGE, Stage.HEAD)
 
     assert {one.slice.batch for one in of_pool(scene.round(1.0), "gpu")} == {2}
+
+
+def test_units_that_nobody_may_send_are_given_back(scene, monkeypatch):
+    scene.accept()
+    refuse = Mock(side_effect=ConfigurationError("broker refuses the credentials"))
+    monkeypatch.setattr(scene.publisher, "send_slice", refuse)
+    with pytest.raises(ConfigurationError):
+        scene.round()
+    monkeypatch.undo()
+
+    assert jobs(scene.round(1.0)) == ["job"] * 4
+
+
+def test_short_units_that_are_no_tiles_have_a_message_each(scene):
+    plan = scene.accept("known", width=4096)
+    scene.finish(plan, 0, Stage.TILE, Stage.MERGE, Stage.HEAD)
+    scene.publisher.ready["gpu"] = 0
+    (first, *_) = [one for one in scene.round() if one.units]
+    for work in first.units:
+        scene.rendered("known", plan, work, seconds=0.01)
+
+    later = scene.round(1.0)
+
+    assert {one.units[0].stage for one in later} == {Stage.CORE}
+    assert {one.slice.batch for one in later} == {1}

@@ -1,9 +1,11 @@
 """When a job will be done, by what its nodes have of it and by how fast each of them is."""
 
 import math
+from unittest.mock import Mock
 
 import pytest
 
+from app.domain.errors import StorageUnavailableError
 from app.domain.work import Stage, Work
 from app.nodes import CurrentUnit, NodeRecord
 from app.scheduling.forecast import Forecast
@@ -106,3 +108,28 @@ def test_what_was_learned_meanwhile_counts(forecast, job):
     observe(forecast, Stage.TILE, SECONDS / 4, node="w1@host")
 
     assert eta_s(forecast, job, node(1)) < before_s
+
+
+def test_what_another_dispatcher_learned_is_not_overwritten():
+    store = MemoryStore()
+    ours, theirs = Forecast(store), Forecast(store)
+    observe(ours, Stage.TILE, SECONDS)
+    observe(theirs, Stage.TILE, 3 * SECONDS)
+    theirs.save(1)
+
+    ours.forget()
+    ours.save(2)
+
+    assert [*store.keys("predictions/")] == ["predictions/1.json"]
+    assert ours.unit(PLAN, Work(Stage.TILE, 0, 0, 0)).mean_s == pytest.approx(3 * SECONDS)
+
+
+def test_while_the_store_is_away_what_was_learned_is_better_than_nothing(monkeypatch):
+    store = MemoryStore()
+    forecast = Forecast(store)
+    observe(forecast, Stage.TILE, SECONDS)
+    monkeypatch.setattr(store, "keys", Mock(side_effect=StorageUnavailableError("no store")))
+
+    forecast.forget()
+
+    assert forecast.unit(PLAN, Work(Stage.TILE, 0, 0, 0)).mean_s == pytest.approx(SECONDS)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.domain.errors import StorageUnavailableError
 from app.domain.spec import Priority
 from app.domain.work import Stage, Work
 from app.scheduling.job import Flight, OpenJob
@@ -302,3 +303,22 @@ def test_how_a_job_stands_in_line_is_in_seconds():
 
     assert (waiting.job_id, waiting.tenant, waiting.priority) == ("job", "studio", Priority.HIGH)
     assert (waiting.accepted_s, waiting.deadline_s, waiting.waited_s) == (5.0, 9.0, 7.0)
+
+
+def test_a_picture_whose_blobs_cannot_be_listed_now_is_opened_later(monkeypatch):
+    job, store = opened(BATCH, group=2)
+    write(store, BATCH, [Work(Stage.PICTURE, 0)])
+    keys = store.keys
+
+    def away(prefix):
+        if "image-0002" in prefix:
+            raise StorageUnavailableError("store m does not answer")
+        return keys(prefix)
+
+    monkeypatch.setattr(store, "keys", away)
+    with pytest.raises(StorageUnavailableError):
+        job.refresh(store, [0], 1.0)
+    monkeypatch.undo()
+    job.refresh(store, [], 2.0)
+
+    assert sorted({work.image for work in job.ready()}) == [1, 2]

@@ -233,3 +233,21 @@ def test_the_first_of_two_answers_ends_the_unit(scene):
     assert sent(scene, 2.0, times=5) == []
     (job,) = scene.dispatcher._line
     assert job.flying == {}
+
+
+def test_lost_units_of_a_paused_job_wait_until_it_goes_on(scene):
+    plan = begin(scene)
+    scene.publisher.ready["gpu"] = 8
+    scene.round(1.0)
+    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=1.0)
+    scene.runtime.entries.pause("job")
+    scene.told.append({"kind": "job", "job_id": "job"})
+
+    def silence():
+        scene.node("w2@a")
+        return sent(scene)
+
+    assert [silence() for _ in range(int(4 * HEARTBEAT_S))] == [[]] * int(4 * HEARTBEAT_S)
+    scene.runtime.entries.unpause("job")
+    scene.told.append({"kind": "job", "job_id": "job"})
+    assert tiles(9)[0] in silence() + silence()

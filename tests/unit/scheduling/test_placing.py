@@ -1,5 +1,7 @@
 """Units that are sent to a node by name, as the settings ask."""
 
+from collections import Counter
+
 from app.domain.scheduling.placement import Strategy
 from app.domain.spec import Lora, Priority
 from tests.unit.scheduling.nodes import A, B, placing, sent, shares, show
@@ -140,3 +142,23 @@ def test_a_job_that_has_to_wait_lets_others_by():
 
     assert (first.job_id, set(first.slice.nodes)) == ("first", {A})
     assert (second.job_id, set(second.slice.nodes)) == ("second", {B})
+
+
+def test_tenants_get_equal_shares_of_nodes_that_have_little_room():
+    scene, served = placing(slice_units=8), Counter()
+    plans = {
+        f"{tenant}-{number}": scene.accept(f"{tenant}-{number}", tenant=tenant)
+        for tenant in ("first", "second")
+        for number in range(4)
+    }
+
+    for _ in range(10):
+        show(scene, A)
+        show(scene, B)
+        for one in scene.round(1.0):
+            served[one.job_id.partition("-")[0]] += len(one.units)
+            for work, node in zip(one.units, one.slice.nodes, strict=True):
+                scene.rendered(one.job_id, plans[one.job_id], work, node=node)
+
+    assert sum(served.values()) > 30
+    assert abs(served["first"] - served["second"]) <= 4

@@ -89,3 +89,17 @@ def test_what_was_submitted_in_this_process_leaves_the_line_with_it(scene):
     serve_shortly(thread)
 
     assert scene.runtime.entries.all() == []
+
+
+@pytest.mark.parametrize("leads", [[True, False], [False, True]], ids=["loses", "gains"])
+def test_who_leads_no_more_or_anew_forgets_what_it_knew(scene, opened, monkeypatch, leads):
+    thread = DispatcherThread(scene.runtime, "control@a")
+    thread._opened()
+    thread._is_leading = not leads[0]
+    forgotten, answers = [], iter(leads)
+    monkeypatch.setattr(opened[0], "forget", lambda: forgotten.append(1))
+    monkeypatch.setattr(scene.board, "lease", lambda *_, ttl_s: next(answers))
+    monkeypatch.setattr(serve, "_RENEWAL_S", 0.0)
+
+    assert [thread._leads(), thread._leads()] == leads
+    assert forgotten == [1, 1]

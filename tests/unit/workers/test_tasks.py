@@ -259,3 +259,13 @@ def test_a_message_that_is_no_unit_goes_to_the_dead_letters(executor, task):
 
     assert not caught.value.requeue
     assert executor.deliveries == []
+
+
+def test_how_a_message_ended_that_nobody_rendered_is_told_once(executor, task, node):
+    executor.status = "gone"
+    tasks._execute(task, PAYLOAD | {"more": [4, 5]})
+
+    assert node.outbox.get() is None  # it began
+    event = node.outbox.get()
+    assert (event["status"], event["index"], event["more"]) == ("gone", 3, [4, 5])
+    assert node.outbox.empty()
