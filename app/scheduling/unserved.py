@@ -33,7 +33,8 @@ class Unserved:
                     f"for {limit_s:g} s (TILECHORD_UNSERVED_LIMIT_S)"
                 )
                 self._line.end(job_id, ConfigurationError(reason))
-                del self._since_s[job_id]  # it may be resumed before the next look
+                if self._line.get(job_id) is None:  # it may be resumed before the next look
+                    del self._since_s[job_id]
 
     def forget(self) -> None:
         """Let all wait from now on."""

@@ -32,7 +32,7 @@ JOBS = (
     protection(
         "unserved-jobs-end",
         "app/scheduling/unserved.py",
-        "                self._line.fail(job_id, ConfigurationError(reason))\n",
+        "                self._line.end(job_id, ConfigurationError(reason))\n",
         "",
         "tests/unit/scheduling/test_unserved.py::test_a_job_without_any_worker_ends_with_the_pool_and_the_time",
     ),

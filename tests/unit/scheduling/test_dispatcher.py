@@ -422,9 +422,23 @@ def test_what_a_worker_has_of_another_plan_is_not_on_its_way(scene):
 
 def test_a_job_that_ended_before_it_was_planned_is_not_asked_for(scene):
     scene.submit("job")
-    scene.round()
+    scene.round(1.0, times=14)
     scene.runtime.ledger.fail("job", "no such model")
 
-    scene.round(1.0, times=60)
+    scene.round(2.0)
 
     assert scene.publisher.plans == []
+
+
+def test_who_takes_the_lead_knows_what_the_one_before_has_learned(scene):
+    plan = scene.accept()
+    scene.round()
+    other = scene.another()
+    other._forecast.observe(
+        plan, Work(Stage.TILE, 0, 0, 5), {"status": "rendered", "seconds": 7.0, "device": "cpu"}
+    )
+    other._forecast.save(1)
+
+    scene.dispatcher.forget()
+
+    assert tile_s(scene, plan) == pytest.approx(7.0)

@@ -213,7 +213,7 @@ def test_units_that_nobody_may_send_are_given_back(scene, monkeypatch):
         scene.round()
     monkeypatch.undo()
 
-    assert jobs(scene.round(1.0)) == ["job"] * 4
+    assert [work for one in scene.round(1.0) for work in one.units] == tiles(4)
 
 
 def test_short_units_that_are_no_tiles_have_a_message_each(scene):

@@ -6,7 +6,6 @@ import pytest
 
 from app import client
 from app.domain.errors import ConfigurationError
-from app.domain.spec import Lora
 from app.domain.work import plan_key
 from app.jobs import JobState
 from tests.support.damage import damage
@@ -200,19 +199,3 @@ def test_a_job_whose_plan_is_damaged_fails_alone_and_can_be_resumed(scene, monke
     monkeypatch.setattr("app.client.Publisher", lambda _: scene.publisher)
     client.resume("bad")
     assert scene.publisher.plans == ["bad"]
-
-
-def test_a_job_that_cannot_be_ended_now_keeps_back_no_other(scene, refusals, monkeypatch):
-    pool_of = scene.publisher.pool_of
-    bad = scene.accept("bad", loras=(Lora("relief", 1.0),))
-
-    def unbound(plan, stage):
-        if plan.hash == bad.hash:
-            raise ConfigurationError("no pool takes gpu.tile.bad")
-        return pool_of(plan, stage)
-
-    monkeypatch.setattr(scene.publisher, "pool_of", unbound)
-    refusals.keys.add("jobs/bad/failure.json")
-    scene.accept("good")
-
-    assert served(scene, times=5) == {"good"}

@@ -157,6 +157,18 @@ def test_the_slowest_last_unit_is_given_to_an_idle_worker_too(scene):
     assert sent(scene, 2.0) == tiles(9)[:1]
 
 
+def test_no_unit_of_a_paused_job_is_copied(scene):
+    plan = begin(scene)
+    for work in tiles(9)[1:]:
+        scene.rendered("job", plan, work, seconds=1.0)
+    scene.runtime.entries.pause("job")
+    scene.told.append({"kind": "job", "job_id": "job"})
+    scene.node("w2@a")
+    scene.node("w1@a", current=("job", plan, tiles(9)[0]), elapsed_s=20.0)
+
+    assert sent(scene, 2.0) == []
+
+
 def test_a_unit_of_which_nobody_knows_how_long_it_takes_is_not_copied(scene):
     plan = scene.accept()
     prepare = Work(Stage.PREPARE, 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.domain.errors import BrokerUnavailableError
+from app.domain.errors import BrokerUnavailableError, StorageUnavailableError
 from app.domain.work import Stage, Work
 from app.jobs import JobState
 from tests.unit.scheduling.scene import Scene
@@ -194,3 +194,22 @@ def test_another_dispatcher_counts_anew():
     wait(here, LIMIT_S - 10)
 
     assert state(here) is JobState.RUNNING
+
+
+def test_a_job_that_cannot_be_ended_now_keeps_back_no_other(monkeypatch):
+    here = scene()
+    here.accept()
+    put = here.store.put
+
+    def refuse(key, data):
+        if key == "jobs/job/failure.json":
+            raise StorageUnavailableError("store m cannot serve the blob")
+        return put(key, data)
+
+    monkeypatch.setattr(here.store, "put", refuse)
+    wait(here, LIMIT_S + 10)  # raises nothing
+    assert state(here) is JobState.RUNNING
+    monkeypatch.undo()
+    wait(here, 60)
+
+    assert state(here) is JobState.FAILED
