@@ -106,6 +106,7 @@ JOBS = (
         "if entry.job_id in self._told",
         "tests/unit/scheduling/test_dispatcher.py::test_a_job_that_nobody_told_of_is_found_in_the_store",
         "tests/faults/test_resume.py",
+        "tests/faults/test_total_loss.py",
     ),
     protection(
         "present-blobs-read",

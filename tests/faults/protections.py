@@ -175,6 +175,8 @@ _UNITS = (
         "if deaths < self.max_deaths:",
         "if True:",
         "tests/unit/workers/execution/test_redelivered.py::test_a_unit_that_killed_too_many_workers_is_quarantined",
+        "tests/integration/test_dead_letters.py"
+        "::test_a_tile_that_kills_its_workers_is_quarantined_and_nothing_else_suffers",
     ),
     protection(
         "deadly-steps-end-their-job",
@@ -274,6 +276,8 @@ _SERVERS = (
         'options = options | {"transport": transport}',
         "tests/unit/test_publishing.py::test_what_publishes_has_a_time_limit",
         "tests/integration/test_queues.py::test_a_publish_under_a_memory_alarm_ends_with_an_error",
+        "tests/integration/test_alarm.py"
+        "::test_an_order_under_an_alarm_is_refused_in_time_and_given_again_is_one_job",
     ),
     protection(
         "orders-keep-their-id",
