@@ -138,13 +138,10 @@ class Executor:
         self._tell_all(message.job_id)
 
     def _missing(self, plan: RenderPlan, errand: Errand) -> Sequence[Work]:
-        """Units without a blob. They are stored in order: whoever had this message before, or an
-        equal one, stored the first."""
+        """Units without a blob. Others may have stored any of them: equal jobs form their own
+        messages of the tiles they share."""
         works = errand.message.works
-        first, *others = works
-        if not errand.delivery.is_again and not self._store.exists(first.key(plan)):
-            return works
-        return [work for work in [first, *others] if not self._store.exists(work.key(plan))]
+        return [work for work in works if not self._store.exists(work.key(plan))]
 
     def _render_all(self, plan: RenderPlan, errand: Errand, missing: Sequence[Work]) -> Outcome:
         """Render *missing* in parts that fit into memory; returns how they ended.

@@ -56,13 +56,15 @@ def test_of_a_batch_only_what_is_missing_is_rendered_and_each_has_its_run(
     assert sorted(run.unit[-1] for run in read_runs(store, RENDER)) == ["3", "4", "5", "6"]
 
 
-def test_of_tiles_nobody_had_only_the_first_is_looked_for(executor, store):
-    asked = []
-    exists, store.exists = store.exists, lambda key: asked.append(key) or exists(key)
+def test_tiles_that_another_job_stored_are_not_rendered_though_those_before_them_are(
+    executor, renderer
+):
+    others = MESSAGE.model_copy(update={"index": 5, "more": [6]})
+    executor.execute(others, FIRST)
 
     executor.execute(IN_TURN, FIRST)
 
-    assert len([key for key in asked if "tile" in key]) == 1
+    assert renderer.asked == [[5, 6], [3], [4]]
 
 
 def test_a_message_tells_how_many_of_its_tiles_are_denoised_together(executor, renderer, store):
